@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * layout: every structure that two processes of a host share, and nothing else.
+ *
+ * Rules: magic, version and size first; fixed width; offsets from the start of the segment, never
+ * pointers; index 0 means none, so arrays have one element more than they hold; multiples of 8, so
+ * that undo.h can save whole words. A change of any of this raises LAYOUT_VERSION.
+ *
+ *   segment   written by          read by                          holds
+ *   tables    agent               every session, read-only         struct tables, then its arrays
+ *   arena     sessions, agent     the same                         struct arena (doorbells; gates later)
+ *   session   one session, agent  the same                         struct session_rings
+ *
+ * The private segment is the agent's own and stands in tools/paxshmd/memory.h.
+ */
+#ifndef PAXSHM_SHM_LAYOUT_H
+#define PAXSHM_SHM_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LAYOUT_VERSION 1u
+
+#define KEY_MAX 255u        /* bytes of a key; at least 1 */
+#define NAME_BYTES 64u      /* names of clusters, spaces and hosts, with their final NUL */
+#define HOSTS_MAX 1024u     /* host ids are 1 .. HOSTS_MAX-1 */
+#define SESSIONS_MAX 4094u  /* session slots are 1 .. SESSIONS_MAX: 12 bits in a gate, two taken */
+
+#define SEGMENT_MAGIC 0x314d48535841505full /* "_PAXSHM1" read as a little-endian word */
+
+enum segment_kind { SEGMENT_TABLES = 1, SEGMENT_ARENA, SEGMENT_SESSION, SEGMENT_PRIVATE };
+
+struct segment_header {
+	uint64_t magic; /* written last: a segment without it was never finished */
+	uint32_t version, kind;
+	uint64_t size; /* bytes of the whole segment */
+	uint64_t reserved;
+};
+
+/* ---- tables ---- */
+
+/* A row of the lock table holds one value twice and shows one of them: see table.h. */
+struct lock_value {
+	uint64_t delegation;  /* id of the grant to the host; 0: nobody has it (kept for OWNER_DIED) */
+	uint64_t incarnation; /* of that host */
+	uint64_t base;        /* first token of the reserved range; without a delegation: the next one */
+	uint16_t host;
+	uint8_t mode;       /* of the delegation: PAXSHM_EX until shared modes exist */
+	uint8_t flags;      /* LOCK_DIED */
+	uint32_t waiting;   /* hosts in the queue */
+	/* What only the delegation's host knows: who of its sessions owns the lock, or zeros. Never
+	 * part of what hosts compare or send to each other. */
+	uint64_t owner_start; /* start time of the process, clock ticks since boot (/proc/PID/stat) */
+	uint64_t owner_token;
+	uint64_t owner_since_ns; /* CLOCK_MONOTONIC */
+	uint32_t owner_pid, owner_session;
+};
+
+#define LOCK_DIED 1u       /* the last owner died with the lock */
+#define LOCK_RANGE 1024u   /* tokens that one delegation reserves */
+
+#define LOCK_VALUE_WORDS (sizeof(struct lock_value) / 8)
+#define LOCK_VALUE_AGREED_WORDS (offsetof(struct lock_value, owner_start) / 8)
+
+#define KEY_INLINE 64u /* bytes of a key in its row; the rest stands in up to three cells */
+#define KEY_CELL 64u
+#define KEY_CELLS 3u
+
+struct table_row {
+	uint32_t next;     /* in its bucket's chain, or in the free list; atomic */
+	uint32_t seq;      /* value[seq & 1] is the one shown; rises with each change, never reset; atomic */
+	uint64_t hash;     /* hash_bytes(0, key); atomic */
+	uint32_t key_len;  /* 0: a free row; atomic */
+	uint32_t queue_head, queue_tail; /* waits[], first come first served; or links of the died list */
+	uint32_t cell[KEY_CELLS];
+	uint64_t spare;
+	uint64_t key[KEY_INLINE / 8];
+	uint64_t value[2][LOCK_VALUE_WORDS];
+};
+
+struct table_wait { /* a host that waits for a lock */
+	uint64_t incarnation;
+	uint32_t next; /* in the queue, or in the free list */
+	uint16_t host, spare;
+};
+
+struct host_row {
+	/* Agreed. */
+	uint64_t incarnation; /* the slot of its host-up; 0: never registered */
+	uint64_t nonce;       /* of that host-up: the memory it was made from */
+	uint64_t last_number; /* its last command that was applied */
+	uint32_t sweep;       /* rows below this index hold nothing of its older incarnations; NONE: all swept */
+	uint32_t spare;
+	/* This host's own view. */
+	uint32_t linked; /* a connection stands */
+	uint32_t role;   /* enum host_role; 0: not in the configuration */
+	char name[NAME_BYTES];
+};
+
+#define HOST_SWEPT UINT32_MAX
+
+enum host_role { HOST_VOTER = 1, HOST_OBSERVER = 2 };
+
+/* What every host has alike at the same index, beside rows, waits, cells and host rows. */
+struct agreed {
+	uint64_t applied;      /* the last slot that was applied as a whole */
+	uint64_t applied_part; /* commands of slot applied+1 already applied */
+	uint64_t history;      /* random id of the founding; 0: not founded yet */
+	uint64_t token_floor;  /* every token given for a key whose row is gone is below or at this */
+	uint64_t delegations;  /* ids given so far */
+	uint32_t era, spare;
+	uint32_t rows_high, rows_free, rows_used;    /* indices 1..high were ever in use */
+	uint32_t cells_high, cells_free, cells_used;
+	uint32_t waits_high, waits_free, waits_used;
+	uint32_t died_head, died_tail, died_count;   /* rows kept only for LOCK_DIED, oldest first */
+};
+
+struct tables {
+	struct segment_header segment;
+
+	/* Written once, when the segment is made. */
+	uint64_t cluster_id; /* hash of the cluster's name */
+	char cluster[NAME_BYTES], space[NAME_BYTES];
+	uint32_t self;       /* this host's id */
+	uint32_t n_buckets;  /* a power of two */
+	uint32_t n_rows, n_cells, n_waits, n_hosts; /* capacities: agreed for the whole cluster */
+	uint64_t buckets_at, rows_at, cells_at, waits_at, hosts_at; /* byte offsets */
+
+	/* Published by the agent, each word on its own; atomic. */
+	uint64_t incarnation;       /* of this host; 0: not registered yet */
+	uint64_t deadline_ns;       /* host lease, CLOCK_MONOTONIC: NEVER until leases exist; 0: moved */
+	uint64_t deadline_boot_ns;  /* the same in CLOCK_BOOTTIME */
+	uint64_t clock_gap_ns;      /* CLOCK_REALTIME - CLOCK_MONOTONIC when last looked at */
+	uint64_t fresh_as_of_ns;    /* the tables are no older than this, CLOCK_MONOTONIC */
+	uint64_t ballot;            /* highest ballot seen */
+	uint64_t chosen;            /* highest slot known to be chosen without a gap */
+	uint32_t leader;            /* host id, 0: none known */
+	uint32_t quorum;            /* 1: a leader with a majority was heard within the host lease */
+	uint32_t role;              /* enum host_role of this host, as it acts */
+	uint32_t agent_sleeps;      /* 1: ring the doorbell after publishing a request */
+	uint32_t recoveries;        /* rises when a successor begins and ends putting things right */
+	uint32_t ready;             /* 0: a copy is being installed, read nothing */
+	uint32_t agent_pid, sessions; /* in use */
+	uint64_t agent_starts;      /* agents that served this memory */
+	uint64_t grants, releases, handovers, refusals, deaths, requests; /* counters since the memory was made */
+	uint64_t counters_spare[8];
+
+	struct agreed agreed;
+};
+
+/* One word a bucket: version << 32 | head. The version rises when a row leaves the chain. */
+typedef uint64_t table_bucket;
+
+/* ---- arena ---- */
+
+struct arena {
+	struct segment_header segment;
+	uint64_t pending[(SESSIONS_MAX + 64) / 64]; /* bit of a session slot: look into its ring; atomic */
+	/* Room for gates and sleepers' records (GATE): offsets 0 until they exist. */
+	uint64_t gates_at, records_at;
+	uint32_t n_gates, n_records;
+};
+
+/* ---- session: rings ---- */
+
+#define RING_REQUESTS 64u /* requests on their way to the agent; a power of two */
+#define RING_CALLS 256u   /* calls of one session that may wait at once = room for completions */
+
+enum request_op {
+	REQUEST_ACQUIRE = 1, /* key; answered when granted or refused */
+	REQUEST_RELEASE,     /* claim; answered unless call is CALL_NONE */
+	REQUEST_CANCEL,      /* target = call of the acquire; unanswered: the acquire is answered */
+	REQUEST_HOLDER,      /* key; answered with the holder */
+	REQUEST_CLOSE,       /* everything of this session is freed, then answered */
+};
+
+#define CALL_NONE UINT32_MAX
+
+/* Request flags. */
+#define REQUEST_TRY 1u          /* NOWAIT */
+#define REQUEST_RETURN 2u       /* no quorum: answer -ENETUNREACH instead of waiting */
+#define REQUEST_LINEARIZABLE 4u /* HOLDER: agree on an index first */
+
+struct ring_request {
+	uint32_t op, flags;
+	uint32_t call;     /* which call of the session waits for the answer: 0 .. RING_CALLS-1, or CALL_NONE */
+	uint32_t target;   /* CANCEL */
+	uint64_t claim;    /* RELEASE: as the grant's completion named it */
+	int32_t reason;    /* CANCEL: the error that the acquire shall answer: -ETIMEDOUT or -ECANCELED */
+	uint8_t mode;      /* ACQUIRE: enum paxshm_mode */
+	uint8_t key_len, spare[2];
+	uint8_t key[KEY_MAX + 1];
+};
+
+struct ring_completion {
+	uint32_t call;
+	int32_t result;       /* 0 or -errno */
+	uint64_t claim;       /* of a grant: index and generation, to be named in its release */
+	uint64_t token;
+	uint64_t incarnation; /* under which it was granted */
+	uint32_t flags;       /* COMPLETION_DIED */
+	uint32_t holder_host; /* host id; 0: nobody */
+	uint64_t holder_start;
+	uint64_t holder_token;
+	uint32_t holder_pid, holder_session; /* 0: that host did not answer */
+};
+
+#define COMPLETION_DIED 1u
+
+struct session_rings {
+	struct segment_header segment;
+	uint32_t slot;          /* this session's slot */
+	uint32_t closed;        /* the agent ended this session: -errno as a positive number; atomic */
+	uint64_t incarnation;   /* of the host when the session was opened, 0: not registered then */
+	/* Each on its own line: producer's and consumer's ends. */
+	_Alignas(64) uint32_t request_tail;    /* session writes */
+	_Alignas(64) uint32_t request_head;    /* agent writes */
+	_Alignas(64) uint32_t completion_tail; /* agent writes */
+	_Alignas(64) uint32_t completion_head; /* session writes; the agent never reads it */
+	/* One a call: a futex word. Bit 0: somebody sleeps on it; the agent adds 2. */
+	_Alignas(64) uint32_t bell[RING_CALLS];
+	struct ring_request requests[RING_REQUESTS];
+	struct ring_completion completions[RING_CALLS];
+};
+
+/* ---- the greeting on the agent's UNIX socket (SOCK_SEQPACKET, one message each way) ---- */
+
+#define GREETING_MAGIC 0x4f4c4c4548585000ull
+
+struct greeting { /* library -> agent */
+	uint64_t magic;
+	uint32_t version; /* LAYOUT_VERSION */
+	uint32_t flags;
+	uint64_t pid_ns, time_ns; /* inode numbers of /proc/self/ns/pid and /proc/self/ns/time; 0: unknown */
+	char cluster[NAME_BYTES]; /* "": any */
+	char space[NAME_BYTES];   /* "": default */
+};
+
+/* Agent -> library. result 0: with four descriptors: tables (read-only), arena, session, life
+ * (held open until the process ends, so that a later keeper knows that it has not). */
+struct welcome {
+	uint64_t magic;
+	uint32_t version; /* the agent's LAYOUT_VERSION */
+	int32_t result;   /* 0 or -errno */
+	uint32_t slot, host;
+	char cluster[NAME_BYTES], host_name[NAME_BYTES];
+	char reason[256]; /* for a person, when result is not 0 */
+};
+
+/* Later messages on the same socket, one byte first: the doorbell, and "this session also lives as
+ * long as the process behind this pidfd" (with one descriptor; answered by one byte, 0 or errno). */
+#define SOCKET_RING 'r'
+#define SOCKET_ADOPT 'a'
+
+_Static_assert(sizeof(struct segment_header) == 32, "layout");
+_Static_assert(sizeof(struct lock_value) == 64, "layout");
+_Static_assert(sizeof(struct table_row) == 240, "layout");
+_Static_assert(sizeof(struct table_wait) == 16, "layout");
+_Static_assert(sizeof(struct host_row) == 112 - 8, "layout");
+_Static_assert(sizeof(struct agreed) % 8 == 0, "layout");
+_Static_assert(sizeof(struct tables) % 8 == 0 && offsetof(struct tables, agreed) % 8 == 0, "layout");
+_Static_assert(sizeof(struct arena) % 8 == 0, "layout");
+_Static_assert(sizeof(struct ring_request) == 288, "layout");
+_Static_assert(sizeof(struct ring_completion) == 64, "layout");
+_Static_assert(sizeof(struct session_rings) % 64 == 0, "layout");
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * command: what hosts propose, as a structure and as bytes. A value of the log is a row of them.
+ *
+ * Bytes: kind u8, host u16, incarnation u64, number u64, then the fields that `kind` has, in the
+ * order below, little-endian, a key as length u8 and bytes. Unknown kinds do not decode: hosts only
+ * propose what every host has announced that it knows.
+ *
+ * Pure. Who may enter: the agent, apply, tests.
+ */
+#ifndef PAXSHM_SHM_STATE_COMMAND_H
+#define PAXSHM_SHM_STATE_COMMAND_H
+
+#include "../../lib/base.h"
+#include "../layout.h"
+
+enum command_kind {
+	COMMAND_FOUND = 1, /* history, rows, cells, waits: the first of a cluster's life; unnumbered */
+	COMMAND_HOST_UP,   /* nonce, expected: registers a new life of `host` if its incarnation is still `expected`; unnumbered */
+	COMMAND_ACQUIRE,   /* flags, key: the host wants the lock */
+	COMMAND_RELEASE,   /* delegation, used, flags, key: the host gives the delegation back */
+	COMMAND_CANCEL,    /* key: the host no longer wants the lock */
+	COMMAND_BARRIER,   /* nothing: its place in the log is its meaning */
+	COMMAND_SWEEP,     /* frees some of what the host's older incarnations held */
+};
+
+#define COMMAND_TRY 1u  /* ACQUIRE: do not queue */
+#define COMMAND_DIED 2u /* RELEASE: the owner died with it */
+
+struct command {
+	uint8_t kind;
+	uint8_t flags;
+	uint16_t host;
+	uint64_t incarnation;
+	uint64_t number; /* 1, 2, 3 … within the incarnation; 0: unnumbered */
+	union {
+		struct { uint64_t history; uint32_t rows, cells, waits; } found;
+		struct { uint64_t nonce, expected; } host_up;
+		struct { uint64_t delegation; uint32_t used; } release; /* used: tokens given, 0 .. LOCK_RANGE */
+	};
+	uint8_t key_len;
+	uint8_t key[KEY_MAX];
+};
+
+#define COMMAND_BYTES_MAX 304u /* of one encoded command */
+
+/* Appends; w->ok turns false when it does not fit. */
+void command_encode(struct writer *w, const struct command *c);
+
+/* Takes the next; false: the bytes are no command (r->ok is false then, too). Checks kind, host
+ * range, key length, `used`, flags. */
+bool command_decode(struct reader *r, struct command *ret);
+
+const char *command_name(uint8_t kind); /* for traces */
+
+#endif

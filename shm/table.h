@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * table: a hash table in shared memory, key -> one lock_value. One writer (the agent), any number
+ * of readers in other processes, who take no lock, make no system call and are not held up by a
+ * writer that was killed at any instruction.
+ *
+ * How: a row holds its value twice; `seq & 1` says which copy is shown. The writer fills the other
+ * copy and then raises seq by one store, so the shown copy is whole at every instant (a sequence
+ * latch). Chains change by single stores. When a row leaves a chain, the version in its bucket
+ * rises afterwards and before the row may be used again: a reader that found nothing, or that found
+ * a row, looks at the version again and starts over if it moved. A successor of a dead writer puts
+ * words back (undo.h) and raises tables->recoveries before and after, which readers check likewise.
+ *
+ * The writer's functions save what they change in `u`; with u NULL nothing is saved. Rows are named
+ * by index, 1 .. n_rows. Pure.
+ *
+ * Who may enter: shm/state writes; lib and tools read.
+ */
+#ifndef PAXSHM_SHM_TABLE_H
+#define PAXSHM_SHM_TABLE_H
+
+#include "../lib/undo.h"
+#include "layout.h"
+
+struct table_capacity { /* agreed for the whole cluster; each 1 .. TABLE_ROWS_MAX */
+	uint32_t rows;  /* locks that are held or waited for at once */
+	uint32_t cells; /* 64-byte cells for keys longer than KEY_INLINE */
+	uint32_t waits; /* waiting hosts, over all locks */
+};
+
+#define TABLE_ROWS_MAX (1u << 27)
+
+/* What `locks = rows` stands for: a cell for each row, two waits for each row. */
+struct table_capacity table_capacity_for(uint32_t rows);
+
+/* Bytes of a tables segment. */
+uint64_t tables_size(const struct table_capacity *capacity);
+
+/* Makes zeroed memory of that size an empty table. Names are copied and cut to NAME_BYTES - 1.
+ * The segment header is written last. */
+void tables_format(struct tables *t, const struct table_capacity *capacity, const char *cluster,
+		   uint16_t self);
+
+/* Whether `size` bytes at t are tables of this layout. NULL, or what is wrong, for a person.
+ * Checks offsets and capacities too, so that whoever maps a segment may trust them. */
+const char *tables_verify(const struct tables *t, uint64_t size);
+
+/* ---- arrays (also for readers; the index is the caller's to check) ---- */
+
+static inline table_bucket *tables_bucket(const struct tables *t, uint64_t hash)
+{
+	return (table_bucket *)((char *)t + t->buckets_at) + (hash & (t->n_buckets - 1));
+}
+static inline struct table_row *tables_row(const struct tables *t, uint32_t i)
+{
+	return (struct table_row *)((char *)t + t->rows_at) + i;
+}
+static inline uint64_t *tables_cell(const struct tables *t, uint32_t i)
+{
+	return (uint64_t *)((char *)t + t->cells_at) + (uint64_t)i * (KEY_CELL / 8);
+}
+static inline struct table_wait *tables_wait(const struct tables *t, uint32_t i)
+{
+	return (struct table_wait *)((char *)t + t->waits_at) + i;
+}
+static inline struct host_row *tables_host(const struct tables *t, uint32_t host)
+{
+	return (struct host_row *)((char *)t + t->hosts_at) + host;
+}
+
+/* ---- the writer ---- */
+
+/* The row of a key, or 0. */
+uint32_t table_find(const struct tables *t, const void *key, uint32_t len);
+
+/* A new row, its value all zeros, not yet in `died` list or anything else. 0: no row or no cell is
+ * left. The key must not be there. */
+uint32_t table_insert(struct tables *t, struct undo *u, const void *key, uint32_t len);
+
+/* Takes the row out of its chain and frees it and its cells. */
+void table_remove(struct tables *t, struct undo *u, uint32_t row);
+
+/* The value now shown (writer's view). */
+struct lock_value table_value(const struct tables *t, uint32_t row);
+/* Shows another value, at one instant. */
+void table_set(struct tables *t, struct undo *u, uint32_t row, const struct lock_value *value);
+
+/* Copies the key (up to KEY_MAX bytes) and answers its length. */
+uint32_t table_key(const struct tables *t, uint32_t row, void *ret_key);
+
+/* A queue entry from the pool, or 0. Given back with table_wait_free. */
+uint32_t table_wait_new(struct tables *t, struct undo *u);
+void table_wait_free(struct tables *t, struct undo *u, uint32_t wait);
+
+/* Rebuilds all buckets from the rows (after a snapshot was copied in). Not undone; readers are kept
+ * away by tables->ready = 0. */
+void table_rebuild(struct tables *t);
+
+/* Whether chains, free lists, queues and counts fit each other: NULL, or what is wrong. For tests
+ * and for a successor; takes time in proportion to the table. */
+const char *table_check(const struct tables *t);
+
+/* ---- readers, in any process ---- */
+
+/* Looks a key up: 1 and *ret_value, or 0 when there is no row, or -EAGAIN when the writer was too
+ * busy to get a steady look in a bounded number of tries, or -ENETUNREACH while a copy is installed. */
+int table_read(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value);
+
+/* Row by row: 1 when row i (1 .. rows_high) is in use, with its key and value; 0 when it is free;
+ * -EAGAIN as above. ret_key holds KEY_MAX bytes. */
+int table_read_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
+		   struct lock_value *ret_value);
+
+#endif
