@@ -31,6 +31,11 @@
 extern "C" {
 #endif
 
+/* The library is compiled with hidden visibility: what stands in this header is what it shows. */
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 #define PAXSHM_VERSION_MAJOR 0
 #define PAXSHM_VERSION_MINOR 1
 #define PAXSHM_VERSION_PATCH 0
@@ -247,6 +252,10 @@ int paxshm_next_event(paxshm_session *s, struct paxshm_event *ret_event);
 uint64_t paxshm_deadline_ms(uint64_t ms);
 const char *paxshm_strerror(int rc);
 const char *paxshm_version(void);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# paxshm. `make help` lists the verbs.
+#
+# Sources are found by folder: a new file needs no line here. Objects lie under $(BUILD), which
+# each kind of build has for itself. Plain `make` needs liburing, libconfuse, libsystemd and
+# jansson; Criterion and clang are needed by the targets that use them only (scripts/deps).
+
+comma := ,
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DEFAULT_GOAL := all
+
+VERSION  := 0.1.0
+SOVERSION := 0
+
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+SBINDIR    ?= $(PREFIX)/sbin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR     ?= $(PREFIX)/share/man
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+
+SAN ?=
+ifeq ($(SAN),)
+BUILD ?= build
+else ifneq ($(findstring thread,$(SAN)),)
+BUILD ?= build-tsan
+else
+BUILD ?= build-asan
+endif
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG      ?= clang
+OBJCOPY    ?= objcopy
+PKG_CONFIG ?= pkg-config
+INSTALL    ?= install
+JOBS       ?= $(shell nproc 2>/dev/null || echo 2)
+
+CFLAGS  ?= -O2 -g
+LDFLAGS ?=
+
+# Shared memory is looked at as structures and as words: no optimisation may assume otherwise.
+BASE_CFLAGS := -std=gnu11 -Wall -Wextra -fPIC -fvisibility=hidden -fno-strict-aliasing -pthread
+ifneq ($(WERROR),)
+BASE_CFLAGS += -Werror
+endif
+BASE_LDFLAGS := -pthread -Wl,-z,relro,-z,now
+ifeq ($(SAN),)
+BASE_CFLAGS += -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+else
+SAN_FLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer
+ifneq ($(findstring undefined,$(SAN)),)
+SAN_FLAGS += -fno-sanitize-recover=undefined
+endif
+BASE_CFLAGS += $(SAN_FLAGS)
+BASE_LDFLAGS += $(SAN_FLAGS)
+endif
+
+# ---- what there is ----
+
+LIB_SRC  := $(wildcard lib/*.c)
+SHM_SRC  := $(wildcard shm/*.c shm/state/*.c)
+NET_SRC  := $(wildcard net/*.c net/paxos/*.c)
+PAXSHMD_SRC    := $(wildcard tools/paxshmd/*.c)
+PAXCTL_SRC     := $(wildcard tools/paxctl/*.c)
+PAXCLUSTER_SRC := $(wildcard tools/paxcluster/*.c)
+DEMO_SRC       := $(wildcard tests/demo/*.c)
+SIM_SRC        := $(filter-out %_test.c,$(wildcard tests/sim/*.c))
+FUZZ_SRC       := $(wildcard tests/fuzz/*_fuzz.c)
+TEST_SRC       := $(sort $(shell find tests -name '*_test.c'))
+HELPER_SRC     := $(sort $(shell find tests -name '*.c' ! -name '*_test.c' ! -path 'tests/demo/*' ! -path 'tests/fuzz/*'))
+
+# A file that defines main() belongs to its program alone; all else may be linked by any test.
+main_line := ^int main(
+without_main = $(if $(strip $(1)),$(shell grep -L '$(main_line)' $(1)))
+SHARED_SRC := $(call without_main,$(LIB_SRC) $(SHM_SRC) $(NET_SRC) $(PAXSHMD_SRC) $(PAXCTL_SRC) $(PAXCLUSTER_SRC))
+HELPER_SRC := $(call without_main,$(HELPER_SRC))
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+# A program is built when its folder has sources.
+program = $(if $(strip $(2)),$(BUILD)/$(1))
+
+PROGRAMS := $(call program,paxshmd,$(wildcard tools/paxshmd/main.c)) \
+	$(call program,paxctl,$(wildcard tools/paxctl/main.c)) \
+	$(call program,paxcluster,$(PAXCLUSTER_SRC))
+LIBRARIES := $(if $(LIB_SRC),$(BUILD)/libpaxshm.so.$(VERSION) $(BUILD)/libpaxshm.a $(BUILD)/paxshm.pc)
+DEMO_PROGRAMS := $(call program,demo-worker,$(DEMO_SRC))
+SIM := $(call program,sim,$(SIM_SRC))
+
+# Suites that start real agents take their time: `make check` runs them, `make test` does not.
+SLOW_SRC   := $(filter tests/cluster/% tests/storm/%,$(TEST_SRC))
+QUICK_SRC  := $(filter-out $(SLOW_SRC),$(TEST_SRC))
+tests_of   = $(patsubst %.c,$(BUILD)/%,$(1))
+SLOW_SCRIPTS := $(sort $(wildcard tests/cluster/*_test.sh tests/storm/*_test.sh))
+
+PAXSHMD_PACKAGES := liburing libconfuse libsystemd
+PAXCTL_PACKAGES  := jansson
+BUILD_PACKAGES   := $(PAXSHMD_PACKAGES) $(PAXCTL_PACKAGES)
+packages = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
+
+.PHONY: all lib tools demo test check check-suites suites cluster house sim campaign fuzz install uninstall \
+	format format-check lint deps clean help
+
+all: lib tools ## the library and the tools, into build/
+lib: $(LIBRARIES)
+tools: $(PROGRAMS)
+
+# ---- compiling ----
+
+# Rewritten only when it says something new: other flags compile everything again.
+FLAGS := $(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) / $(BASE_LDFLAGS) $(LDFLAGS)
+$(BUILD)/flags: force
+	@mkdir -p $(@D)
+	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
+.PHONY: force
+
+$(BUILD)/packages: $(BUILD)/flags
+	@$(PKG_CONFIG) --exists --print-errors $(BUILD_PACKAGES) || \
+		{ echo 'Libraries are missing: scripts/deps build' >&2; exit 1; }
+	@touch $@
+
+$(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/packages
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(call objects,$(PAXSHMD_SRC) $(NET_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(PAXSHMD_PACKAGES))
+$(call objects,$(PAXCTL_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(PAXCTL_PACKAGES))
+$(call objects,$(TEST_SRC) $(HELPER_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(BUILD_PACKAGES) criterion)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# ---- libpaxshm: needs libc alone, shows the names in its map and no others ----
+
+LIB_OBJ := $(call objects,$(LIB_SRC) $(SHM_SRC))
+
+$(BUILD)/libpaxshm.so.$(VERSION): $(LIB_OBJ) lib/libpaxshm.map
+	$(CC) -shared $(BASE_LDFLAGS) $(LDFLAGS) -Wl,-soname,libpaxshm.so.$(SOVERSION) \
+		-Wl,--version-script=lib/libpaxshm.map $(if $(SAN),,-Wl,-z,defs) -o $@ $(LIB_OBJ)
+	ln -sf $(@F) $(BUILD)/libpaxshm.so.$(SOVERSION)
+	ln -sf $(@F) $(BUILD)/libpaxshm.so
+
+# One relocatable object, so that the hidden names can be made local: no clash with a program's own.
+$(BUILD)/libpaxshm.a: $(LIB_OBJ)
+	$(CC) -nostdlib -r -o $(BUILD)/libpaxshm.o $(LIB_OBJ)
+	$(OBJCOPY) --localize-hidden $(BUILD)/libpaxshm.o
+	rm -f $@
+	$(AR) rcs $@ $(BUILD)/libpaxshm.o
+
+$(BUILD)/paxshm.pc: lib/paxshm.pc.in Makefile $(BUILD)/flags
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' $< >$@
+
+# ---- tools ----
+
+link = $(CC) $(BASE_LDFLAGS) $(LDFLAGS) -pie -o $@ $(1)
+
+$(BUILD)/paxshmd: $(call objects,$(PAXSHMD_SRC) $(NET_SRC) $(SHM_SRC))
+	$(call link,$^ $(call packages,--libs,$(PAXSHMD_PACKAGES)))
+
+$(BUILD)/paxctl: $(call objects,$(PAXCTL_SRC)) $(BUILD)/libpaxshm.a
+	$(call link,$^ $(call packages,--libs,$(PAXCTL_PACKAGES)))
+
+$(BUILD)/paxcluster: $(call objects,$(PAXCLUSTER_SRC)) $(BUILD)/libpaxshm.a
+	$(call link,$^)
+
+$(BUILD)/demo-worker: $(call objects,$(DEMO_SRC)) $(BUILD)/libpaxshm.a
+	$(call link,$^)
+
+demo: ## three agents, eight programs, two kills; what happened, in plain words
+	@scripts/deps build
+	@$(MAKE) -s -j$(JOBS) all $(DEMO_PROGRAMS)
+	@BUILD=$(BUILD) tests/demo/demo.sh
+
+# ---- tests ----
+
+TEST_ARCHIVES := $(BUILD)/all.a $(if $(strip $(HELPER_SRC)),$(BUILD)/helpers.a)
+
+$(BUILD)/all.a: $(call objects,$(SHARED_SRC))
+	@mkdir -p $(@D)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/helpers.a: $(call objects,$(HELPER_SRC))
+	rm -f $@
+	$(AR) rcs $@ $^
+
+.SECONDARY: $(call objects,$(TEST_SRC))
+$(call tests_of,$(TEST_SRC)): %: %.o $(TEST_ARCHIVES)
+	$(call link,$< -Wl$(comma)--start-group $(TEST_ARCHIVES) -Wl$(comma)--end-group \
+		$(call packages,--libs,$(BUILD_PACKAGES) criterion))
+
+$(BUILD)/sim: $(call objects,$(SIM_SRC)) $(BUILD)/all.a
+	$(call link,$^ $(call packages,--libs,$(BUILD_PACKAGES)))
+
+RUN := BUILD=$(BUILD) tests/run
+
+house:
+	@$(RUN) $(sort $(wildcard tests/house/*.sh))
+
+test: all $(call tests_of,$(QUICK_SRC)) ## the quick suites, under a minute
+	@$(RUN) $(sort $(wildcard tests/house/*.sh)) $(call tests_of,$(QUICK_SRC))
+
+suites: $(call tests_of,$(QUICK_SRC))
+	@$(RUN) $^
+
+cluster: all $(call tests_of,$(SLOW_SRC))
+	@$(RUN) $(call tests_of,$(SLOW_SRC)) $(SLOW_SCRIPTS)
+
+check: ## everything: house, suites, sanitizers, simulator, fuzzing, real clusters
+	@scripts/deps check
+	@$(MAKE) -s -j$(JOBS) WERROR=1 all $(call tests_of,$(TEST_SRC)) $(SIM)
+	@$(MAKE) -s WERROR=1 test
+	@$(MAKE) -s WERROR=1 campaign
+	@$(MAKE) -s WERROR=1 cluster
+	@$(MAKE) -s -j$(JOBS) WERROR=1 SAN=address,undefined check-suites
+	@$(MAKE) -s WERROR=1 SAN=address,undefined suites
+	@$(MAKE) -s -j$(JOBS) fuzz
+	@echo 'check: all passed'
+
+check-suites: $(call tests_of,$(QUICK_SRC))
+
+SEED ?= 1
+SIM_RUNS ?= 200
+sim: $(SIM) ## one simulated cluster, with its trace: make sim SEED=42
+	$(BUILD)/sim --seed $(SEED) --trace
+
+campaign: $(SIM) ## many simulated clusters: make campaign SIM_RUNS=1000
+	$(if $(SIM),$(BUILD)/sim --runs $(SIM_RUNS))
+
+# The decoders under libFuzzer: everything is compiled once more, by clang.
+FUZZ_BUILD   ?= build-fuzz
+FUZZ_SECONDS ?= 15
+FUZZERS := $(patsubst tests/fuzz/%.c,$(FUZZ_BUILD)/%,$(FUZZ_SRC))
+FUZZ_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unknown-warning-option -fno-strict-aliasing -pthread -O1 -g \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+FUZZ_OBJ := $(patsubst %.c,$(FUZZ_BUILD)/%.o,$(call without_main,$(LIB_SRC) $(SHM_SRC) $(NET_SRC) $(PAXSHMD_SRC)))
+
+$(FUZZ_BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CLANG) $(FUZZ_CFLAGS) -MMD -MP -c $< -o $@
+
+$(FUZZ_BUILD)/all.a: $(FUZZ_OBJ)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+.SECONDARY: $(patsubst %.c,$(FUZZ_BUILD)/%.o,$(FUZZ_SRC))
+$(FUZZERS): $(FUZZ_BUILD)/%: $(FUZZ_BUILD)/tests/fuzz/%.o $(FUZZ_BUILD)/all.a
+	$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(call packages,--libs,$(PAXSHMD_PACKAGES))
+
+-include $(shell find $(FUZZ_BUILD) -name '*.d' 2>/dev/null)
+
+fuzz: $(FUZZERS) ## each decoder for FUZZ_SECONDS
+	@for f in $(FUZZERS); do \
+		name=$${f##*/}; found=$(FUZZ_BUILD)/corpus/$$name; seeds=tests/fuzz/corpus/$${name%_fuzz}; \
+		mkdir -p $$found; [ -d $$seeds ] || seeds=; \
+		echo "fuzz $$name: $(FUZZ_SECONDS) s"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ_BUILD)/ -verbosity=0 -print_final_stats=0 \
+			$$found $$seeds || exit 1; \
+	done
+
+# ---- installing ----
+
+MAN_PAGES := $(wildcard docs/*.[1-8])
+
+install: all ## PREFIX=/usr/local DESTDIR=: library, header, pkg-config, manual pages, tools, unit
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(UNITDIR)
+	$(INSTALL) -m 755 $(BUILD)/libpaxshm.so.$(VERSION) $(DESTDIR)$(LIBDIR)
+	ln -sf libpaxshm.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpaxshm.so.$(SOVERSION)
+	ln -sf libpaxshm.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpaxshm.so
+	$(INSTALL) -m 644 $(BUILD)/libpaxshm.a $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 644 $(BUILD)/paxshm.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	$(INSTALL) -m 644 lib/paxshm.h $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 755 $(BUILD)/paxctl $(BUILD)/paxcluster $(DESTDIR)$(BINDIR)
+	$(INSTALL) -m 755 $(BUILD)/paxshmd $(DESTDIR)$(SBINDIR)
+	sed 's|@SBINDIR@|$(SBINDIR)|' tools/paxshmd/paxshmd.service.in >$(DESTDIR)$(UNITDIR)/paxshmd.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/paxshmd.service
+	for page in $(MAN_PAGES); do \
+		$(INSTALL) -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit 1; done
+
+uninstall: ## takes away what install put there
+	rm -f $(DESTDIR)$(LIBDIR)/libpaxshm.so* $(DESTDIR)$(LIBDIR)/libpaxshm.a $(DESTDIR)$(LIBDIR)/pkgconfig/paxshm.pc \
+		$(DESTDIR)$(INCLUDEDIR)/paxshm.h $(DESTDIR)$(BINDIR)/paxctl $(DESTDIR)$(BINDIR)/paxcluster \
+		$(DESTDIR)$(SBINDIR)/paxshmd $(DESTDIR)$(UNITDIR)/paxshmd.service
+	for page in $(MAN_PAGES); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+
+# ---- keeping house ----
+
+ALL_C = $(sort $(shell find lib shm net tools bench tests -name '*.[ch]'))
+
+format: ## clang-format over all sources
+	clang-format -i $(ALL_C)
+
+format-check:
+	clang-format --dry-run -Werror $(ALL_C)
+
+lint: ## clang-tidy and cppcheck
+	clang-tidy --quiet $(filter %.c,$(filter-out tests/%,$(ALL_C))) -- -std=gnu11 $(call packages,--cflags,$(BUILD_PACKAGES))
+	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem \
+		--error-exitcode=1 lib shm net tools
+
+deps: ## get missing packages for everything
+	scripts/deps check
+
+clean: ## takes away every build folder
+	rm -rf build build-asan build-tsan build-fuzz
+
+help: ## this list
+	@awk -F '[:#]+ *' '/^[a-z-]+:.*## / { sub(/:.*## /, "#"); split($$0, f, "#"); printf "  make %-10s %s\n", f[1], f[2] }' Makefile
+	@echo 'Settings: SAN=address,undefined | SAN=thread, WERROR=1, BUILD=folder, PREFIX=, DESTDIR=, SEED='
