@@ -18,6 +18,7 @@
 #define WIRE_MAGIC 0x50585348u
 #define WIRE_HEADER 6u
 #define WIRE_FRAME_MAX (512u * 1024) /* header included; holds a full promise: window * (value_max + 32) */
+#define WIRE_HELLO_SIZE 47u          /* header included */
 
 enum wire_type { WIRE_HELLO = 1, WIRE_PAXOS, WIRE_AGENT };
 
@@ -26,7 +27,8 @@ struct wire_hello {
 	uint64_t cluster_id; /* hash of the cluster's name */
 	uint64_t history;    /* of the tables; 0: none yet. Two different ones never talk */
 	uint64_t voters_id;  /* hash of the voter list and of the agreed capacities: configurations that differ are found here */
-	uint16_t from, to;   /* host ids */
+	uint16_t from;       /* host id of the sender */
+	uint16_t to;         /* host id of who is meant; 0 in an answer: the sender refuses the connection */
 	bool votes;          /* the sender is a voter with its memory */
 	uint64_t nonce;      /* the sender's memory */
 };
@@ -37,13 +39,14 @@ int wire_frame_length(const void *bytes, size_t len);
 
 enum wire_type wire_type_of(const void *frame); /* of a whole frame; unknown types come as they are */
 
-/* Each encodes a whole frame and answers its length, or -EMSGSIZE. */
+/* Each encodes a whole frame and answers its length, or -EMSGSIZE: more than `cap` or WIRE_FRAME_MAX.
+ * A Paxos message carries one entry (ACCEPT, LEARN), up to a window of them (PROMISE) or none. */
 int wire_put_hello(void *buf, size_t cap, const struct wire_hello *hello);
 int wire_put_paxos(void *buf, size_t cap, const struct paxos_message *message);
 int wire_put_agent(void *buf, size_t cap, const void *bytes, size_t len);
 
 /* Each decodes a whole frame of that type: 0, or -EPROTO (also for magic, trailing bytes, counts and
- * lengths out of range) with *ret undefined. Entry bytes point into the frame. */
+ * lengths out of range) with *ret undefined. Entry and agent bytes point into the frame. */
 int wire_get_hello(const void *frame, size_t len, struct wire_hello *ret);
 int wire_get_paxos(const void *frame, size_t len, struct paxos_message *ret,
 		   struct paxos_entry entries[PAXOS_WINDOW_MAX], uint32_t value_max);
