@@ -14,6 +14,7 @@
 
 #define SWEEP_ROWS 1024u /* rows one SWEEP looks at … */
 #define SWEEP_FREES 64u  /* … and frees, at most */
+#define SWEEP_WAITS HOSTS_MAX /* it stops, too, when it has taken so many entries out of queues */
 
 enum applied {
 	APPLIED_DONE,      /* took effect: see outcome and grants */

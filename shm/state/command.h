@@ -51,6 +51,9 @@ void command_encode(struct writer *w, const struct command *c);
  * range, key length, `used`, flags. */
 bool command_decode(struct reader *r, struct command *ret);
 
+/* Whether commands of this kind carry a number (all but FOUND and HOST_UP). */
+bool command_numbered(uint8_t kind);
+
 const char *command_name(uint8_t kind); /* for traces */
 
 #endif

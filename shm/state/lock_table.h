@@ -9,7 +9,8 @@
  *   - a host stands at most once in a queue, with its incarnation; entries of older incarnations are passed over;
  *   - every token of a delegation lies in [base, base + LOCK_RANGE); the next delegation of the key
  *     begins behind what was used; a row that goes raises the token floor of the space;
- *   - value.waiting is the length of the queue.
+ *   - value.waiting is the length of the queue;
+ *   - LOCK_DIED stays in the value until somebody was told, that is, until a release with a token used.
  *
  * Deterministic: reads nothing but the tables and its arguments. Pure. Who may enter: apply, tests.
  */
@@ -17,6 +18,8 @@
 #define PAXSHM_SHM_STATE_LOCK_TABLE_H
 
 #include "../table.h"
+
+#define LOCK_MODE_EX 5u /* = PAXSHM_EX */
 
 enum lock_outcome {
 	LOCK_GRANTED, /* the host has it now (or had it already, under this incarnation) */
@@ -36,6 +39,7 @@ enum lock_outcome lock_table_release(struct tables *t, struct undo *u, uint16_t 
 				     uint32_t len, uint64_t delegation, uint32_t used, bool died,
 				     uint32_t *ret_row);
 
+/* LOCK_FREED: the entry is gone. LOCK_IGNORED: there was none (never, or it was granted meanwhile). */
 enum lock_outcome lock_table_cancel(struct tables *t, struct undo *u, uint16_t host, const void *key,
 				    uint32_t len, uint32_t *ret_row);
 

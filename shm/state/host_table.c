@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host_table.h"
+
+static struct host_row *host_at(struct tables *t, uint16_t host)
+{
+	ASSERT(host != 0);
+	ASSERT(host < HOSTS_MAX);
+	return tables_host(t, host);
+}
+
+bool host_table_up(struct tables *t, struct undo *u, uint16_t host, uint64_t nonce, uint64_t expected,
+		   uint64_t slot)
+{
+	struct host_row *h = host_at(t, host);
+
+	if (h->incarnation != expected || slot <= h->incarnation)
+		return false;
+	if (h->incarnation && h->nonce == nonce)
+		return false; /* the same memory, sent twice: it has its incarnation */
+	SET(u, h->sweep, h->incarnation ? 1 : HOST_SWEPT);
+	SET(u, h->incarnation, slot);
+	SET(u, h->nonce, nonce);
+	SET(u, h->last_number, 0);
+	return true;
+}
+
+bool host_table_take(struct tables *t, struct undo *u, uint16_t host, uint64_t incarnation, uint64_t number)
+{
+	struct host_row *h = host_at(t, host);
+
+	if (!h->incarnation || h->incarnation != incarnation || number != h->last_number + 1)
+		return false;
+	SET(u, h->last_number, number);
+	return true;
+}
