@@ -10,17 +10,17 @@ static void raise_floor(struct tables *t, struct undo *u, uint64_t token)
 		SET(u, t->agreed.token_floor, token);
 }
 
-/* ---- the died list: doubly linked through queue_head (younger) and queue_tail (older) ---- */
+/* ---- the died list: doubly linked through queue_head (who died before) and queue_tail (after) ---- */
 
 static void died_append(struct tables *t, struct undo *u, uint32_t row)
 {
 	struct table_row *r = tables_row(t, row);
-	uint32_t last = t->agreed.died_tail;
+	uint32_t older = t->agreed.died_tail;
 
-	SET(u, r->queue_head, 0);
-	SET(u, r->queue_tail, last);
-	if (last)
-		SET(u, tables_row(t, last)->queue_head, row);
+	SET(u, r->queue_head, older);
+	SET(u, r->queue_tail, 0);
+	if (older)
+		SET(u, tables_row(t, older)->queue_tail, row);
 	else
 		SET(u, t->agreed.died_head, row);
 	SET(u, t->agreed.died_tail, row);
@@ -30,15 +30,15 @@ static void died_append(struct tables *t, struct undo *u, uint32_t row)
 static void died_take(struct tables *t, struct undo *u, uint32_t row)
 {
 	struct table_row *r = tables_row(t, row);
-	uint32_t younger = r->queue_head, older = r->queue_tail;
+	uint32_t older = r->queue_head, younger = r->queue_tail;
 
 	ASSERT(t->agreed.died_count != 0);
 	if (older)
-		SET(u, tables_row(t, older)->queue_head, younger);
+		SET(u, tables_row(t, older)->queue_tail, younger);
 	else
 		SET(u, t->agreed.died_head, younger);
 	if (younger)
-		SET(u, tables_row(t, younger)->queue_tail, older);
+		SET(u, tables_row(t, younger)->queue_head, older);
 	else
 		SET(u, t->agreed.died_tail, older);
 	SET(u, t->agreed.died_count, t->agreed.died_count - 1);
@@ -62,7 +62,7 @@ static uint32_t died_oldest(const struct tables *t, bool with_cells)
 	uint32_t row = t->agreed.died_head;
 
 	for (uint32_t looked = 0; with_cells && row && !tables_row(t, row)->cell[0]; looked++)
-		row = looked < DIED_LOOK ? tables_row(t, row)->queue_head : 0;
+		row = looked < DIED_LOOK ? tables_row(t, row)->queue_tail : 0;
 	return row;
 }
 

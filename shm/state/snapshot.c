@@ -487,10 +487,10 @@ static const char *check_died_list(const struct view *v)
 		if (!at || at > v->extent.rows)
 			return "died list out of range";
 		r = view_row(v, at);
-		if (!r.key_len || r.value.delegation || r.queue_tail != before)
+		if (!r.key_len || r.value.delegation || r.queue_head != before)
 			return "died list with a row that is not in it";
 		before = at;
-		at = r.queue_head;
+		at = r.queue_tail;
 	}
 	return at || v->agreed.died_tail != before ? "died list does not end where it should" : NULL;
 }
