@@ -24,6 +24,9 @@
 
 #define UNDO_AREAS 4
 
+/* Any eight bytes of an area, whatever type they have to others. */
+typedef uint64_t __attribute__((may_alias)) undo_word;
+
 /* In the surviving memory. Layout: records, each old words first, then one header word
  * (area 8 | length in words 24 | offset in words 32), so that the log is read from its end. */
 struct undo_log {
@@ -36,7 +39,7 @@ struct undo_log {
 struct undo {
 	struct undo_log *log; /* NULL: changes are not logged (memory that nobody inherits) */
 	struct {
-		uint64_t *base;
+		undo_word *base;
 		uint64_t words;
 	} area[UNDO_AREAS];
 	unsigned n_areas;
@@ -49,31 +52,46 @@ static inline void undo_add_area(struct undo *u, void *base, size_t bytes)
 {
 	ASSERT(u->n_areas < UNDO_AREAS);
 	ASSERT(((uintptr_t)base | bytes) % 8 == 0);
+	ASSERT(bytes / 8 <= UINT32_MAX); /* offsets in records have 32 bits */
 	u->area[u->n_areas].base = base;
 	u->area[u->n_areas].words = bytes / 8;
 	u->n_areas++;
 }
 
-/* Remembers `len` bytes at `at` (widened to whole words), which lie within one area. */
+/* Which area holds `words` words from address `from` on, and where in it; asserts that one does.
+ * On addresses, not pointers: the difference of pointers into different objects means nothing. */
+static inline unsigned undo_locate(const struct undo *u, uintptr_t from, uint64_t words, uint64_t *ret_offset)
+{
+	unsigned i = 0;
+
+	while (i < u->n_areas && (from - (uintptr_t)u->area[i].base) / 8 >= u->area[i].words)
+		i++;
+	ASSERT(i < u->n_areas);
+	*ret_offset = (from - (uintptr_t)u->area[i].base) / 8;
+	ASSERT(words <= u->area[i].words - *ret_offset);
+	return i;
+}
+
+/* Remembers `len` bytes at `at` (widened to whole words), which lie within one area. The other
+ * fields of a shared word are put back with it: never save a word that somebody else changes too. */
 static inline void undo_save(struct undo *u, const void *at, size_t len)
 {
-	uint64_t *from = (uint64_t *)((uintptr_t)at & ~(uintptr_t)7);
-	uint64_t n = ((uintptr_t)at + len - (uintptr_t)from + 7) / 8;
-	unsigned i = 0;
+	uintptr_t from = (uintptr_t)at & ~(uintptr_t)7;
+	uint64_t n = ((uintptr_t)at + len - from + 7) / 8, offset;
 
 	if (!u || !u->log)
 		return;
-	while (i < u->n_areas && (uint64_t)(from - u->area[i].base) >= u->area[i].words)
-		i++;
-	ASSERT(i < u->n_areas);
-	ASSERT((uint64_t)(from - u->area[i].base) + n <= u->area[i].words);
 
 	struct undo_log *log = u->log;
-	ASSERT(log->used + n + 1 <= log->capacity);
-	memcpy(&log->words[log->used], from, n * 8);
-	log->words[log->used + n] = (uint64_t)i << 56 | n << 32 | (uint64_t)(from - u->area[i].base);
+	uint64_t used = log->used;
+	unsigned area = undo_locate(u, from, n, &offset);
+
+	ASSERT(n < 1u << 24);
+	ASSERT(used <= log->capacity && n + 1 <= log->capacity - used);
+	memcpy(&log->words[used], &u->area[area].base[offset], n * 8);
+	log->words[used + n] = (uint64_t)area << 56 | n << 32 | offset;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&log->used, log->used + n + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&log->used, used + n + 1, __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* the record before the change */
 	if (__builtin_expect(u->probe != NULL, 0))
 		u->probe(u->probe_context);
@@ -84,6 +102,14 @@ static inline void undo_save(struct undo *u, const void *at, size_t len)
 	do { \
 		undo_save((u), &(lvalue), sizeof(lvalue)); \
 		(lvalue) = (value); \
+	} while (0)
+
+/* The same for a field that readers in other processes race with: one whole store, after which
+ * whoever sees it also sees every store before it. */
+#define SET_RELEASE(u, lvalue, value) \
+	do { \
+		undo_save((u), &(lvalue), sizeof(lvalue)); \
+		__atomic_store_n(&(lvalue), (value), __ATOMIC_RELEASE); \
 	} while (0)
 
 /* What was changed since the last commit is now final. */
@@ -100,14 +126,15 @@ static inline void undo_commit(struct undo *u)
  * itself be interrupted and called again. Words are stored whole: lock-free readers may watch. */
 static inline bool undo_rollback(struct undo *u)
 {
-	struct undo_log *log = u->log;
-	bool any = log->used != 0;
+	struct undo_log *log = u ? u->log : NULL;
+	bool any = log && log->used != 0;
 
-	while (log->used) {
+	while (log && log->used) {
 		uint64_t header = log->words[log->used - 1];
 		uint64_t area = header >> 56, n = header >> 32 & 0xffffff, offset = header & 0xffffffff;
 
-		ASSERT(area < u->n_areas && offset + n <= u->area[area].words && n < log->used);
+		ASSERT(log->used <= log->capacity && n < log->used);
+		ASSERT(area < u->n_areas && offset + n <= u->area[area].words);
 		for (uint64_t i = 0; i < n; i++)
 			__atomic_store_n(&u->area[area].base[offset + i],
 					 log->words[log->used - 1 - n + i], __ATOMIC_RELEASE);

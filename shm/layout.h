@@ -71,7 +71,9 @@ struct table_row {
 	uint32_t seq;      /* value[seq & 1] is the one shown; rises with each change, never reset; atomic */
 	uint64_t hash;     /* hash_bytes(0, key); atomic */
 	uint32_t key_len;  /* 0: a free row; atomic */
-	uint32_t queue_head, queue_tail; /* waits[], first come first served; or links of the died list */
+	/* waits[], first come first served. In the died list (a lock without a delegation): the row that
+	 * died before this one, and the one that died after it. */
+	uint32_t queue_head, queue_tail;
 	uint32_t cell[KEY_CELLS];
 	uint64_t spare;
 	uint64_t key[KEY_INLINE / 8];
@@ -126,7 +128,8 @@ struct tables {
 	uint32_t n_rows, n_cells, n_waits, n_hosts; /* capacities: agreed for the whole cluster */
 	uint64_t buckets_at, rows_at, cells_at, waits_at, hosts_at; /* byte offsets */
 
-	/* Published by the agent, each word on its own; atomic. */
+	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
+	 * would put `recoveries` back in the midst of announcing itself. */
 	uint64_t incarnation;       /* of this host; 0: not registered yet */
 	uint64_t deadline_ns;       /* host lease, CLOCK_MONOTONIC: NEVER until leases exist; 0: moved */
 	uint64_t deadline_boot_ns;  /* the same in CLOCK_BOOTTIME */
@@ -138,7 +141,7 @@ struct tables {
 	uint32_t quorum;            /* 1: a leader with a majority was heard within the host lease */
 	uint32_t role;              /* enum host_role of this host, as it acts */
 	uint32_t agent_sleeps;      /* 1: ring the doorbell after publishing a request */
-	uint32_t recoveries;        /* rises when a successor begins and ends putting things right */
+	uint32_t recoveries;        /* odd while a successor puts things right: see table_recover() */
 	uint32_t ready;             /* 0: a copy is being installed, read nothing */
 	uint32_t agent_pid, sessions; /* in use */
 	uint64_t agent_starts;      /* agents that served this memory */

@@ -35,7 +35,10 @@ const char *arena_verify(const struct arena *a, uint64_t size);
 /* Appends a request; false: the ring is full, try again when the agent has taken some. */
 bool ring_push(struct session_rings *r, const struct ring_request *request);
 
-/* After ring_push: marks the session pending; true: the agent sleeps, ring the doorbell. */
+/* After ring_push: marks the session pending; true: the agent sleeps, ring the doorbell.
+ * The other half, in the agent: atom_store_seq_cst(agent_sleeps, 1), then a look at every pending
+ * word with atom_load_seq_cst, then sleep. One of the two sees the other. The agent takes bits with
+ * atom_exchange_seq_cst before it reads the rings. */
 bool ring_announce(struct arena *a, const struct tables *t, uint32_t slot);
 
 /* Takes the next completion; false: none. */
@@ -43,7 +46,7 @@ bool ring_take(struct session_rings *r, struct ring_completion *ret);
 
 /* ---- agent side; `head` and `tail` are the agent's own copies ---- */
 
-/* Copies the next request after `head`: 1; none: 0; -EPROTO: the session wrote nonsense (a tail out
+/* Copies the request at `head`: 1; none: 0; -EPROTO: the session wrote nonsense (a tail out
  * of range). The copy is checked by ring_request_check. */
 int ring_peek(const struct session_rings *r, uint32_t head, struct ring_request *ret);
 
@@ -53,7 +56,8 @@ const char *ring_request_check(const struct ring_request *request);
 /* Makes it known that all requests before `head` were taken. */
 void ring_publish_head(struct session_rings *r, uint32_t head);
 
-/* Writes a completion at `tail`, not yet visible. */
+/* Writes a completion at `tail`, not yet visible. Not under an undo log: who dies before the commit
+ * leaves bytes that nobody sees, and the successor writes them again. */
 void ring_put(struct session_rings *r, uint32_t tail, const struct ring_completion *completion);
 
 /* Makes all completions before `tail` visible. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sys: the one door from shm and lib to the kernel: clocks, futexes, memfds, mappings, descriptors over
- * a socket. Each function makes one system call, or a few that belong together, and answers negative errno.
+ * sys: the one door from shm and lib to the kernel: clocks, futexes, descriptors over a socket, what
+ * /proc knows. (Memfds and mappings are segment's.) Each function makes one system call, or a few that
+ * belong together, and answers negative errno; outputs stay untouched on failure.
  *
  * Who may enter: segment, lib, tools. Never the pure rooms.
  */
@@ -28,6 +29,9 @@ bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns);
 /* Cores this process may run on. Asked once. */
 unsigned sys_cores(void);
 
+/* Bytes of memory that can be taken without driving something out; UINT64_MAX: unknown. */
+uint64_t sys_memory_available(void);
+
 int sys_random(void *bytes, size_t len);
 
 /* The inode of /proc/self/ns/NAME, or of another process; 0 when it cannot be known. */
@@ -37,7 +41,10 @@ uint64_t sys_namespace(pid_t pid_or_0, const char *name);
 int sys_start_time(pid_t pid, uint64_t *ret_ticks);
 
 /* One message with up to n descriptors on a SOCK_SEQPACKET socket. send: 0. recv: bytes (0: the other end is gone);
- * *ret_n descriptors, close-on-exec, the caller's. A message cut short, or with descriptors cut off: -EBADMSG (and none leak). */
+ * *ret_n descriptors, close-on-exec, the caller's. A message cut short, or with descriptors cut off: -EBADMSG (and none leak).
+ * n and max are at most SYS_FDS_MAX. */
+#define SYS_FDS_MAX 16u
+
 int sys_send_fds(int socket, const void *bytes, size_t len, const int *fds, unsigned n, int flags);
 ssize_t sys_recv_fds(int socket, void *bytes, size_t cap, int *ret_fds, unsigned max, unsigned *ret_n, int flags);
 

@@ -9,7 +9,12 @@
  * latch). Chains change by single stores. When a row leaves a chain, the version in its bucket
  * rises afterwards and before the row may be used again: a reader that found nothing, or that found
  * a row, looks at the version again and starts over if it moved. A successor of a dead writer puts
- * words back (undo.h) and raises tables->recoveries before and after, which readers check likewise.
+ * words back (undo.h), which takes versions and seq back too; so it makes tables->recoveries odd
+ * before and even after, and readers wait while it is odd and start over when it moved.
+ *
+ * Order: every word that readers race with is stored with release and loaded with acquire. Thus
+ * whoever meets a word of a row's next life, or of its next value, also finds the version or seq
+ * that was raised before it, and no fence is needed (ThreadSanitizer knows none).
  *
  * The writer's functions save what they change in `u`; with u NULL nothing is saved. Rows are named
  * by index, 1 .. n_rows. Pure.
@@ -36,8 +41,8 @@ struct table_capacity table_capacity_for(uint32_t rows);
 /* Bytes of a tables segment. */
 uint64_t tables_size(const struct table_capacity *capacity);
 
-/* Makes zeroed memory of that size an empty table. Names are copied and cut to NAME_BYTES - 1.
- * The segment header is written last. */
+/* Makes zeroed memory of that size an empty table, ready to be read. Names are copied and cut to
+ * NAME_BYTES - 1. The magic of the segment is written last. */
 void tables_format(struct tables *t, const struct table_capacity *capacity, const char *cluster,
 		   uint16_t self);
 
@@ -77,7 +82,8 @@ uint32_t table_find(const struct tables *t, const void *key, uint32_t len);
  * left. The key must not be there. */
 uint32_t table_insert(struct tables *t, struct undo *u, const void *key, uint32_t len);
 
-/* Takes the row out of its chain and frees it and its cells. */
+/* Takes the row out of its chain and frees it and its cells. Its queue must be empty, and it must
+ * not be in the died list any more. */
 void table_remove(struct tables *t, struct undo *u, uint32_t row);
 
 /* The value now shown (writer's view). */
@@ -88,22 +94,28 @@ void table_set(struct tables *t, struct undo *u, uint32_t row, const struct lock
 /* Copies the key (up to KEY_MAX bytes) and answers its length. */
 uint32_t table_key(const struct tables *t, uint32_t row, void *ret_key);
 
-/* A queue entry from the pool, or 0. Given back with table_wait_free. */
+/* A queue entry from the pool, all zeros, or 0. Given back with table_wait_free. */
 uint32_t table_wait_new(struct tables *t, struct undo *u);
 void table_wait_free(struct tables *t, struct undo *u, uint32_t wait);
 
+/* What a successor of a dead writer does first: puts back what was changed since the last commit,
+ * in all areas of `u`, and lets readers know; true if there was anything. May itself be interrupted
+ * and called again. */
+bool table_recover(struct tables *t, struct undo *u);
+
 /* Rebuilds all buckets from the rows (after a snapshot was copied in). Not undone; readers are kept
- * away by tables->ready = 0. */
+ * away by tables->ready = 0, and one that slept through all of it starts over. */
 void table_rebuild(struct tables *t);
 
-/* Whether chains, free lists, queues and counts fit each other: NULL, or what is wrong. For tests
- * and for a successor; takes time in proportion to the table. */
+/* Whether chains, free lists, queues, died list and counts fit each other: NULL, or what is wrong.
+ * For tests and for a successor, between two commits; takes time in proportion to the table. */
 const char *table_check(const struct tables *t);
 
 /* ---- readers, in any process ---- */
 
 /* Looks a key up: 1 and *ret_value, or 0 when there is no row, or -EAGAIN when the writer was too
- * busy to get a steady look in a bounded number of tries, or -ENETUNREACH while a copy is installed. */
+ * busy to get a steady look in a bounded number of tries, or -ENETUNREACH while a copy is installed.
+ * What it shows may not be committed yet: a successor may take the last group back. */
 int table_read(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value);
 
 /* Row by row: 1 when row i (1 .. rows_high) is in use, with its key and value; 0 when it is free;
