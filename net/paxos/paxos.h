@@ -80,6 +80,9 @@ struct paxos_memory {
 
 uint64_t paxos_memory_size(uint32_t log_slots, uint32_t value_max);
 
+/* Bytes that one step may append to the undo log, records and their headers together. */
+uint64_t paxos_undo_size(uint32_t window, uint32_t value_max);
+
 enum paxos_role { PAXOS_FOLLOWER, PAXOS_ASKING, PAXOS_PREPARING, PAXOS_LEADING };
 
 /* What a process may forget. */
@@ -91,6 +94,7 @@ struct paxos {
 	uint64_t ballot;         /* ours, while ASKING, PREPARING or LEADING */
 	uint64_t seen_ballot;    /* highest met anywhere */
 	uint16_t leader;         /* host we follow; self when leading; 0: none */
+	uint64_t leader_ballot;  /* its ballot; 0: none */
 	uint64_t leader_heard_ns;/* last sign of that leader (as leader: of a majority) */
 	uint64_t next_slot;      /* leading: the next to propose */
 	uint64_t leads_slot;     /* leading: where our LEADS stands */
@@ -133,8 +137,8 @@ enum paxos_message_kind {
 	PAXOS_ACCEPT,      /* ballot, chosen, slot in entries[0]; flag: the leader has accepted it itself */
 	PAXOS_ACCEPTED,    /* ballot, slot, chosen */
 	PAXOS_REFUSED,     /* ballot (refused), promised, chosen */
-	PAXOS_LEARN,       /* chosen; entries[0] is a chosen value */
-	PAXOS_BEAT,        /* ballot, chosen */
+	PAXOS_LEARN,       /* chosen; entries[0] is a chosen value; flag: the last of an answer to FETCH */
+	PAXOS_BEAT,        /* ballot, chosen; flag: only news of `chosen`, wants no answer */
 	PAXOS_BEATEN,      /* ballot, chosen: the answer of a voter to BEAT */
 	PAXOS_FETCH,       /* slot: send me chosen values from here on */
 };
@@ -161,7 +165,7 @@ enum paxos_event_kind {
 	PAXOS_EVENT_MESSAGE,   /* from, message */
 	PAXOS_EVENT_PROPOSE,   /* bytes, len: only when paxos_can_propose() */
 	PAXOS_EVENT_PEER_UP,   /* from: a connection to this host came up: what it may have missed is sent again */
-	PAXOS_EVENT_INSTALLED, /* slot: a snapshot at this slot was installed, the log begins behind it */
+	PAXOS_EVENT_INSTALLED, /* slot: a snapshot at this slot was installed, the log begins behind it; void when not above `chosen` */
 };
 
 struct paxos_event {
@@ -181,8 +185,8 @@ struct paxos_send {
 
 struct paxos_update {
 	uint64_t wake_at_ns;   /* call again with TIME by then */
-	uint16_t snapshot_to;  /* this host asked for values that have left the log; 0: nobody */
-	bool leader_changed;
+	uint16_t snapshot_to;  /* this host asked for values that have left the log, and will each heartbeat; 0: nobody */
+	bool leader_changed;   /* another leader than before, or the same in another ballot, or none */
 	unsigned n_sends;
 	struct paxos_send sends[PAXOS_SENDS_MAX];
 	struct paxos_entry entries[PAXOS_SENDS_MAX + PAXOS_WINDOW_MAX]; /* what the messages point to */

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "roles.h"
+
+/* How a ballot is won and lost. */
+
+/* An observer hears every tenth heartbeat only, and never stands: after three of those it no longer says
+ * that it knows a leader. */
+static uint64_t patience(struct paxos *p)
+{
+	const struct paxos_config *c = &p->config;
+
+	if (!c->votes)
+		return 30 * c->heartbeat_ns + 2 * c->election_ns;
+	return c->election_ns + random_next(&p->random) % c->election_ns;
+}
+
+void paxos_wait_for_leader(struct paxos *p, uint64_t now_ns)
+{
+	p->election_at_ns = now_ns + patience(p);
+}
+
+void paxos_step_down(struct paxos_stepping *s)
+{
+	struct paxos *p = s->p;
+
+	p->role = PAXOS_FOLLOWER;
+	p->ballot = 0;
+	p->votes = 0;
+	p->leader = 0;
+	p->leader_ballot = 0;
+	paxos_wait_for_leader(p, s->now_ns);
+}
+
+void paxos_meet_ballot(struct paxos_stepping *s, uint64_t ballot)
+{
+	struct paxos *p = s->p;
+
+	p->seen_ballot = MAX(p->seen_ballot, ballot);
+	if (p->role != PAXOS_FOLLOWER && ballot > p->ballot)
+		paxos_step_down(s);
+}
+
+/* A leader's ballot has a majority behind it, so hearing it is as good as having promised it: this way
+ * there is one ballot that we follow, and an older leader is never followed again. */
+void paxos_hear_leader(struct paxos_stepping *s, uint16_t leader, uint64_t ballot)
+{
+	struct paxos *p = s->p;
+
+	ASSERT(ballot >= p->memory->promised);
+	if (p->role != PAXOS_FOLLOWER)
+		paxos_step_down(s);
+	p->seen_ballot = MAX(p->seen_ballot, ballot);
+	paxos_log_promise(p, ballot);
+	p->leader = leader;
+	p->leader_ballot = ballot;
+	p->leader_heard_ns = s->now_ns;
+	paxos_wait_for_leader(p, s->now_ns);
+}
+
+/* Above all that we have promised and met. */
+static uint64_t next_ballot(const struct paxos *p)
+{
+	uint64_t round = (MAX(p->memory->promised, p->seen_ballot) >> 16) + 1;
+
+	return round << 16 | p->config.self;
+}
+
+/* Phase 1a: "a proposer selects a proposal number n and sends a prepare request". Promised to ourselves
+ * before anybody hears of it, so no later life takes it again. */
+static void prepare(struct paxos_stepping *s)
+{
+	struct paxos *p = s->p;
+
+	p->role = PAXOS_PREPARING;
+	p->ballot = next_ballot(p); /* who would have promised the ballot we asked for promises a higher one */
+	ASSERT(p->ballot > p->memory->promised);
+	p->seen_ballot = p->ballot;
+	p->elections++;
+	paxos_log_promise(p, p->ballot);
+	for (unsigned i = 0; i < PAXOS_WINDOW_MAX; i++)
+		p->found[i].slot = 0;
+	p->votes = paxos_own_vote(p);
+	paxos_wait_for_leader(p, s->now_ns);
+	if (paxos_is_majority(p, p->votes))
+		paxos_take_office(s);
+	else
+		paxos_say(s, PAXOS_TO_VOTERS, PAXOS_PREPARE)->ballot = p->ballot;
+}
+
+static void ask(struct paxos_stepping *s)
+{
+	struct paxos *p = s->p;
+
+	paxos_step_down(s);
+	p->role = PAXOS_ASKING;
+	p->ballot = next_ballot(p);
+	p->votes = paxos_own_vote(p);
+	if (paxos_is_majority(p, p->votes))
+		prepare(s);
+	else
+		paxos_say(s, PAXOS_TO_VOTERS, PAXOS_PREVOTE)->ballot = p->ballot;
+}
+
+/* Something was in the way that will soon be gone. */
+static void ask_again_soon(struct paxos_stepping *s)
+{
+	struct paxos *p = s->p;
+	uint64_t half = p->config.heartbeat_ns / 2;
+
+	p->election_at_ns = MIN(p->election_at_ns, s->now_ns + half + random_next(&p->random) % half);
+}
+
+void paxos_on_prevoted(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
+{
+	struct paxos *p = s->p;
+
+	if (p->role != PAXOS_ASKING || m->ballot != p->ballot)
+		return;
+	if (!m->flag) {
+		bool lags = m->chosen > p->memory->chosen, low = m->promised >= p->ballot;
+
+		paxos_catch_up(s, from, m->chosen);
+		paxos_meet_ballot(s, m->promised);
+		if (lags || low)
+			ask_again_soon(s);
+		return;
+	}
+	p->votes |= 1u << paxos_voter(p, from);
+	if (paxos_is_majority(p, p->votes))
+		prepare(s);
+}
+
+/* An honest promise of our ballot holds acceptances of lower ones, in the window we asked about. */
+static bool promise_makes_sense(const struct paxos *p, const struct paxos_message *m)
+{
+	for (uint32_t i = 0; i < m->n_entries; i++) {
+		const struct paxos_entry *e = &m->entries[i];
+
+		if (e->ballot >= p->ballot)
+			return false;
+		if (e->slot > p->memory->chosen && !paxos_log_has_place(p, e->slot))
+			return false;
+	}
+	return true;
+}
+
+/* Phase 2a wants "the value of the highest-numbered proposal among the responses". */
+static void keep_highest(struct paxos *p, const struct paxos_entry *e)
+{
+	unsigned at = e->slot % PAXOS_WINDOW_MAX;
+	struct paxos_found *found = &p->found[at];
+
+	if (e->slot <= p->memory->chosen || (found->slot == e->slot && found->ballot >= e->ballot))
+		return;
+	*found = (struct paxos_found){ .slot = e->slot, .ballot = e->ballot, .len = e->len, .kind = e->kind };
+	if (e->len)
+		memcpy(p->found_values + (uint64_t)at * p->config.value_max, e->bytes, e->len);
+}
+
+/* Only promises of the ballot we prepare now count, each voter's once. */
+void paxos_on_promise(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
+{
+	struct paxos *p = s->p;
+	uint32_t vote = 1u << paxos_voter(p, from);
+
+	if (p->role != PAXOS_PREPARING || m->ballot != p->ballot || (p->votes & vote))
+		return;
+	if (!promise_makes_sense(p, m))
+		return;
+	for (uint32_t i = 0; i < m->n_entries; i++)
+		keep_highest(p, &m->entries[i]);
+	p->votes |= vote;
+	if (paxos_is_majority(p, p->votes))
+		paxos_take_office(s);
+}
+
+void paxos_on_refused(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
+{
+	struct paxos *p = s->p;
+
+	if (p->role != PAXOS_FOLLOWER && m->ballot == p->ballot) {
+		paxos_catch_up(s, from, m->chosen);
+		if (p->role == PAXOS_PREPARING && m->chosen > p->memory->chosen)
+			ask_again_soon(s);
+	}
+	paxos_meet_ballot(s, m->promised);
+}
+
+void paxos_election_tick(struct paxos_stepping *s)
+{
+	if (s->p->role == PAXOS_LEADING || s->now_ns < s->p->election_at_ns)
+		return;
+	if (s->p->config.votes)
+		ask(s);
+	else
+		paxos_step_down(s);
+}
+
+void paxos_election_peer_up(struct paxos_stepping *s, uint16_t host)
+{
+	struct paxos *p = s->p;
+
+	if (paxos_voter(p, host) < 0)
+		return;
+	if (p->role == PAXOS_ASKING)
+		paxos_say(s, host, PAXOS_PREVOTE)->ballot = p->ballot;
+	if (p->role == PAXOS_PREPARING)
+		paxos_say(s, host, PAXOS_PREPARE)->ballot = p->ballot;
+}
