@@ -4,9 +4,9 @@
  * readable descriptors, time. Completions in, one handler out.
  *
  * Two engines behind one table of functions. io_uring: one ring, made by the thread that runs it
- * (SINGLE_ISSUER and DEFER_TASKRUN where the kernel has them), multishot accept, poll and receive
- * with provided buffers (re-armed after ENOBUFS), everything queued in a turn submitted by the one
- * call that also waits. epoll: the same events from readiness, for kernels and containers where
+ * (SINGLE_ISSUER and DEFER_TASKRUN where the kernel has them), multishot accept and receive with
+ * provided buffers (re-armed after ENOBUFS), everything queued in a turn submitted by the one call
+ * that also waits. epoll: the same events from readiness, for kernels and containers where
  * io_uring is forbidden. What the kernel offers is probed when the loop is opened.
  *
  * A watch is named by the caller's 64-bit `tag`; after loop_forget(fd) no event of that watch comes
@@ -29,7 +29,7 @@ enum loop_event_kind {
 	LOOP_CONNECTED, /* result: 0 or -errno */
 	LOOP_RECEIVED,  /* bytes, result = their number; 0: the other end is gone; -errno: so is the connection */
 	LOOP_SENT,      /* result: all `len` bytes were taken, or -errno */
-	LOOP_READABLE,  /* poll: the descriptor is readable or hung up */
+	LOOP_READABLE,  /* poll: the descriptor is readable or hung up; result 0, or -errno: it cannot be polled */
 };
 
 struct loop_event {
@@ -44,15 +44,20 @@ typedef void loop_handler(void *context, const struct loop_event *event);
 
 struct loop;
 
-/* 0; -ENOSYS: LOOP_URING was asked for and the kernel has none or forbids it (*ret_why says which, for the log);
- * -EMFILE, -ENOMEM. LOOP_AUTO takes io_uring where it works. */
+/* 0; -ENOSYS: LOOP_URING was asked for and the kernel has none, forbids it or is older than 6.0; -EMFILE, -ENFILE,
+ * -ENOMEM. LOOP_AUTO takes io_uring where it works. *ret_why, when given: what is wrong with io_uring and what to
+ * do about it, for the log; NULL: nothing, or it was not asked for. Call it in the thread that will run the loop. */
 int loop_open(struct loop **ret, enum loop_engine engine, const char **ret_why);
 void loop_close(struct loop *l); /* closes no descriptor of the caller's; NULL is fine */
 const char *loop_engine_name(const struct loop *l); /* "io_uring (single issuer, deferred)", "epoll", … */
 
-/* Each starts a watch and answers 0 or -errno; results come as events. accept, receive and poll go on until
- * loop_forget; after a RECEIVED with result <= 0 or a failed accept they have ended by themselves
- * (an accept that failed for want of descriptors is tried again by the loop after a pause). */
+/* Each starts a watch and answers 0; -EBADF: no number of a descriptor; -EBUSY: this side is watched already
+ * (accept, receive and poll are one side, connect and send the other); -EINVAL: nothing or more than 2 GiB to
+ * send; -ENOMEM. No system call is made before the next turn, and all results come as events.
+ * accept, receive and poll go on until loop_forget; after a result below 0, and a RECEIVED of 0, they have ended by
+ * themselves, but for an accept that failed for want of descriptors or memory (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM):
+ * that is said once, and tried again by the loop after 100 ms.
+ * poll reports a descriptor in each turn in which it is readable, whether the handler reads all of it or not. */
 int loop_accept(struct loop *l, int fd, uint64_t tag);
 int loop_connect(struct loop *l, int fd, const struct sockaddr *address, socklen_t len, uint64_t tag);
 int loop_receive(struct loop *l, int fd, uint64_t tag);
@@ -69,7 +74,7 @@ void loop_forget(struct loop *l, int fd);
  * 0: does not wait; NEVER), hands every event that is there to the handler. 0 or -errno. */
 int loop_turn(struct loop *l, uint64_t deadline_ns, loop_handler *handler, void *context);
 
-/* System calls made and events handed out so far. */
+/* So far: turns run, system calls made, events handed out, watches that the kernel ended early and the loop armed again. */
 struct loop_counts { uint64_t turns, enters, events, rearmed; };
 struct loop_counts loop_counts(const struct loop *l);
 
