@@ -16,9 +16,14 @@
 #define SWEEP_FREES 64u  /* … and frees, at most */
 #define SWEEP_WAITS HOSTS_MAX /* it stops, too, when it has taken so many entries out of queues */
 
+/* The most undo words that one command can take: a SWEEP that frees SWEEP_FREES rows and, one entry
+ * before SWEEP_WAITS is reached, comes to a queue that every host has left. */
+#define APPLY_UNDO_WORDS (25 * SWEEP_FREES + 7 * (SWEEP_WAITS + HOSTS_MAX) + 8)
+
 enum applied {
 	APPLIED_DONE,      /* took effect: see outcome and grants */
-	APPLIED_REPEATED,  /* a number taken before, of an older life, or ahead: ignored */
+	APPLIED_REPEATED,  /* ignored: a number taken before, of an older life, or ahead; a second FOUND; a HOST_UP
+			    * whose condition does not hold (any more) */
 	APPLIED_UNFIT,     /* FOUND with capacities other than these tables have: this host cannot be part */
 };
 
@@ -28,7 +33,9 @@ struct effects {
 	uint32_t row;              /* of the command's key afterwards, 0: none */
 	bool swept;                /* SWEEP: nothing of older incarnations is left */
 	bool registered;           /* HOST_UP took effect */
-	unsigned n_grants;         /* rows whose lock was granted to the host in their value just now, the command's own included */
+	/* Rows whose lock was granted to the host in their value just now, the command's own included: none for an
+	 * ACQUIRE of what the host has already. */
+	unsigned n_grants;
 	uint32_t grants[SWEEP_FREES];
 };
 

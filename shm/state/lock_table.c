@@ -101,8 +101,8 @@ static bool queue_append(struct tables *t, struct undo *u, uint32_t row, uint16_
 
 	if (!wait)
 		return false;
-	undo_save(u, tables_wait(t, wait), sizeof(struct table_wait));
-	*tables_wait(t, wait) = (struct table_wait){ .incarnation = incarnation, .host = host };
+	SET(u, tables_wait(t, wait)->incarnation, incarnation);
+	SET(u, tables_wait(t, wait)->host, host);
 	if (r->queue_tail)
 		SET(u, tables_wait(t, r->queue_tail)->next, wait);
 	else

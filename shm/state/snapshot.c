@@ -135,7 +135,7 @@ static void install_hosts(struct tables *t, const struct snapshot_view *v)
 		struct host_row *h = tables_host(t, i);
 
 		h->incarnation = h->nonce = h->last_number = 0;
-		h->sweep = 0;
+		h->sweep = HOST_SWEPT;
 	}
 	for (uint32_t i = 0; i < v->extent.hosts; i++) {
 		struct host_record from = snapshot_host(v, i);
@@ -148,30 +148,41 @@ static void install_hosts(struct tables *t, const struct snapshot_view *v)
 	}
 }
 
+/* A reader who came in before ready fell to 0 may still look on. Whatever word it meets is stored
+ * with release: so it finds ready at 0, or recoveries raised, when it looks there afterwards. */
+static void store_bytes(uint64_t *to, const void *bytes, uint32_t len)
+{
+	for (uint32_t i = 0; i < len / 8; i++) {
+		uint64_t word;
+
+		memcpy(&word, (const unsigned char *)bytes + 8 * i, 8);
+		atom_store_release(&to[i], word);
+	}
+}
+
 static void install_key(const struct snapshot_view *v, struct table_row *row, const struct row_record *r)
 {
 	uint8_t key[KEY_PADDED];
 
 	snapshot_key(v, r, key);
-	memcpy(row->key, key, KEY_INLINE);
-	atom_store_relaxed(&row->hash, hash_bytes(0, key, r->key_len));
+	store_bytes(row->key, key, KEY_INLINE);
+	for (unsigned c = 0; c < KEY_CELLS; c++)
+		atom_store_release(&row->cell[c], r->cell[c]);
+	atom_store_release(&row->hash, hash_bytes(0, key, r->key_len));
 }
 
-/* A reader who came in before ready fell to 0 may still look on: the value changes as always. */
 static void install_row(struct tables *t, const struct snapshot_view *v, uint32_t i)
 {
 	struct table_row *row = tables_row(t, i);
 	struct row_record r = snapshot_row(v, i);
-	uint32_t seq = row->seq + 1;
+	uint32_t seq = row->seq + 1; /* never reset */
 
 	install_key(v, row, &r);
-	for (unsigned c = 0; c < KEY_CELLS; c++)
-		row->cell[c] = r.cell[c];
 	row->queue_head = r.queue_head;
 	row->queue_tail = r.queue_tail;
-	memcpy(row->value[seq & 1], &r.value, sizeof(r.value));
-	atom_store_release(&row->seq, seq); /* pairs with the acquire of a reader in table_read */
-	atom_store_relaxed(&row->next, r.next);
+	store_bytes(row->value[seq & 1], &r.value, sizeof(r.value));
+	atom_store_release(&row->seq, seq);
+	atom_store_release(&row->next, r.next);
 	atom_store_release(&row->key_len, r.key_len);
 }
 
@@ -179,9 +190,9 @@ static void install_cell(struct tables *t, const struct snapshot_view *v, uint32
 {
 	struct cell_record c = snapshot_cell(v, i);
 
-	memcpy(tables_cell(t, i), c.bytes, KEY_CELL);
+	store_bytes(tables_cell(t, i), c.bytes, KEY_CELL);
 	if (!c.owner)
-		*tables_cell(t, i) = c.next;
+		atom_store_release(tables_cell(t, i), (uint64_t)c.next);
 }
 
 static void install_wait(struct tables *t, const struct snapshot_view *v, uint32_t i)
@@ -197,13 +208,12 @@ void snapshot_install(struct tables *t, const void *bytes, uint64_t len)
 	uint32_t old_rows = t->agreed.rows_high;
 
 	ASSERT(!snapshot_open(t, bytes, len, &v));
-	atom_store_seq_cst(&t->ready, 0);
-	atom_fence_seq_cst();
+	atom_store_release(&t->ready, 0);
 	install_hosts(t, &v);
 	for (uint32_t i = 1; i <= v.extent.rows; i++)
 		install_row(t, &v, i);
 	for (uint32_t i = v.extent.rows + 1; i <= old_rows; i++)
-		atom_store_relaxed(&tables_row(t, i)->key_len, 0);
+		atom_store_release(&tables_row(t, i)->key_len, 0);
 	for (uint32_t i = 1; i <= v.extent.cells; i++)
 		install_cell(t, &v, i);
 	for (uint32_t i = 1; i <= v.extent.waits; i++)
