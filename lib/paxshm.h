@@ -77,9 +77,11 @@ struct paxshm_who {
 /* Called when an acquire with PAXSHM_FAIL finds no quorum; returns never or -ENETUNREACH is returned then. */
 typedef void paxshm_fatal_handler(paxshm_session *s, int rc, const char *message, void *context);
 
+#define PAXSHM_KEEP_LIFE 1u
+
 struct paxshm_options {
 	uint32_t size;
-	uint32_t spare;
+	uint32_t flags; /* PAXSHM_KEEP_LIFE */
 	const char *socket;   /* NULL: PAXSHM_SOCKET, else /run/paxshm/agent.sock, else $XDG_RUNTIME_DIR/paxshm/agent.sock */
 	const char *cluster;  /* refuse another cluster's agent; NULL: PAXSHM_CLUSTER, else any */
 	const char *space;    /* NULL: PAXSHM_SPACE, else "default" */
@@ -90,9 +92,11 @@ struct paxshm_options {
 };
 
 int paxshm_open(paxshm_session **ret_session, const struct paxshm_options *options);
+const char *paxshm_open_reason(void);
 int paxshm_close(paxshm_session *s);
 int paxshm_cancel(paxshm_session *s);
 int paxshm_adopt(paxshm_session *s, int pidfd);
+int paxshm_life_fd(paxshm_session *s);
 
 /* ---- locks, in two lines ---- */
 

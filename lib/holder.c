@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * holder: who owns a lock now. What lies on this host is read from the tables; the rest the agent asks.
+ */
+#include <errno.h>
+
+#include "../shm/atom.h"
+#include "../shm/sys.h"
+#include "../shm/table.h"
+#include "session.h"
+
+enum seen {
+	SEEN_HERE,      /* owned by a session of this host */
+	SEEN_FREE,      /* no host has it */
+	SEEN_ELSEWHERE, /* the tables do not say which process */
+};
+
+static bool quorum(const struct paxshm_session *s)
+{
+	return atom_load_acquire(&s->tables->quorum);
+}
+
+/* What the tables know. */
+static enum seen look_here(const struct paxshm_session *s, const void *key, uint32_t len, struct lock_value *ret)
+{
+	int rc = table_read(s->tables, key, len, ret);
+
+	if (rc < 0)
+		return SEEN_ELSEWHERE; /* no steady look: the agent will know */
+	if (rc == 0 || !ret->delegation)
+		return SEEN_FREE;
+	if (ret->host == s->tables->self && ret->owner_pid)
+		return SEEN_HERE;
+	return SEEN_ELSEWHERE;
+}
+
+static int ask(struct paxshm_session *s, const void *key, uint32_t len, uint32_t flags, struct paxshm_who *ret)
+{
+	struct ring_request request = {
+		.op = REQUEST_HOLDER,
+		.flags = flags & PAXSHM_LINEARIZABLE ? REQUEST_LINEARIZABLE : 0,
+		.key_len = (uint8_t)len,
+	};
+	uint32_t cancels = atom_load_seq_cst(&s->cancels);
+	struct patience patience = { .deadline_ns = sys_now_ns() + s->agent_timeout_ns, .cancels = &cancels };
+	struct ring_completion answer;
+	int rc;
+
+	memcpy(request.key, key, len);
+	rc = call_run(s, &request, patience, &answer);
+	if (rc == -ETIMEDOUT)
+		return quorum(s) ? -ENOTCONN : -ENETUNREACH;
+	if (rc)
+		return rc;
+	if (answer.result)
+		return answer.result < 0 ? answer.result : -EPROTO;
+	if (!answer.holder_host)
+		return -ESRCH;
+	holder_from(s, &answer, ret);
+	return 0;
+}
+
+int paxshm_holder(paxshm_session *s, const void *key, size_t len, uint32_t flags, struct paxshm_who *ret_who)
+{
+	struct lock_value value;
+	enum seen seen = SEEN_ELSEWHERE;
+	int rc = session_mine(s);
+
+	if (rc == 0)
+		rc = key_check(key, len);
+	if (rc)
+		return rc;
+	if (!ret_who || ret_who->size < sizeof(*ret_who) || flags & ~PAXSHM_LINEARIZABLE)
+		return -EINVAL;
+	if (session_lost(s))
+		return -ENOTCONN;
+	if (!(flags & PAXSHM_LINEARIZABLE))
+		seen = look_here(s, key, (uint32_t)len, &value);
+	if (seen == SEEN_HERE) {
+		who_from_value(s, &value, ret_who);
+		return 0;
+	}
+	if (!quorum(s))
+		return -ENETUNREACH;
+	return seen == SEEN_FREE ? -ESRCH : ask(s, key, (uint32_t)len, flags, ret_who);
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session: what stands behind paxshm_session and paxshm_lock_handle. Private to lib/.
+ *
+ * One mutex guards all that threads of this process share; it is held for a few instructions and
+ * never across a sleep. Beside it there are words that are read without it:
+ *
+ *   mine      1 in the process that opened the session, 0 in its forked children (the kernel wipes
+ *             the page); written once.
+ *   lost      0 -> 1, once: the agent's side is gone for good. Stale 0: one more look is made.
+ *   cancels   counts paxshm_cancel(); a call ends when it moved since the call began.
+ *   turn      futex word of the threads that wait for another thread of this process; every move
+ *             means: look again.
+ *   waiting   a bit for each call slot in use: whose bells paxshm_cancel() rings. Stale bit: a ring
+ *             for nobody, or for a call that looks again and sleeps on.
+ *   handle's count, incarnation: written under the mutex, read by paxshm_lock_check() without.
+ *
+ * A call slot: FREE -> WAITING (its request is in the ring) -> ANSWERED -> FREE, or
+ * WAITING -> GIVEN_UP (its thread has gone: the agent was silent too long) -> FREE when the answer
+ * comes at last; if that is a grant, GIVEN_UP -> LATE until its release stands in the ring -> FREE.
+ * A slot is never used again before its answer came: an answer always belongs to the call it names.
+ *
+ * Who may enter: lib/.
+ */
+#ifndef PAXSHM_LIB_SESSION_H
+#define PAXSHM_LIB_SESSION_H
+
+#include <pthread.h>
+
+#include "../shm/layout.h"
+#include "../shm/segment.h"
+#include "base.h"
+#include "paxshm.h"
+
+#define AGENT_TIMEOUT_MS 10000u
+#define NAMED_BUCKETS 256u /* of paxshm_lock()'s handles; a power of two */
+#define WAITING_WORDS (RING_CALLS / 64)
+
+enum call_state { CALL_FREE = 0, CALL_WAITING, CALL_ANSWERED, CALL_GIVEN_UP, CALL_LATE };
+
+struct call {
+	uint8_t state; /* enum call_state */
+	uint8_t op;    /* of its request */
+	bool uncancelled; /* GIVEN_UP: its CANCEL found no room in the ring yet */
+	int32_t reason;   /* of that CANCEL */
+	struct ring_completion answer; /* ANSWERED, LATE */
+};
+
+struct paxshm_lock_handle {
+	struct paxshm_session *session;
+	struct paxshm_lock_handle *next, **link; /* all handles of the session */
+	struct paxshm_lock_handle *named_next;   /* in its bucket, when thread is not 0 */
+	uint64_t thread; /* paxshm_lock(): number of the thread; 0: made by paxshm_lock_ref() */
+	bool busy;       /* a thread has let go of the mutex in the middle of an acquire or release */
+	uint32_t count;  /* times acquired; 0: not owned */
+	uint64_t claim, token, incarnation; /* of the grant */
+	uint32_t key_len;
+	uint8_t key[KEY_MAX];
+};
+
+struct paxshm_session {
+	const uint32_t *mine;
+	int socket;  /* non-blocking */
+	void *life;  /* a mapping that keeps the open file description of the life descriptor, or NULL */
+	int life_fd; /* the descriptor itself, when the program asked for it, or -1 */
+	struct segment tables_segment, arena_segment, rings_segment;
+	const struct tables *tables;
+	struct arena *arena;
+	struct session_rings *rings;
+	uint32_t slot, host;
+	char cluster[NAME_BYTES], host_name[NAME_BYTES];
+	uint64_t agent_timeout_ns;
+	paxshm_fatal_handler *fatal;
+	void *fatal_context;
+
+	/* Atomic words: see above. */
+	uint32_t lost, cancels, turn;
+	uint64_t waiting[WAITING_WORDS];
+
+	pthread_mutex_t mutex;
+	struct call calls[RING_CALLS];
+	uint32_t silent; /* acquires given up and not answered yet: new ones are refused meanwhile */
+	uint32_t owed;   /* slots that are LATE or uncancelled */
+	uint32_t turn_waiters;
+	struct paxshm_lock_handle *handles;
+	struct paxshm_lock_handle *named[NAMED_BUCKETS];
+
+	pthread_mutex_t adopt_mutex;
+	uint32_t adopts_unanswered; /* answers that may still come for an adopt that was given up */
+};
+
+/* ---- session.c ---- */
+
+/* 0; -EINVAL: no session; -EPERM: another process's. First in every public call. */
+int session_mine(const struct paxshm_session *s);
+
+/* Whether the session is known to be over: reads memory only. */
+bool session_lost(const struct paxshm_session *s);
+
+/* The same after a look at the socket: one system call. */
+bool session_look(struct paxshm_session *s);
+
+/* Wakes threads that wait in session_turn_wait(). */
+void session_turn(struct paxshm_session *s);
+
+/* Tells the agent that a request stands in the ring, if it sleeps. */
+void session_announce(struct paxshm_session *s);
+
+/* Takes half-built ones. */
+void session_free(struct paxshm_session *s);
+
+/* 0; -EINVAL: NULL or empty; -ENAMETOOLONG. */
+int key_check(const void *key, size_t len);
+
+/* ---- call.c ---- */
+
+/* Ends at `deadline_ns` (NEVER: none), and with -ECANCELED when s->cancels is no longer `cancels`
+ * (NULL: cannot be cancelled). */
+struct patience {
+	uint64_t deadline_ns;
+	const uint32_t *cancels;
+};
+
+/* Hands a request in and waits for its answer. 0 and *ret; -ENOSPC: RING_CALLS calls wait already;
+ * -ENOTCONN: the session is over, or the agent said nothing for too long; -ECANCELED.
+ * Past the deadline an ACQUIRE is withdrawn: the agent answers it with -ETIMEDOUT, or with the grant
+ * that came first; any other call is given up with -ETIMEDOUT. */
+int call_run(struct paxshm_session *s, struct ring_request *request, struct patience patience, struct ring_completion *ret);
+
+/* Hands a request in that is not answered. Waits while the ring is full. 0, -ENOTCONN. The mutex is
+ * held by the caller and may be let go meanwhile. */
+int call_post(struct paxshm_session *s, const struct ring_request *request);
+
+/* Whether a thread should stop waiting: 0, -ETIMEDOUT, -ECANCELED. */
+int patience_over(const struct paxshm_session *s, struct patience patience);
+
+/* ---- look.c ---- */
+
+/* Copies a host's name, or "". */
+void host_name(const struct paxshm_session *s, uint32_t host, char ret[PAXSHM_NAME_BYTES]);
+
+/* The holder that a completion names. */
+void holder_from(const struct paxshm_session *s, const struct ring_completion *answer, struct paxshm_who *ret);
+
+/* The owner that a row names; only host and name are known when it is another host's. */
+void who_from_value(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret);
+
+#endif
