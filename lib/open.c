@@ -364,7 +364,7 @@ int paxshm_open(paxshm_session **ret_session, const struct paxshm_options *optio
 {
 	struct welcomed in = { 0 };
 	uint64_t deadline_ns;
-	struct wish w;
+	struct wish w = { 0 };
 	int socket, rc;
 
 	reason[0] = '\0';
