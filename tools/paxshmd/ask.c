@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ask: which process owns a lock? This host's tables name the owning host; only that host knows the
+ * process. A claim in CLAIM_ASKING looks into the tables and answers, or asks that host, again and
+ * again until it has an answer or `give_up_ns`.
+ *
+ * Each answer was true at an instant within the call: the owning host's own memory said so, or the
+ * tables showed no owner (and, when the claim asks linearizably, showed it after a BARRIER of ours).
+ */
+#include "inside.h"
+
+#include <errno.h>
+
+#define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
+#define ASK_AGAIN_NS (2 * NS_PER_MS) /* "not mine": its release is on its way to our tables */
+#define ASK_HOPS 2u
+
+struct owner owner_of_line(const struct agent *a, const struct line *l)
+{
+	const struct claim *c = &a->m.claims[l->owner];
+	const struct session_record *s = &a->m.sessions[c->session];
+
+	if (!l->owner)
+		return (struct owner){ .host = a->config.self };
+	return (struct owner){
+		.host = a->config.self, .pid = s->identity.pid, .session = c->session,
+		.start = s->identity.start, .token = c->token,
+	};
+}
+
+/* By the straight way, or over the leader, to whom everybody is linked. */
+static void route(struct agent *a, uint16_t to, const struct writer *w)
+{
+	uint16_t leader = a->paxos.leader;
+
+	if (a->linked[to])
+		agent_frame_send(a, to, w);
+	else if (leader && leader != a->config.self && a->linked[leader])
+		agent_frame_send(a, leader, w);
+}
+
+static void send_ask(struct agent *a, uint32_t i, uint16_t to)
+{
+	const struct claim *c = &a->m.claims[i];
+	const struct line *l = line_of(a, c->line);
+	struct writer w = agent_frame_begin(a, WORD_ASK);
+
+	put_u8(&w, ASK_HOPS);
+	put_u16(&w, to);
+	put_u16(&w, a->config.self);
+	put_u32(&w, i);
+	put_u32(&w, c->gen);
+	put_u8(&w, l->key_len);
+	put_bytes(&w, l->key, l->key_len);
+	route(a, to, &w);
+}
+
+static void answer(struct agent *a, uint32_t i, int result, const struct owner *owner)
+{
+	uint32_t line = a->m.claims[i].line;
+
+	claim_answer(a, i, result, owner);
+	line_settle(a, line);
+}
+
+/* A try goes on as a try: the lock may be free now. */
+static void try_again(struct agent *a, uint32_t i)
+{
+	uint32_t line = a->m.claims[i].line;
+
+	claim_leave(a, i);
+	claim_wait(a, i);
+	line_settle(a, line);
+}
+
+static void nobody_owns(struct agent *a, uint32_t i)
+{
+	if (a->m.claims[i].op == REQUEST_HOLDER)
+		answer(a, i, -ESRCH, NULL);
+	else
+		try_again(a, i);
+}
+
+static void somebody_owns(struct agent *a, uint32_t i, const struct owner *owner)
+{
+	answer(a, i, a->m.claims[i].op == REQUEST_HOLDER ? 0 : -EBUSY, owner);
+}
+
+void ask_look(struct agent *a, uint32_t i)
+{
+	struct claim *c = &a->m.claims[i];
+	const struct line *l = line_of(a, c->line);
+	uint32_t row = table_find(a->tables, l->key, l->key_len);
+	struct lock_value v = { 0 };
+
+	ASSERT(c->state == CLAIM_ASKING);
+	if (row)
+		v = table_value(a->tables, row);
+	if (!v.delegation) {
+		nobody_owns(a, i);
+	} else if (a->now_ns >= c->give_up_ns) {
+		struct owner unknown = { .host = v.host };
+
+		somebody_owns(a, i, &unknown);
+	} else if (v.host != a->config.self) {
+		CHANGE(c->stage, ASK_SENT);
+		send_ask(a, i, v.host);
+	} else if (l->owner) {
+		struct owner owner = owner_of_line(a, l);
+
+		somebody_owns(a, i, &owner);
+	} else if (v.incarnation != a->m.p->incarnation) {
+		struct owner unknown = { .host = v.host }; /* an older life of this host: not swept yet */
+
+		somebody_owns(a, i, &unknown);
+	} else {
+		nobody_owns(a, i); /* between two owners, or on its way back */
+	}
+}
+
+static void want_barrier(struct agent *a, uint32_t i)
+{
+	struct command barrier = { .kind = COMMAND_BARRIER };
+	uint64_t number = command_issue(a, &barrier);
+
+	if (!number)
+		return; /* looked at again */
+	CHANGE(a->m.claims[i].number, number);
+	CHANGE(a->m.claims[i].stage, ASK_AGREED);
+}
+
+/* Every claim that asks, a few times a heartbeat while there are any. */
+void ask_tick(struct agent *a)
+{
+	if (a->asking == 0 || a->now_ns < a->ask_at_ns) {
+		if (a->asking == 0)
+			a->ask_at_ns = NEVER;
+		return;
+	}
+	a->ask_at_ns = a->now_ns + ASK_AGAIN_NS;
+	for (uint32_t i = 1; i <= a->m.p->claims_high && a->asking; i++) {
+		struct claim *c = &a->m.claims[i];
+
+		if (c->state != CLAIM_ASKING)
+			continue;
+		if (c->stage == ASK_BARRIER)
+			want_barrier(a, i);
+		else if (c->stage == ASK_LOOK || (c->stage == ASK_SENT && a->now_ns >= c->since_ns))
+			ask_look(a, i);
+		if (c->state == CLAIM_ASKING && c->stage == ASK_SENT && a->now_ns >= c->since_ns)
+			CHANGE(c->since_ns, a->now_ns + a->config.heartbeat_ns); /* asked again then */
+		agent_commit(a);
+	}
+}
+
+void ask_barrier_applied(struct agent *a, uint64_t number)
+{
+	for (uint32_t i = 1; i <= a->m.p->claims_high && a->asking; i++) {
+		struct claim *c = &a->m.claims[i];
+
+		if (c->state != CLAIM_ASKING || c->stage != ASK_AGREED || c->number > number)
+			continue;
+		CHANGE(c->stage, ASK_LOOK);
+		CHANGE(c->give_up_ns, a->now_ns + a->config.ask_ns);
+		a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns);
+	}
+}
+
+/* ---- frames ---- */
+
+static void tell(struct agent *a, uint16_t to, uint32_t claim, uint32_t gen, const struct owner *owner)
+{
+	struct writer w = agent_frame_begin(a, WORD_TELL);
+
+	put_u8(&w, ASK_HOPS);
+	put_u16(&w, to);
+	put_u16(&w, a->config.self);
+	put_u32(&w, claim);
+	put_u32(&w, gen);
+	put_u8(&w, owner->pid != 0);
+	put_u32(&w, owner->pid);
+	put_u32(&w, owner->session);
+	put_u64(&w, owner->start);
+	put_u64(&w, owner->token);
+	route(a, to, &w);
+}
+
+static void asked(struct agent *a, uint16_t from, struct reader *r)
+{
+	uint32_t claim = get_u32(r), gen = get_u32(r);
+	uint32_t len = get_u8(r);
+	const unsigned char *key = get_bytes(r, len);
+	struct owner owner = { 0 };
+	uint32_t line;
+
+	if (!reader_done(r) || !len)
+		return;
+	line = line_find(a, key, len, hash_bytes(0, key, len));
+	if (line && line_of(a, line)->owner)
+		owner = owner_of_line(a, line_of(a, line));
+	tell(a, from, claim, gen, &owner);
+}
+
+static void told(struct agent *a, uint16_t from, struct reader *r)
+{
+	uint32_t i = get_u32(r), gen = get_u32(r);
+	bool owned = get_u8(r);
+	struct owner owner = { .host = from };
+
+	owner.pid = get_u32(r);
+	owner.session = get_u32(r);
+	owner.start = get_u64(r);
+	owner.token = get_u64(r);
+	if (!reader_done(r) || i == 0 || i > a->m.p->claims_high)
+		return;
+
+	struct claim *c = &a->m.claims[i];
+
+	if (c->gen != gen || c->state != CLAIM_ASKING || c->stage != ASK_SENT)
+		return; /* an answer to an older question */
+	if (owned) {
+		somebody_owns(a, i, &owner);
+	} else {
+		CHANGE(c->stage, ASK_LOOK);
+		a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns + ASK_AGAIN_NS);
+	}
+	agent_commit(a);
+}
+
+void ask_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r)
+{
+	struct reader whole = *r;
+	uint8_t hops = get_u8(r);
+	uint16_t to = get_u16(r);
+	uint16_t origin = get_u16(r);
+
+	(void)from;
+	if (!r->ok || to == 0 || to >= HOSTS_MAX || origin == 0 || origin >= HOSTS_MAX || hops == 0)
+		return;
+	if (to != a->config.self) {
+		struct writer w = agent_frame_begin(a, word);
+
+		put_u8(&w, hops - 1);
+		put_bytes(&w, whole.bytes + whole.at + 1, whole.len - whole.at - 1);
+		if (hops > 1)
+			route(a, to, &w);
+	} else if (word == WORD_ASK) {
+		asked(a, origin, r);
+	} else {
+		told(a, origin, r);
+	}
+}

@@ -1,0 +1,634 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * delegate: who on this host owns, or waits for, which lock.
+ *
+ *              ACQUIRE                granted                    RELEASE
+ *	LINE_IDLE ----------> LINE_ASKED ---------> LINE_OURS --------------------> LINE_IDLE
+ *	    |  ACQUIRE, TRY              \  all waiters left: CANCEL                    ^
+ *	    +-----------> LINE_TRIED      +-----------> LINE_CANCELLING ----------------+
+ *	                     | granted: OURS; another has it: IDLE         applied (or granted: OURS)
+ *
+ * Once RELEASE is issued the delegation is over for us, although it is not applied yet: it is never
+ * opened again, and a new wish goes into the log behind it.
+ */
+#include "inside.h"
+
+#include <errno.h>
+
+#define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
+
+struct line *line_of(struct agent *a, uint32_t line)
+{
+	ASSERT(line > 0 && line <= a->m.p->lines_high);
+	return &a->m.lines[line];
+}
+
+static struct claim *claim_of(struct agent *a, uint32_t claim)
+{
+	ASSERT(claim > 0 && claim <= a->m.p->claims_high);
+	return &a->m.claims[claim];
+}
+
+/* ---- places ---- */
+
+uint32_t line_find(const struct agent *a, const void *key, uint32_t len, uint64_t hash)
+{
+	uint32_t i = a->m.buckets[hash & (a->m.p->n_buckets - 1)];
+
+	while (i) {
+		const struct line *l = &a->m.lines[i];
+
+		if (l->hash == hash && l->key_len == len && memcmp(l->key, key, len) == 0)
+			break;
+		i = l->next;
+	}
+	return i;
+}
+
+static uint32_t line_new(struct agent *a, const void *key, uint32_t len, uint64_t hash)
+{
+	struct private_memory *p = a->m.p;
+	uint32_t *bucket = &a->m.buckets[hash & (p->n_buckets - 1)];
+	uint32_t i = p->lines_free;
+	struct line *l;
+
+	if (i) {
+		CHANGE(p->lines_free, a->m.lines[i].next);
+	} else {
+		if (p->lines_high == p->n_lines)
+			return 0;
+		i = p->lines_high + 1;
+		CHANGE(p->lines_high, i);
+	}
+	l = &a->m.lines[i];
+	undo_save(&a->undo, l, sizeof(*l));
+	*l = (struct line){ .key_len = (uint8_t)len, .hash = hash, .next = *bucket };
+	memcpy(l->key, key, len);
+	CHANGE(*bucket, i);
+	CHANGE(p->lines_used, p->lines_used + 1);
+	return i;
+}
+
+static void line_free(struct agent *a, uint32_t i)
+{
+	struct private_memory *p = a->m.p;
+	struct line *l = line_of(a, i);
+	uint32_t *link = &a->m.buckets[l->hash & (p->n_buckets - 1)];
+
+	ASSERT(l->state == LINE_IDLE && !l->owner && !l->head && !l->asks);
+	while (*link != i) {
+		ASSERT(*link);
+		link = &a->m.lines[*link].next;
+	}
+	CHANGE(*link, l->next);
+	CHANGE(l->next, p->lines_free);
+	CHANGE(l->key_len, 0);
+	CHANGE(p->lines_free, i);
+	CHANGE(p->lines_used, p->lines_used - 1);
+}
+
+uint32_t claim_new(struct agent *a, uint32_t slot, const struct ring_request *r)
+{
+	struct private_memory *p = a->m.p;
+	struct session_record *s = &a->m.sessions[slot];
+	uint64_t hash = hash_bytes(0, r->key, r->key_len);
+	uint32_t line = line_find(a, r->key, r->key_len, hash);
+	uint32_t i = p->claims_free;
+	struct claim *c;
+
+	if (!i && p->claims_high == p->n_claims)
+		return 0;
+	if (!line && !(line = line_new(a, r->key, r->key_len, hash)))
+		return 0;
+	if (i) {
+		CHANGE(p->claims_free, a->m.claims[i].next);
+	} else {
+		i = p->claims_high + 1;
+		CHANGE(p->claims_high, i);
+	}
+	c = &a->m.claims[i];
+	undo_save(&a->undo, c, sizeof(*c));
+	*c = (struct claim){
+		.gen = c->gen, .state = CLAIM_FREE, .flags = (uint8_t)r->flags, .op = (uint8_t)r->op,
+		.session = slot, .call = r->call, .line = line,
+		.session_next = s->claims, .since_ns = a->now_ns,
+	};
+	if (s->claims)
+		CHANGE(claim_of(a, s->claims)->session_prev, i);
+	CHANGE(s->claims, i);
+	if (r->call != CALL_NONE)
+		CHANGE(s->call_claim[r->call], i);
+	CHANGE(p->claims_used, p->claims_used + 1);
+	return i;
+}
+
+void claim_free(struct agent *a, uint32_t i)
+{
+	struct private_memory *p = a->m.p;
+	struct claim *c = claim_of(a, i);
+	struct session_record *s = &a->m.sessions[c->session];
+
+	ASSERT(c->state == CLAIM_FREE); /* left its line before */
+	if (c->session_prev)
+		CHANGE(claim_of(a, c->session_prev)->session_next, c->session_next);
+	else
+		CHANGE(s->claims, c->session_next);
+	if (c->session_next)
+		CHANGE(claim_of(a, c->session_next)->session_prev, c->session_prev);
+	if (c->call != CALL_NONE && s->call_claim[c->call] == i)
+		CHANGE(s->call_claim[c->call], 0);
+	undo_save(&a->undo, c, sizeof(*c));
+	*c = (struct claim){ .gen = c->gen + 1, .next = p->claims_free };
+	CHANGE(p->claims_free, i);
+	CHANGE(p->claims_used, p->claims_used - 1);
+}
+
+/* ---- a line's queue and its asks ---- */
+
+void claim_wait(struct agent *a, uint32_t i)
+{
+	struct claim *c = claim_of(a, i);
+	struct line *l = line_of(a, c->line);
+
+	ASSERT(c->state == CLAIM_FREE);
+	undo_save(&a->undo, c, sizeof(*c));
+	c->state = CLAIM_WAITING;
+	c->prev = l->tail;
+	c->next = 0;
+	if (l->tail)
+		CHANGE(claim_of(a, l->tail)->next, i);
+	undo_save(&a->undo, l, sizeof(*l));
+	if (!l->head)
+		l->head = i;
+	l->tail = i;
+	l->n_waiting++;
+	l->n_blocking += !(c->flags & REQUEST_TRY);
+}
+
+void claim_ask(struct agent *a, uint32_t i, enum ask_stage stage)
+{
+	struct claim *c = claim_of(a, i);
+	struct line *l = line_of(a, c->line);
+
+	ASSERT(c->state == CLAIM_FREE);
+	if (l->asks)
+		CHANGE(claim_of(a, l->asks)->prev, i);
+	undo_save(&a->undo, c, sizeof(*c));
+	c->state = CLAIM_ASKING;
+	c->stage = (uint8_t)stage;
+	c->prev = 0;
+	c->next = l->asks;
+	if (!c->give_up_ns)
+		c->give_up_ns = a->now_ns + a->config.ask_ns;
+	CHANGE(l->asks, i);
+	a->asking++;
+	a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns);
+}
+
+void claim_leave(struct agent *a, uint32_t i)
+{
+	struct claim *c = claim_of(a, i);
+	struct line *l = line_of(a, c->line);
+
+	if (c->state == CLAIM_FREE)
+		return;
+	ASSERT(c->state == CLAIM_WAITING || c->state == CLAIM_ASKING);
+	undo_save(&a->undo, l, sizeof(*l));
+	if (c->next)
+		CHANGE(claim_of(a, c->next)->prev, c->prev);
+	else if (c->state == CLAIM_WAITING)
+		l->tail = c->prev;
+	if (c->prev)
+		CHANGE(claim_of(a, c->prev)->next, c->next);
+	else if (c->state == CLAIM_WAITING)
+		l->head = c->next;
+	else
+		l->asks = c->next;
+	if (c->state == CLAIM_WAITING) {
+		l->n_waiting--;
+		l->n_blocking -= !(c->flags & REQUEST_TRY);
+	} else {
+		a->asking--;
+	}
+	undo_save(&a->undo, c, sizeof(*c));
+	c->state = CLAIM_FREE;
+	c->next = c->prev = 0;
+}
+
+/* ---- answers ---- */
+
+static void complete(struct agent *a, uint32_t i, struct ring_completion *completion)
+{
+	struct claim *c = claim_of(a, i);
+
+	if (c->call == CALL_NONE)
+		return;
+	completion->call = c->call;
+	completion->incarnation = a->m.p->incarnation;
+	CHANGE(a->m.sessions[c->session].call_claim[c->call], 0);
+	session_complete(a, c->session, completion);
+}
+
+void claim_answer(struct agent *a, uint32_t i, int result, const struct owner *owner)
+{
+	struct ring_completion completion = { .result = result };
+
+	if (owner) {
+		completion.holder_host = owner->host;
+		completion.holder_pid = owner->pid;
+		completion.holder_session = owner->session;
+		completion.holder_start = owner->start;
+		completion.holder_token = owner->token;
+	}
+	if (result == -EBUSY)
+		a->tables->refusals++;
+	claim_leave(a, i);
+	complete(a, i, &completion);
+	claim_free(a, i);
+}
+
+/* Shows in this host's tables who owns the lock: what local readers of `holder` see. */
+static void show_owner(struct agent *a, const struct line *l)
+{
+	uint32_t row = table_find(a->tables, l->key, l->key_len);
+	struct lock_value v;
+
+	if (!row)
+		return;
+	v = table_value(a->tables, row);
+	if (v.delegation != l->delegation)
+		return;
+	v.owner_pid = v.owner_session = 0;
+	v.owner_start = v.owner_token = v.owner_since_ns = 0;
+	if (l->owner) {
+		const struct claim *c = claim_of(a, l->owner);
+		const struct session_record *s = &a->m.sessions[c->session];
+
+		v.owner_pid = s->identity.pid;
+		v.owner_session = c->session;
+		v.owner_start = s->identity.start;
+		v.owner_token = c->token;
+		v.owner_since_ns = c->since_ns;
+	}
+	table_set(a->tables, &a->undo, row, &v);
+}
+
+/* ---- settling ---- */
+
+/* How many other hosts wait for this lock. */
+static uint32_t hosts_waiting(const struct agent *a, const struct line *l)
+{
+	uint32_t row = table_find(a->tables, l->key, l->key_len);
+
+	return row ? table_value(a->tables, row).waiting : 0;
+}
+
+/* Bounded local passing: the first owner of a delegation always, then as long as no other host
+ * waits, or handover_max times while one does (cohort locks: Dice, Marathe, Shavit 2012, section 2.2). */
+static bool may_give(const struct agent *a, const struct line *l)
+{
+	if (l->used == 0)
+		return true;
+	if (l->used == LOCK_RANGE)
+		return false; /* no tokens left: a new delegation brings a new range */
+	return l->passes < a->config.handover_max || hosts_waiting(a, l) == 0;
+}
+
+static void give(struct agent *a, struct line *l)
+{
+	uint32_t i = l->head;
+	struct claim *c = claim_of(a, i);
+	struct ring_completion completion = { 0 };
+
+	claim_leave(a, i);
+	undo_save(&a->undo, l, sizeof(*l));
+	undo_save(&a->undo, c, sizeof(*c));
+	if (l->used && hosts_waiting(a, l))
+		l->passes++;
+	if (l->used)
+		a->tables->handovers++;
+	c->state = CLAIM_OWNER;
+	c->token = l->base + l->used++;
+	c->since_ns = a->now_ns;
+	l->owner = i;
+	completion.claim = (uint64_t)c->gen << 32 | i;
+	completion.token = c->token;
+	completion.flags = l->died ? COMPLETION_DIED : 0;
+	l->died = 0;
+	a->tables->grants++;
+	show_owner(a, l);
+	complete(a, i, &completion);
+}
+
+static bool issue(struct agent *a, struct line *l, struct command *c)
+{
+	uint64_t number;
+
+	c->key_len = l->key_len;
+	memcpy(c->key, l->key, l->key_len);
+	number = command_issue(a, c);
+	if (number)
+		CHANGE(l->number, number);
+	return number != 0;
+}
+
+static bool give_back(struct agent *a, struct line *l)
+{
+	struct command c = {
+		.kind = COMMAND_RELEASE,
+		.flags = l->died ? COMMAND_DIED : 0,
+		.release = { .delegation = l->delegation, .used = l->used },
+	};
+
+	if (!issue(a, l, &c))
+		return false;
+	undo_save(&a->undo, l, sizeof(*l));
+	l->state = LINE_IDLE;
+	l->died = l->queued = 0;
+	l->delegation = l->base = 0;
+	l->used = l->passes = 0;
+	a->tables->releases++;
+	return true;
+}
+
+/* Tries are answered as soon as it is known that another has the lock: here a session of this host … */
+static void tries_refused(struct agent *a, struct line *l)
+{
+	struct owner owner = owner_of_line(a, l);
+	uint32_t next;
+
+	for (uint32_t i = l->head; i && l->n_waiting > l->n_blocking; i = next) {
+		next = claim_of(a, i)->next;
+		if (claim_of(a, i)->flags & REQUEST_TRY)
+			claim_answer(a, i, -EBUSY, &owner);
+	}
+}
+
+/* … and here another host, who is asked which process it is. */
+static void tries_ask(struct agent *a, struct line *l)
+{
+	uint32_t next;
+
+	for (uint32_t i = l->head; i && l->n_waiting > l->n_blocking; i = next) {
+		next = claim_of(a, i)->next;
+		if (claim_of(a, i)->flags & REQUEST_TRY) {
+			claim_leave(a, i);
+			claim_ask(a, i, ASK_LOOK);
+		}
+	}
+}
+
+static bool settle_ours(struct agent *a, struct line *l)
+{
+	if (!l->owner && l->head && may_give(a, l))
+		give(a, l);
+	if (l->owner) {
+		tries_refused(a, l);
+		return true;
+	}
+	return give_back(a, l);
+}
+
+static bool settle_idle(struct agent *a, struct line *l)
+{
+	struct command c = { .kind = COMMAND_ACQUIRE, .flags = l->n_blocking ? 0 : COMMAND_TRY };
+
+	if (!l->head)
+		return true;
+	if (!issue(a, l, &c))
+		return false;
+	CHANGE(l->queued, 0);
+	CHANGE(l->state, l->n_blocking ? LINE_ASKED : LINE_TRIED);
+	return true;
+}
+
+static bool settle_asked(struct agent *a, struct line *l)
+{
+	struct command c = { .kind = COMMAND_CANCEL };
+
+	if (l->queued)
+		tries_ask(a, l);
+	if (l->head)
+		return true;
+	if (!issue(a, l, &c))
+		return false;
+	CHANGE(l->state, LINE_CANCELLING);
+	return true;
+}
+
+void line_settle(struct agent *a, uint32_t i)
+{
+	struct line *l = line_of(a, i);
+	bool done = true;
+
+	if (l->state == LINE_OURS)
+		done = settle_ours(a, l);
+	if (done && l->state == LINE_IDLE)
+		done = settle_idle(a, l);
+	if (done && l->state == LINE_ASKED)
+		done = settle_asked(a, l);
+	if (!done)
+		line_later(a, i);
+	else if (l->state == LINE_IDLE && !l->owner && !l->head && !l->asks)
+		line_free(a, i);
+}
+
+void line_later(struct agent *a, uint32_t i)
+{
+	uint32_t n = a->m.p->n_lines;
+
+	if (a->is_dirty[i])
+		return;
+	ASSERT(a->dirty_count < n);
+	a->is_dirty[i] = 1;
+	a->dirty[(a->dirty_first + a->dirty_count++) % n] = i;
+}
+
+void lines_settle_dirty(struct agent *a)
+{
+	for (uint32_t left = a->dirty_count; left && commands_room(a); left--) {
+		uint32_t i = a->dirty[a->dirty_first];
+
+		a->dirty_first = (a->dirty_first + 1) % a->m.p->n_lines;
+		a->dirty_count--;
+		a->is_dirty[i] = 0;
+		if (a->m.lines[i].key_len)
+			line_settle(a, i);
+		agent_commit(a);
+	}
+}
+
+void claim_release(struct agent *a, uint32_t i, bool died)
+{
+	struct claim *c = claim_of(a, i);
+	struct line *l = line_of(a, c->line);
+	uint32_t line = c->line;
+
+	ASSERT(c->state == CLAIM_OWNER && l->owner == i && l->state == LINE_OURS);
+	CHANGE(c->state, CLAIM_FREE);
+	CHANGE(l->owner, 0);
+	if (died) {
+		CHANGE(l->died, 1);
+		a->tables->deaths++;
+	}
+	claim_free(a, i);
+	show_owner(a, l);
+	line_settle(a, line);
+}
+
+/* ---- what the cluster answers ---- */
+
+void line_granted(struct agent *a, uint32_t row)
+{
+	struct lock_value v = table_value(a->tables, row);
+	uint8_t key[KEY_MAX];
+	uint32_t len = table_key(a->tables, row, key);
+	uint64_t hash = hash_bytes(0, key, len);
+	uint32_t i = line_find(a, key, len, hash);
+	struct line *l;
+
+	/* A line stays until its ACQUIRE or CANCEL is applied, so it is there. */
+	ASSERT(i);
+	l = line_of(a, i);
+	if (l->state == LINE_OURS && l->delegation == v.delegation)
+		return;
+	ASSERT(l->state == LINE_ASKED || l->state == LINE_TRIED || l->state == LINE_CANCELLING);
+	undo_save(&a->undo, l, sizeof(*l));
+	l->state = LINE_OURS;
+	l->delegation = v.delegation;
+	l->base = v.base;
+	l->died = (v.flags & LOCK_DIED) != 0;
+	l->used = l->passes = l->queued = 0;
+	line_settle(a, i);
+}
+
+static void no_room(struct agent *a, struct line *l)
+{
+	while (l->head)
+		claim_answer(a, l->head, -ENOSPC, NULL);
+}
+
+void line_acquired(struct agent *a, const struct command *c, enum lock_outcome outcome)
+{
+	uint32_t i = line_find(a, c->key, c->key_len, hash_bytes(0, c->key, c->key_len));
+	struct line *l;
+
+	if (!i || line_of(a, i)->number != c->number)
+		return; /* granted, or cancelled meanwhile */
+	l = line_of(a, i);
+	if (outcome == LOCK_QUEUED && l->state == LINE_ASKED) {
+		CHANGE(l->queued, 1);
+	} else if (outcome == LOCK_BUSY && l->state == LINE_TRIED) {
+		CHANGE(l->state, LINE_IDLE);
+		tries_ask(a, l);
+	} else if (outcome == LOCK_FULL && (l->state == LINE_ASKED || l->state == LINE_TRIED)) {
+		CHANGE(l->state, LINE_IDLE);
+		no_room(a, l);
+	} else {
+		return;
+	}
+	line_settle(a, i);
+}
+
+static bool row_is_ours(const struct agent *a, uint32_t row)
+{
+	struct lock_value v = table_value(a->tables, row);
+
+	return v.delegation && v.host == a->config.self && v.incarnation == a->m.p->incarnation;
+}
+
+void line_cancelled(struct agent *a, const struct command *c)
+{
+	uint32_t i = line_find(a, c->key, c->key_len, hash_bytes(0, c->key, c->key_len));
+
+	if (!i || line_of(a, i)->number != c->number || line_of(a, i)->state != LINE_CANCELLING)
+		return;
+	/* Nothing of ours about this key is under way behind the CANCEL, so a row that is ours was
+	 * granted before it (and the grant may have come in a copy of the tables, unseen). */
+	uint32_t row = table_find(a->tables, c->key, c->key_len);
+
+	if (row && row_is_ours(a, row)) {
+		line_granted(a, row);
+		return;
+	}
+	CHANGE(line_of(a, i)->state, LINE_IDLE);
+	line_settle(a, i);
+}
+
+static bool stands_in_queue(const struct agent *a, uint32_t row)
+{
+	for (uint32_t w = tables_row(a->tables, row)->queue_head; w; w = tables_wait(a->tables, w)->next)
+		if (tables_wait(a->tables, w)->host == a->config.self &&
+		    tables_wait(a->tables, w)->incarnation == a->m.p->incarnation)
+			return true;
+	return false;
+}
+
+/* One line against tables that came as a copy: what its command came to, its answer unseen. */
+static void compare_line(struct agent *a, uint32_t i, uint64_t last_number)
+{
+	struct line *l = line_of(a, i);
+	uint32_t row = table_find(a->tables, l->key, l->key_len);
+	struct lock_value v = { 0 };
+
+	if (row)
+		v = table_value(a->tables, row);
+	bool ours = row && row_is_ours(a, row);
+
+	if (l->state == LINE_OURS) {
+		if (!ours || v.delegation != l->delegation)
+			agent_fatal(a, "a copy of the tables gives away a lock that this host holds");
+		else
+			show_owner(a, l);
+		return;
+	}
+	if (l->state == LINE_IDLE || l->number > last_number)
+		return; /* `ours` would be what we are giving back; the answer is still to come */
+	if (ours) {
+		line_granted(a, row);
+		return;
+	}
+	if (l->state == LINE_ASKED && row && v.delegation && stands_in_queue(a, row))
+		CHANGE(l->queued, 1);
+	else
+		CHANGE(l->state, LINE_IDLE); /* refused: asked again while somebody waits */
+	line_settle(a, i);
+}
+
+void lines_compare(struct agent *a)
+{
+	uint64_t last_number = tables_host(a->tables, a->config.self)->last_number;
+
+	for (uint32_t i = 1; i <= a->m.p->lines_high; i++) {
+		if (a->m.lines[i].key_len)
+			compare_line(a, i, last_number);
+		agent_commit(a);
+	}
+	ask_barrier_applied(a, last_number);
+}
+
+void lines_no_quorum(struct agent *a)
+{
+	for (uint32_t i = 1; i <= a->m.p->claims_high; i++) {
+		struct claim *c = &a->m.claims[i];
+		uint32_t line = c->line;
+
+		if ((c->state != CLAIM_WAITING && c->state != CLAIM_ASKING) ||
+		    line_of(a, line)->state == LINE_OURS ||
+		    (!(c->flags & REQUEST_RETURN) && c->op != REQUEST_HOLDER))
+			continue;
+		claim_answer(a, i, -ENETUNREACH, NULL);
+		line_settle(a, line);
+		agent_commit(a);
+	}
+}
+
+void lines_rebuild(struct agent *a)
+{
+	for (uint32_t i = 1; i <= a->m.p->lines_high; i++)
+		if (a->m.lines[i].key_len)
+			line_later(a, i);
+	a->asking = 0;
+	for (uint32_t i = 1; i <= a->m.p->claims_high; i++)
+		a->asking += a->m.claims[i].state == CLAIM_ASKING;
+}

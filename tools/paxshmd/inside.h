@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inside: what the agent's rooms share. Nobody outside them includes this.
+ *
+ *   agent.c     events in, actions out; Paxos; applying what is chosen
+ *   sessions.c  rings: requests in, completions out; the end of a session
+ *   delegate.c  lines and claims: who on this host has, or waits for, which lock
+ *   ask.c       questions to other hosts: who of yours owns this lock?
+ *   commands.c  this host's numbered commands, forwarded to the leader; as leader, batches
+ *   transfer.c  snapshots to and from hosts that fell out of the log
+ *
+ * Invariants:
+ *   - memory that survives changes only under `undo`; agent_commit() ends a group, and only then
+ *     are the completions of that group made visible and their calls woken;
+ *   - a line is settled (line_settle) after every change to it: it is never left with something it
+ *     could do, unless it stands in the `dirty` queue;
+ *   - what stands in this structure may be lost at any moment.
+ */
+#ifndef PAXSHM_TOOLS_PAXSHMD_INSIDE_H
+#define PAXSHM_TOOLS_PAXSHMD_INSIDE_H
+
+#include "../../shm/atom.h"
+#include "../../shm/ring.h"
+#include "../../shm/state/apply.h"
+#include "memory.h"
+
+struct agent {
+	struct agent_config config;
+	struct memory m;
+	struct tables *tables;
+	struct arena *arena;
+	struct undo undo;
+	struct paxos paxos;
+	struct paxos_update update;
+	uint64_t now_ns;
+
+	/* actions of this step */
+	struct agent_action *actions;
+	unsigned n_actions, max_actions;
+	unsigned char *out; /* frames and texts they point to */
+	size_t out_len, out_cap;
+
+	/* completions of this group, made visible by its commit */
+	struct { uint32_t slot, call; } *completed;
+	unsigned n_completed, max_completed;
+
+	struct session_rings **rings; /* [slot]; NULL: not mapped */
+	uint32_t ending;              /* sessions in SESSION_ENDING */
+	bool more_requests;           /* a ring was left with requests in it */
+
+	/* lines that wait for room among the commands, or to be looked at again; a ring */
+	uint32_t *dirty, dirty_first, dirty_count;
+	uint8_t *is_dirty; /* [line] */
+
+	/* commands.c */
+	uint64_t sent_number;     /* commands below were sent to the present leader */
+	uint64_t resend_at_ns;
+	uint64_t sweep_number;    /* our SWEEP under way; 0: none */
+	uint64_t register_at_ns;  /* when to send HOST_UP (again) */
+	bool leading;             /* we lead, and our LEADS is applied: commands are taken in */
+	struct { uint64_t incarnation, number; } *taken; /* [host]: leading: the last command taken in */
+	unsigned char *pending;   /* leading: commands taken in and not proposed, each with its u16 length */
+	uint32_t pending_first, pending_end;
+
+	/* ask.c */
+	uint32_t asking;          /* claims in CLAIM_ASKING */
+	uint64_t ask_at_ns;       /* when to look at them again */
+
+	/* transfer.c */
+	struct {
+		uint16_t to;          /* 0: none under way */
+		uint64_t slot, len, sent, acked, heard_ns;
+		unsigned char *bytes;
+	} give;
+	struct {
+		uint16_t from;        /* 0: none under way */
+		uint64_t slot, len, have;
+	} take;
+
+	/* agent.c */
+	bool started;             /* sessions are mapped again, what was chosen is applied */
+	unsigned char *body;      /* an agent frame being filled */
+	uint8_t *linked;          /* [host]: 0, LINKED_VOTES, LINKED_LEARNS */
+	uint64_t last_heard_ns;   /* last sign of a leader with a majority */
+	bool ever_heard, no_quorum;
+};
+
+/* The process that owns a lock, as hosts tell each other. */
+struct owner {
+	uint32_t host, pid, session;
+	uint64_t start, token;
+};
+
+enum { LINKED_VOTES = 1, LINKED_LEARNS = 2 };
+
+#define PENDING_BYTES (1u << 20)
+#define CHUNK_BYTES (64u * 1024)   /* of a snapshot in one frame */
+#define CHUNKS_AHEAD 4u            /* sent before the first is acknowledged */
+#define BODY_BYTES (CHUNK_BYTES + 4096)
+
+/* What agents say to each other beside Paxos: the first byte of a WIRE_AGENT frame's body. docs/protocol.md */
+enum agent_word {
+	WORD_COMMANDS = 1, /* encoded commands, for the leader */
+	WORD_ASK,          /* hops, to, from, claim, gen, key: who of yours owns it? */
+	WORD_TELL,         /* hops, to, from, claim, gen, owned, owner */
+	WORD_CHUNK,        /* slot, len, offset, bytes of a snapshot */
+	WORD_HAVE,         /* slot, offset: bytes of it that have come */
+};
+
+/* ---- agent.c ---- */
+
+/* Ends a group: what was changed stays; its completions become visible. */
+void agent_commit(struct agent *a);
+
+struct agent_action *agent_act(struct agent *a, enum agent_action_kind kind); /* appends one, zeroed */
+void agent_log(struct agent *a, uint8_t level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void agent_fatal(struct agent *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A WIRE_AGENT frame is begun, filled through the writer, and sent; one that does not fit into this step's
+ * actions is dropped, as the network may do. */
+struct writer agent_frame_begin(struct agent *a, enum agent_word word);
+void agent_frame_send(struct agent *a, uint16_t to, const struct writer *w);
+
+/* Our own life is registered and in force. */
+bool agent_registered(const struct agent *a);
+
+/* Steps Paxos with an event, commits, sends, applies what was chosen. */
+void agent_paxos_step(struct agent *a, const struct paxos_event *event);
+
+/* A snapshot stands in the tables now: what of ours does it answer? */
+void agent_installed(struct agent *a);
+
+/* ---- sessions.c ---- */
+
+void session_scan(struct agent *a);   /* takes requests in; goes on with the end of sessions */
+void session_opened(struct agent *a, const struct agent_event *e);
+void session_mapped(struct agent *a, const struct agent_event *e);
+void session_gone(struct agent *a, uint32_t slot);
+void session_complete(struct agent *a, uint32_t slot, const struct ring_completion *completion);
+void session_publish(struct agent *a); /* after a commit: shows and announces what was completed */
+
+/* ---- delegate.c ---- */
+
+struct line *line_of(struct agent *a, uint32_t line);
+uint32_t line_find(const struct agent *a, const void *key, uint32_t len, uint64_t hash);
+
+/* A new claim of a session's call on a key: 0: no room. */
+uint32_t claim_new(struct agent *a, uint32_t slot, const struct ring_request *r);
+void claim_free(struct agent *a, uint32_t claim); /* in no queue any more */
+void claim_wait(struct agent *a, uint32_t claim); /* to the end of its line's queue */
+void claim_ask(struct agent *a, uint32_t claim, enum ask_stage stage);  /* into its line's asks */
+/* Takes it out of wherever it stands, without an answer. */
+void claim_leave(struct agent *a, uint32_t claim);
+/* Answers its call and frees it. */
+void claim_answer(struct agent *a, uint32_t claim, int result, const struct owner *owner);
+void claim_release(struct agent *a, uint32_t claim, bool died);
+
+/* Does for a line all that can be done now. */
+void line_settle(struct agent *a, uint32_t line);
+void line_later(struct agent *a, uint32_t line); /* settle it when there is room again */
+void lines_settle_dirty(struct agent *a);
+
+/* The cluster's answers. */
+void line_granted(struct agent *a, uint32_t row);
+void line_acquired(struct agent *a, const struct command *c, enum lock_outcome outcome);
+void line_cancelled(struct agent *a, const struct command *c);
+void lines_compare(struct agent *a); /* after a snapshot was installed */
+void lines_no_quorum(struct agent *a);
+void lines_rebuild(struct agent *a); /* after a restart */
+
+/* ---- ask.c ---- */
+
+struct owner owner_of_line(const struct agent *a, const struct line *l);
+void ask_look(struct agent *a, uint32_t claim); /* stage ASK_LOOK: answers it, or asks the host */
+void ask_tick(struct agent *a);
+void ask_barrier_applied(struct agent *a, uint64_t number);
+void ask_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
+
+/* ---- commands.c ---- */
+
+/* Numbers a command, stores it and answers its number; 0: not now (no room, or not registered). */
+uint64_t command_issue(struct agent *a, struct command *c);
+bool commands_room(const struct agent *a);
+void commands_applied(struct agent *a, uint64_t number);
+void commands_forget_sent(struct agent *a); /* they may have been lost: send all again */
+void commands_flush(struct agent *a);       /* at the end of a turn */
+void commands_tick(struct agent *a);
+void commands_heard(struct agent *a, uint16_t from, struct reader *r);
+void commands_leads_applied(struct agent *a, uint64_t slot);
+void commands_deposed(struct agent *a);
+uint64_t commands_wake_at(const struct agent *a);
+
+/* ---- transfer.c ---- */
+
+void transfer_offer(struct agent *a, uint16_t to);
+void transfer_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
+void transfer_link_down(struct agent *a, uint16_t host);
+void transfer_install(struct agent *a); /* what the inbox holds; again after a death in the middle */
+
+#endif
