@@ -267,8 +267,13 @@ static int call_end(struct paxshm_session *s, unsigned slot, int rc, struct ring
 		c->state = CALL_GIVEN_UP;
 		if (c->op == REQUEST_ACQUIRE)
 			s->silent++;
+		if (c->op == REQUEST_HOLDER && rc != -ENOTCONN) {
+			c->uncancelled = true; /* so that its slot comes back soon */
+			c->reason = rc;
+		}
 		if (c->uncancelled)
 			s->owed++;
+		owed_pay(s);
 	}
 	pthread_mutex_unlock(&s->mutex);
 	return rc;

@@ -81,8 +81,6 @@ static int wish_from(const struct paxshm_options *options, struct wish *ret)
 	};
 	if (strlen(ret->cluster) >= NAME_BYTES || strlen(ret->space) >= NAME_BYTES)
 		return refuse(-ENAMETOOLONG, "names of clusters and spaces have at most %u bytes", NAME_BYTES - 1);
-	if (strcmp(ret->space, "default") != 0)
-		return refuse(-ENOSYS, "space \"%s\": only the space \"default\" exists in this version", ret->space);
 	return 0;
 }
 
@@ -187,7 +185,7 @@ static int welcome_check(const struct wish *w, struct welcome *welcome, size_t l
 	cut(welcome->cluster, NAME_BYTES);
 	cut(welcome->host_name, NAME_BYTES);
 	if (*w->cluster && strcmp(w->cluster, welcome->cluster) != 0)
-		return refuse(-EACCES, "the agent belongs to cluster \"%s\", not to \"%s\"", welcome->cluster, w->cluster);
+		return refuse(-EINVAL, "the agent belongs to cluster \"%s\", not to \"%s\"", welcome->cluster, w->cluster);
 	if (welcome->result > 0 || n != WELCOME_FDS || !welcome->slot || welcome->slot > SESSIONS_MAX)
 		return refuse(-EPROTO, "the agent's welcome makes no sense (result %d, slot %u, %u descriptors)",
 			      welcome->result, welcome->slot, n);
