@@ -1,0 +1,880 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "keeper.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../lib/base.h"
+#include "../../shm/segment.h"
+#include "../../shm/sys.h"
+#include "doorman.h"
+#include "handover.h"
+#include "log.h"
+
+#define DEATHS_MAX 5u /* within … */
+#define DEATHS_NS (10 * NS_PER_S)
+#define STOP_NS (2 * NS_PER_S)      /* the agent's time to end when told to */
+#define HANDOVER_SEND_S 5           /* an agent that does not read for so long is killed */
+#define LIFE_LOOK_MS 50             /* how often to look whether an older life is over … */
+#define LIFE_SAY_NS (10 * NS_PER_S) /* … and to say that it is not */
+#define PAUSE_MAX_S 30u             /* between lives that end in crashes */
+
+enum { PRIVATE, TABLES, ARENA, SEGMENTS };
+
+struct kept { /* the descriptors of one session */
+	bool used, welcomed;
+	int rings, socket; /* socket -1: closed */
+	int pidfd[HANDOVER_PIDFDS]; /* -1: none */
+	uint32_t pid, uid;
+};
+
+struct keeper {
+	const struct config *config;
+	char exe[PATH_MAX]; /* by path, so that a replaced binary is what starts next */
+	int lock_fd, life_fd, listen_fd, tcp_fd, signal_fd, config_fd;
+	int segment[SEGMENTS];
+	uint64_t nonce;
+	bool founding;
+	unsigned lives;
+
+	int control; /* to the agent; -1: none runs */
+	pid_t agent;
+	int agent_pidfd;
+	bool serves, told_ready;
+	uint64_t death_ns[DEATHS_MAX];
+	unsigned deaths;
+
+	bool stop;
+	struct kept kept[SESSIONS_MAX + 1];
+};
+
+static int __attribute__((format(printf, 3, 4))) because(char *why, int rc, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(why, CONFIG_WHY, format, arguments);
+	va_end(arguments);
+	return rc;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* ---- files and locks ---- */
+
+/* Makes a directory and those above it. */
+static int make_directory(const char *path, mode_t mode, char *why)
+{
+	char part[PATH_MAX];
+
+	if (snprintf(part, sizeof(part), "%s", path) >= (int)sizeof(part))
+		return because(why, -ENAMETOOLONG, "%s: this path is too long", path);
+	for (char *at = part + 1;; at++) {
+		if (*at && *at != '/')
+			continue;
+		char end = *at;
+
+		*at = 0;
+		if (mkdir(part, mode) && errno != EEXIST)
+			return because(why, -errno, "%s: this directory cannot be made: %s", part, strerror(errno));
+		*at = end;
+		if (!end)
+			return 0;
+	}
+}
+
+static int make_directory_of(const char *path, mode_t mode, char *why)
+{
+	char dir[PATH_MAX];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return 0;
+	*slash = 0;
+	return access(dir, F_OK) ? make_directory(dir, mode, why) : 0;
+}
+
+static int lock_byte(int fd, short type, off_t byte)
+{
+	struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+
+	return fcntl(fd, F_OFD_SETLK, &lock) ? -errno : 0;
+}
+
+int keeper_lock(const char *socket_path, char *why)
+{
+	char path[CONFIG_SOCKET + 8], pid[16] = "?";
+	struct stat st;
+	int fd, rc = make_directory_of(socket_path, 0755, why);
+
+	if (rc)
+		return rc;
+	snprintf(path, sizeof(path), "%s.lock", socket_path);
+	/* Nobody else may open it: whoever can read it could lock it. */
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return because(why, -errno, "%s: cannot be opened: %s; give a --socket in a directory that you may write to", path,
+			       strerror(errno));
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return because(why, -EINVAL, "%s: is not a regular file; remove it, or give another --socket", path);
+	}
+	rc = lock_byte(fd, F_WRLCK, KEEPER_BYTE);
+	if (rc) {
+		ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
+
+		pid[n > 0 ? n : 0] = 0;
+		pid[strspn(pid, "0123456789")] = 0;
+		close(fd);
+		if (rc != -EAGAIN && rc != -EACCES)
+			return because(why, rc, "%s: cannot be locked: %s", path, strerror(-rc));
+		return because(why, -EADDRINUSE, "another paxshmd (pid %s) serves %s: stop it first, or give --socket",
+			       pid[0] ? pid : "unknown", socket_path);
+	}
+	/* Only so that the message above can name it. */
+	int len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)len, 0) != len) {
+		rc = -errno;
+		close(fd);
+		return because(why, rc, "%s: cannot be written: %s", path, strerror(-rc));
+	}
+	return fd;
+}
+
+int keeper_claim_life(int lock_fd)
+{
+	int rc = lock_byte(lock_fd, F_WRLCK, LIFE_BYTE);
+
+	return rc == -EACCES ? -EAGAIN : rc;
+}
+
+int keeper_listen(const char *socket_path, char *why)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct stat st;
+	mode_t mask;
+	int fd, rc;
+
+	if (strlen(socket_path) >= sizeof(address.sun_path))
+		return because(why, -ENAMETOOLONG, "%s: a socket's path has %zu bytes at most; give a shorter --socket", socket_path,
+			       sizeof(address.sun_path) - 1);
+	strcpy(address.sun_path, socket_path);
+	if (!lstat(socket_path, &st)) {
+		if (!S_ISSOCK(st.st_mode))
+			return because(why, -EEXIST, "%s: is there and is no socket; remove it, or give another --socket", socket_path);
+		/* Nobody serves it, for we hold its lock: an earlier paxshmd left it. */
+		unlink(socket_path);
+	}
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return because(why, -errno, "no UNIX socket can be made: %s", strerror(errno));
+	mask = umask(0111); /* open to everyone: access rules come with spaces */
+	rc = bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, SOMAXCONN) ? -errno : 0;
+	umask(mask);
+	if (rc) {
+		close(fd);
+		return because(why, rc, "%s: cannot listen: %s; give a --socket in a directory that you may write to", socket_path,
+			       strerror(-rc));
+	}
+	return fd;
+}
+
+int keeper_listen_tcp(const struct config *c, char *why)
+{
+	const struct config_host *h = &c->hosts[c->self];
+	int fd = socket(h->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, rc;
+
+	if (fd < 0)
+		return because(why, -errno, "%s:%u: no socket can be made for %s: %s", c->file, h->line, h->address_text,
+			       strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (h->address.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	rc = bind(fd, (const struct sockaddr *)&h->address, h->address_len) || listen(fd, SOMAXCONN) ? -errno : 0;
+	if (!rc)
+		return fd;
+	close(fd);
+	if (rc == -EADDRINUSE)
+		return because(why, rc,
+			       "%s:%u: host \"%s\": %s is in use by another program (ss -ltnp shows which): stop it, or choose another port",
+			       c->file, h->line, h->name, h->address_text);
+	if (rc == -EADDRNOTAVAIL)
+		return because(why, rc,
+			       "%s:%u: host \"%s\": %s is no address of this machine: correct it, or say with --host which host this is",
+			       c->file, h->line, h->name, h->address_text);
+	return because(why, rc, "%s:%u: host \"%s\": cannot listen on %s: %s; choose another address or port", c->file, h->line,
+		       h->name, h->address_text, strerror(-rc));
+}
+
+/* ---- the mark of the founding ---- */
+
+static int mark_path(const struct config *c, char *ret, size_t cap, char *why)
+{
+	if (snprintf(ret, cap, "%s/founded", c->state) >= (int)cap)
+		return because(why, -ENAMETOOLONG, "%s: this path is too long; give a shorter --state", c->state);
+	return 0;
+}
+
+int keeper_may_found(const struct config *c, bool bootstrap, char *why)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	int rc;
+
+	if (c->single)
+		return 1;
+	if (!bootstrap)
+		return 0;
+	rc = mark_path(c, path, sizeof(path), why);
+	if (rc)
+		return rc;
+	if (!lstat(path, &st))
+		return 0;
+	if (errno == ENOENT || errno == ENOTDIR)
+		return 1;
+	return because(why, -errno, "%s: cannot be looked at: %s; give a --state that this user may read", path, strerror(errno));
+}
+
+int keeper_mark_founded(const struct config *c, char *why)
+{
+	char path[PATH_MAX], text[512];
+	int fd, dir, len, rc;
+
+	if (c->single)
+		return 0;
+	rc = mark_path(c, path, sizeof(path), why);
+	if (!rc && access(c->state, F_OK))
+		rc = make_directory(c->state, 0755, why);
+	if (rc)
+		return rc;
+	len = snprintf(text, sizeof(text), "cluster=%s\nhost=%s\ntime=%lld\n", c->cluster, c->hosts[c->self].name,
+		       (long long)time(NULL));
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	dir = open(c->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = fd < 0 || dir < 0 || write(fd, text, (size_t)len) != len || fsync(fd) || fsync(dir) ? -errno : 0;
+	close_fd(&fd);
+	close_fd(&dir);
+	return rc ? because(why, rc, "%s: cannot be written: %s; give a --state that this user may write to", path, strerror(-rc)) : 0;
+}
+
+/* ---- waiting for an older life to end ---- */
+
+/* Processes that hold the lock file open, ourselves left out: how many, and some of their pids. */
+static unsigned life_holders(int lock_fd, char *ret_pids, size_t cap)
+{
+	struct stat lock, st;
+	struct dirent *p, *f;
+	unsigned n = 0;
+	size_t len = 0;
+	char path[300];
+	DIR *procs = opendir("/proc"), *fds;
+
+	ret_pids[0] = 0;
+	if (!procs || fstat(lock_fd, &lock)) {
+		if (procs)
+			closedir(procs);
+		return 0;
+	}
+	while ((p = readdir(procs))) {
+		if (p->d_name[0] < '1' || p->d_name[0] > '9' || atoi(p->d_name) == getpid())
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/fd", p->d_name);
+		fds = opendir(path);
+		if (!fds)
+			continue;
+		while ((f = readdir(fds))) {
+			if (f->d_name[0] == '.' || fstatat(dirfd(fds), f->d_name, &st, 0) || st.st_ino != lock.st_ino ||
+			    st.st_dev != lock.st_dev)
+				continue;
+			n++;
+			if (len < cap - 24)
+				len += (size_t)snprintf(ret_pids + len, cap - len, "%s%s", len ? "," : "", p->d_name);
+			break;
+		}
+		closedir(fds);
+	}
+	closedir(procs);
+	return n;
+}
+
+static void take_signals(struct keeper *k)
+{
+	struct signalfd_siginfo info;
+
+	while (read(k->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP) {
+			log_line(LOG_NOTICE, "event=keeper.hangup text=\"the configuration is not read again: restart to change it\"");
+		} else if (!k->stop) {
+			k->stop = true;
+			log_line(LOG_NOTICE, "event=keeper.stopping signal=%s", strsignal((int)info.ssi_signo));
+		}
+	}
+}
+
+/* Sleeps, but for signals. */
+static void pause_ms(struct keeper *k, int ms)
+{
+	struct pollfd p = { .fd = k->signal_fd, .events = POLLIN };
+
+	poll(&p, 1, ms);
+	take_signals(k);
+}
+
+/* Waits until nobody lives by an older memory, then begins to: 0; -ECANCELED: told to stop. */
+static int begin_life(struct keeper *k, char *why)
+{
+	char path[40], pids[128];
+	uint64_t say_at = sys_now_ns();
+	int rc;
+
+	while ((rc = keeper_claim_life(k->lock_fd)) == -EAGAIN && !k->stop) {
+		if (sys_now_ns() >= say_at) {
+			unsigned n = life_holders(k->lock_fd, pids, sizeof(pids));
+
+			say_at = sys_now_ns() + LIFE_SAY_NS;
+			log_line(LOG_WARNING,
+				 "event=life.waiting processes=%u pids=%s text=\"these processes still live by the memory of an earlier "
+				 "paxshmd and may believe that they own locks: they must end first\"", n, pids[0] ? pids : "unknown");
+			sd_notifyf(0, "STATUS=waiting for %u processes of an earlier life to end", n);
+		}
+		pause_ms(k, LIFE_LOOK_MS);
+	}
+	if (k->stop)
+		return -ECANCELED;
+	if (rc)
+		return because(why, rc, "%s.lock: cannot be locked: %s", k->config->socket, strerror(-rc));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", k->lock_fd);
+	k->life_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (k->life_fd < 0)
+		return because(why, -errno, "%s.lock: cannot be opened again: %s; is /proc mounted?", k->config->socket,
+			       strerror(errno));
+	/* Nobody else can come between: byte 0 is ours. */
+	rc = lock_byte(k->lock_fd, F_UNLCK, LIFE_BYTE);
+	if (!rc)
+		rc = lock_byte(k->life_fd, F_RDLCK, LIFE_BYTE);
+	return rc ? because(why, rc, "%s.lock: cannot be locked: %s", k->config->socket, strerror(-rc)) : 0;
+}
+
+/* ---- memory ---- */
+
+static int make_segment(int *ret, const char *name, uint64_t size, const char *settings, char *why)
+{
+	struct segment s = SEGMENT_NONE;
+	int rc = segment_create(&s, name, align_up(size, 4096));
+
+	if (rc)
+		return because(why, rc, "%llu bytes of memory for the %s are not to be had: %s; lower %s, or give this machine more memory",
+			       (unsigned long long)size, name, strerror(-rc), settings);
+	munmap(s.at, s.size); /* the keeper reads none of it */
+	*ret = s.fd;
+	return 0;
+}
+
+static int make_memory(struct keeper *k, char *why)
+{
+	struct agent_limits limits = config_limits(k->config);
+	int rc = make_segment(&k->segment[TABLES], "tables", tables_size(&limits.capacity), "locks", why);
+
+	if (!rc)
+		rc = make_segment(&k->segment[PRIVATE], "agent", agent_private_size(&limits), "locks, claims or sessions", why);
+	if (!rc)
+		rc = make_segment(&k->segment[ARENA], "arena", sizeof(struct arena), "locks", why);
+	if (rc)
+		return rc;
+	do
+		rc = sys_random(&k->nonce, sizeof(k->nonce));
+	while (!rc && !k->nonce);
+	return rc ? because(why, rc, "no random number is to be had: %s", strerror(-rc)) : 0;
+}
+
+static int make_config(struct keeper *k, char *why)
+{
+	struct segment s = SEGMENT_NONE;
+	int rc = segment_create(&s, "configuration", align_up(sizeof(*k->config), 4096));
+
+	if (rc)
+		return because(why, rc, "no memory for the configuration: %s", strerror(-rc));
+	memcpy(s.at, k->config, sizeof(*k->config));
+	munmap(s.at, s.size);
+	k->config_fd = s.fd;
+	return 0;
+}
+
+/* ---- sessions ---- */
+
+static void drop(struct kept *s)
+{
+	close_fd(&s->rings);
+	close_fd(&s->socket);
+	for (unsigned i = 0; i < HANDOVER_PIDFDS; i++)
+		close_fd(&s->pidfd[i]);
+	s->used = s->welcomed = false;
+}
+
+static unsigned count_kept(const struct keeper *k)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 1; i <= SESSIONS_MAX; i++)
+		n += k->kept[i].used;
+	return n;
+}
+
+/* One message of the agent. Descriptors it does not take over are closed. */
+static void heed(struct keeper *k, const struct handover *m, int *fds, unsigned n)
+{
+	struct kept *s = m->slot <= SESSIONS_MAX ? &k->kept[m->slot] : NULL;
+
+	if (m->kind == HANDOVER_SERVES) {
+		k->serves = true;
+		if (!k->told_ready)
+			sd_notify(0, "READY=1\nSTATUS=serving");
+		else
+			sd_notify(0, "STATUS=serving");
+		k->told_ready = true;
+	} else if (!s || !m->slot) {
+		log_line(LOG_ERR, "event=keeper.nonsense kind=%u slot=%u", m->kind, m->slot);
+	} else if (m->kind == HANDOVER_KEEP && n == 3) {
+		drop(s);
+		s->used = true;
+		s->rings = fds[0];
+		s->pidfd[0] = fds[1];
+		s->socket = fds[2];
+		s->pid = m->pid;
+		s->uid = m->uid;
+		n = 0;
+	} else if (m->kind == HANDOVER_WELCOMED) {
+		s->welcomed = true;
+	} else if (m->kind == HANDOVER_PIDFD && n == 1 && s->used && m->place < HANDOVER_PIDFDS) {
+		close_fd(&s->pidfd[m->place]);
+		s->pidfd[m->place] = fds[0];
+		n = 0;
+	} else if (m->kind == HANDOVER_MUTE) {
+		close_fd(&s->socket);
+	} else if (m->kind == HANDOVER_DROP) {
+		drop(s);
+	}
+	while (n)
+		close(fds[--n]);
+}
+
+/* Takes in all that the agent has said. */
+static void listen_to_agent(struct keeper *k)
+{
+	struct handover m;
+	int fds[HANDOVER_FDS_MAX];
+	unsigned n;
+	int rc;
+
+	while ((rc = handover_receive(k->control, false, &m, fds, &n)) > 0)
+		heed(k, &m, fds, n);
+	if (rc != -EAGAIN && rc != 0)
+		log_line(LOG_ERR, "event=keeper.control error=%s", log_quote(strerror(-rc)));
+	if (rc != -EAGAIN)
+		close_fd(&k->control); /* the end of the process decides */
+}
+
+static int hand_over_session(struct keeper *k, uint32_t slot)
+{
+	struct kept *s = &k->kept[slot];
+	struct handover m = { .kind = HANDOVER_SESSION, .slot = slot, .welcomed = s->welcomed,
+			      .pid = s->pid, .uid = s->uid };
+	int fds[HANDOVER_FDS_MAX];
+	unsigned n = 0;
+
+	fds[n++] = s->rings;
+	for (unsigned i = 0; i < HANDOVER_PIDFDS; i++)
+		if (s->pidfd[i] >= 0) {
+			m.pidfds |= 1u << i;
+			fds[n++] = s->pidfd[i];
+		}
+	if (s->socket >= 0) {
+		m.has_socket = 1;
+		fds[n++] = s->socket;
+	}
+	return handover_send(k->control, &m, fds, n);
+}
+
+static int hand_over(struct keeper *k)
+{
+	struct handover m = { .kind = HANDOVER_CONFIG };
+	const int listen[] = { k->listen_fd, k->life_fd, k->tcp_fd };
+	int rc = handover_send(k->control, &m, &k->config_fd, 1);
+
+	m = (struct handover){ .kind = HANDOVER_MEMORY, .nonce = k->nonce, .founding = k->founding };
+	if (!rc)
+		rc = handover_send(k->control, &m, k->segment, SEGMENTS);
+	m = (struct handover){ .kind = HANDOVER_LISTEN };
+	if (!rc)
+		rc = handover_send(k->control, &m, listen, k->tcp_fd < 0 ? 2 : 3);
+	for (uint32_t slot = 1; !rc && slot <= SESSIONS_MAX; slot++)
+		if (k->kept[slot].used)
+			rc = hand_over_session(k, slot);
+	m = (struct handover){ .kind = HANDOVER_GO };
+	return rc ? rc : handover_send(k->control, &m, NULL, 0);
+}
+
+/* ---- the agent's process ---- */
+
+static _Noreturn void become_agent(struct keeper *k, int control, pid_t keeper)
+{
+	char *argv[] = { (char *)"paxshmd", (char *)"--agent", NULL };
+	sigset_t none;
+
+	/* With the keeper goes the agent, even one that is stopped. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != keeper)
+		_exit(1);
+	/* Ctrl-C at a terminal is meant for the keeper. */
+	setpgid(0, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (control == HANDOVER_FD ? fcntl(control, F_SETFD, 0) : dup2(control, HANDOVER_FD) < 0)
+		_exit(1);
+	execv(k->exe, argv);
+	log_line(LOG_ERR, "event=agent.start file=%s error=%s", log_quote(k->exe), log_quote(strerror(errno)));
+	_exit(127);
+}
+
+/* Starts an agent and hands everything over. 0; or -errno: none runs, and none can be started. */
+static int start_agent(struct keeper *k)
+{
+	const struct timeval patience = { .tv_sec = HANDOVER_SEND_S };
+	pid_t self = getpid();
+	int pair[2], rc;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	k->agent = fork();
+	if (k->agent == 0)
+		become_agent(k, pair[1], self);
+	rc = -errno;
+	close(pair[1]);
+	if (k->agent < 0) {
+		close(pair[0]);
+		return rc;
+	}
+	k->agent_pidfd = (int)syscall(SYS_pidfd_open, k->agent, 0); /* a child that was not waited for: no other can have its pid */
+	if (k->agent_pidfd < 0) {
+		rc = -errno;
+		kill(k->agent, SIGKILL);
+		waitpid(k->agent, NULL, 0);
+		close(pair[0]);
+		return rc;
+	}
+	k->control = pair[0];
+	k->serves = false;
+	rc = hand_over(k);
+	if (rc == -EAGAIN) {
+		log_line(LOG_ERR, "event=agent.stuck pid=%d text=\"it does not take over: killed\"", (int)k->agent);
+		kill(k->agent, SIGKILL);
+	}
+	return 0; /* if it died meanwhile, its pidfd says so */
+}
+
+/* Waits for the end of the agent's process. */
+static siginfo_t reap_agent(struct keeper *k)
+{
+	siginfo_t end = { 0 };
+
+	if (k->control >= 0)
+		listen_to_agent(k); /* what it said before it died counts */
+	while (waitid(P_PIDFD, (id_t)k->agent_pidfd, &end, WEXITED) && errno == EINTR)
+		;
+	close_fd(&k->control);
+	close_fd(&k->agent_pidfd);
+	return end;
+}
+
+static void stop_agent(struct keeper *k)
+{
+	struct handover m = { .kind = HANDOVER_END };
+	uint64_t until = sys_now_ns() + STOP_NS;
+
+	if (k->agent_pidfd < 0)
+		return;
+	if (k->control >= 0)
+		handover_send(k->control, &m, NULL, 0);
+	/* Goes on listening: an agent that waits for room in the socket could not end. */
+	for (;;) {
+		struct pollfd p[] = { { .fd = k->agent_pidfd, .events = POLLIN }, { .fd = k->control, .events = POLLIN } };
+		uint64_t now = sys_now_ns();
+
+		if (now >= until)
+			break;
+		poll(p, 2, (int)((until - now) / NS_PER_MS) + 1);
+		if (p[0].revents)
+			break;
+		if (p[1].revents)
+			listen_to_agent(k);
+	}
+	kill(k->agent, SIGKILL); /* it is not waited for yet: the pid is still its own */
+	reap_agent(k);
+}
+
+/* ---- lives ---- */
+
+static void end_life(struct keeper *k)
+{
+	for (unsigned i = 1; i <= SESSIONS_MAX; i++)
+		drop(&k->kept[i]);
+	for (unsigned i = 0; i < SEGMENTS; i++)
+		close_fd(&k->segment[i]);
+	close_fd(&k->life_fd);
+}
+
+/* Five deaths within ten seconds: what the agent is given may be what it dies of. */
+static bool too_many_deaths(struct keeper *k)
+{
+	uint64_t now = sys_now_ns();
+
+	k->death_ns[k->deaths++ % DEATHS_MAX] = now;
+	return k->deaths >= DEATHS_MAX && now - k->death_ns[k->deaths % DEATHS_MAX] < DEATHS_NS;
+}
+
+/* A new life after the memory was given up: -ECANCELED, or -errno and why. */
+static int new_life(struct keeper *k, char *why)
+{
+	unsigned seconds = MIN(k->lives - 1, PAUSE_MAX_S);
+	int rc;
+
+	log_line(LOG_CRIT, "event=life.ended sessions=%u text=\"memory and sessions are dropped: this host begins anew, its programs' "
+		 "locks are lost\"", count_kept(k));
+	end_life(k);
+	for (unsigned i = 0; i < seconds && !k->stop; i++)
+		pause_ms(k, 1000);
+	rc = begin_life(k, why);
+	if (!rc)
+		rc = make_memory(k, why);
+	k->founding = k->config->single;
+	k->deaths = 0;
+	k->lives++;
+	return rc;
+}
+
+/* The agent has ended: -1: go on; else the keeper's exit status. */
+static int after_agent(struct keeper *k, char *why)
+{
+	siginfo_t end = reap_agent(k);
+	bool exited = end.si_code == CLD_EXITED;
+	int rc;
+
+	if (exited && end.si_status == AGENT_EXIT_FATAL)
+		return AGENT_EXIT_FATAL;
+	if (exited)
+		log_line(LOG_ERR, "event=agent.died pid=%d status=%d sessions=%u", (int)k->agent, end.si_status, count_kept(k));
+	else
+		log_line(LOG_ERR, "event=agent.died pid=%d signal=%s sessions=%u", (int)k->agent,
+			 log_quote(strsignal(end.si_status)), count_kept(k));
+
+	if (too_many_deaths(k) || (exited && end.si_status == AGENT_EXIT_MEMORY)) {
+		rc = new_life(k, why);
+		if (rc)
+			return rc == -ECANCELED ? 0 : 1;
+	}
+	rc = start_agent(k);
+	if (rc) {
+		because(why, rc, "the agent cannot be started: %s", strerror(-rc));
+		return 1;
+	}
+	return -1;
+}
+
+static int serve(struct keeper *k, char *why)
+{
+	int status = -1;
+
+	while (status < 0 && !k->stop) {
+		struct pollfd p[] = { { .fd = k->signal_fd, .events = POLLIN },
+				      { .fd = k->agent_pidfd, .events = POLLIN },
+				      { .fd = k->control, .events = POLLIN } };
+
+		poll(p, ARRAY_LEN(p), -1);
+		if (p[0].revents)
+			take_signals(k);
+		if (p[2].revents)
+			listen_to_agent(k);
+		if (p[1].revents && !k->stop)
+			status = after_agent(k, why);
+	}
+	return status < 0 ? 0 : status;
+}
+
+/* ---- beginning and end ---- */
+
+static void raise_limits(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static int watch_signals(void)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Standard input, output and error must not be numbers that a socket of ours could get. */
+static void fill_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	close_fd(&fd);
+}
+
+static int find_exe(struct keeper *k, char *why)
+{
+	ssize_t n = readlink("/proc/self/exe", k->exe, sizeof(k->exe) - 1);
+
+	if (n < 0)
+		return because(why, -errno, "/proc/self/exe cannot be read: %s; is /proc mounted?", strerror(errno));
+	k->exe[n] = 0;
+	return 0;
+}
+
+static int begin(struct keeper *k, bool bootstrap, char *why)
+{
+	const struct config *c = k->config;
+	int founding = keeper_may_found(c, bootstrap, why);
+	int rc = founding < 0 ? founding : find_exe(k, why);
+
+	if (!rc)
+		rc = k->lock_fd = keeper_lock(c->socket, why);
+	if (rc < 0)
+		return rc;
+	if (!c->single && (rc = k->tcp_fd = keeper_listen_tcp(c, why)) < 0)
+		return rc;
+	rc = k->listen_fd = keeper_listen(c->socket, why);
+	if (rc >= 0)
+		rc = make_config(k, why);
+	if (!rc)
+		rc = begin_life(k, why);
+	if (!rc)
+		rc = make_memory(k, why);
+	/* Last of all, so that a start that fails can be tried again. */
+	if (!rc && founding)
+		rc = keeper_mark_founded(c, why);
+	k->founding = founding > 0;
+	k->lives = 1;
+	return rc;
+}
+
+/* A voter that starts without memory and does not found the cluster has something to say. */
+static void tell_founding(const struct keeper *k, bool bootstrap)
+{
+	const struct config *c = k->config;
+
+	if (c->single || k->founding || c->hosts[c->self].role != HOST_VOTER) {
+		if (k->founding && !c->single)
+			log_line(LOG_NOTICE, "event=cluster.founding cluster=%s", log_quote(c->cluster));
+	} else if (bootstrap) {
+		log_line(LOG_WARNING,
+			 "event=voter.memory_lost text=\"this voter took part before and has lost its memory (%s/founded): it follows, and "
+			 "does not vote. While a majority of voters has its memory, nothing is to be done. When a majority has lost it: "
+			 "stop paxshmd on all hosts, remove that file on each voter, and start all with --bootstrap\"", c->state);
+	} else {
+		log_line(LOG_WARNING,
+			 "event=voter.without_memory text=\"this voter starts without memory: it follows, and does not vote. "
+			 "Only if the whole cluster starts for the first time: start its voters with --bootstrap\"");
+	}
+}
+
+static void finish(struct keeper *k)
+{
+	struct stat st;
+
+	stop_agent(k);
+	if (k->listen_fd >= 0 && !lstat(k->config->socket, &st) && S_ISSOCK(st.st_mode))
+		unlink(k->config->socket); /* the lock file stays: removing it would race with the next keeper */
+	end_life(k);
+	close_fd(&k->listen_fd);
+	close_fd(&k->tcp_fd);
+	close_fd(&k->config_fd);
+	close_fd(&k->signal_fd);
+	close_fd(&k->lock_fd);
+}
+
+int keeper_run(const struct config *config, bool bootstrap)
+{
+	static struct keeper keeper; /* large, and one a process */
+	struct keeper *k = &keeper;
+	char why[CONFIG_WHY] = "";
+	int rc, status = 1;
+
+	memset(k, 0, sizeof(*k));
+	k->config = config;
+	k->lock_fd = k->life_fd = k->listen_fd = k->tcp_fd = k->config_fd = k->control = k->agent_pidfd = -1;
+	for (unsigned i = 0; i < SEGMENTS; i++)
+		k->segment[i] = -1;
+	for (unsigned i = 0; i <= SESSIONS_MAX; i++) {
+		k->kept[i] = (struct kept){ .rings = -1, .socket = -1 };
+		for (unsigned p = 0; p < HANDOVER_PIDFDS; p++)
+			k->kept[i].pidfd[p] = -1;
+	}
+	log_begin("keeper");
+	fill_standard();
+	raise_limits();
+	k->signal_fd = watch_signals();
+
+	rc = begin(k, bootstrap, why);
+	if (rc >= 0) {
+		tell_founding(k, bootstrap);
+		rc = start_agent(k);
+		if (rc)
+			because(why, rc, "the agent cannot be started: %s", strerror(-rc));
+		else
+			status = serve(k, why);
+	} else if (rc == -ECANCELED && k->stop) {
+		status = 0;
+	}
+	if (why[0])
+		log_line(LOG_ERR, "event=keeper.failed text=%s", log_quote(why));
+	sd_notify(0, "STOPPING=1");
+	finish(k);
+	if (!status)
+		log_line(LOG_NOTICE, "event=keeper.stopped");
+	return status;
+}
