@@ -3,7 +3,7 @@
  * snapshot: the agreed part of the tables as one run of bytes, for a host that fell out of the log.
  *
  * Bytes: magic, layout version, capacities, `struct agreed`, host rows that ever registered, then
- * rows, cells and waits up to their high-water marks, without any host's own view (owners, names,
+ * rows, cells and waits up to their high-water marks (snapshot_records.h), without any host's own view (owners, names,
  * links); at the end a hash of all before. Free lists are part of it: two hosts at one index have the
  * same rows at the same places.
  *
@@ -20,7 +20,9 @@ uint64_t snapshot_size(const struct tables *t);
 /* Writes; answers the length. `cap` must be at least snapshot_size(). */
 uint64_t snapshot_write(const struct tables *t, void *bytes, uint64_t cap);
 
-/* NULL, or what is wrong: other version, other capacities than t has, cut short, hash, any index out of range. */
+/* NULL, or what is wrong: other version, other capacities than t has, cut short, hash, any index out of range, any
+ * list that does not end, any element owned twice or by nobody. Whatever passes may be installed; that no key stands
+ * there twice is table_check's to say, afterwards. */
 const char *snapshot_verify(const struct tables *t, const void *bytes, uint64_t len);
 
 /* Puts a verified snapshot in place of the agreed part and rebuilds the buckets; the host's own view of itself is

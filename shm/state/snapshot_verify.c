@@ -5,6 +5,15 @@
 /* Each check answers NULL, or what is wrong. None needs memory or more than one step for each element:
  * the bytes are a peer's. */
 
+/* Numbers that only a liar has, and that would wrap around. */
+#define TOKEN_MAX ((1ull << 52) - 1) /* a token has 52 bits beside its era */
+#define COUNT_MAX (1ull << 62)
+
+static const char *check_numbers(const struct agreed *a)
+{
+	return a->token_floor > TOKEN_MAX || a->delegations > COUNT_MAX ? "numbers out of range" : NULL;
+}
+
 static const char *check_hosts(const struct tables *t, const struct snapshot_view *v)
 {
 	uint32_t before = 0;
@@ -96,8 +105,8 @@ static const char *check_row(const struct tables *t, const struct snapshot_view 
 		wrong = check_key(v, r);
 	if (wrong)
 		return wrong;
-	if (!value->base)
-		return "token 0";
+	if (!value->base || value->base > TOKEN_MAX)
+		return "token out of range";
 	if (!value->delegation)
 		return check_died(r);
 	if (value->delegation > v->agreed.delegations || value->flags & ~LOCK_DIED)
@@ -212,7 +221,9 @@ const char *snapshot_verify(const struct tables *t, const void *bytes, uint64_t 
 		return wrong;
 	if (snapshot_hash_found(&v) != snapshot_hash_made(bytes, &v.extent))
 		return "wrong hash";
-	wrong = check_hosts(t, &v);
+	wrong = check_numbers(&v.agreed);
+	if (!wrong)
+		wrong = check_hosts(t, &v);
 	if (!wrong)
 		wrong = check_rows(t, &v);
 	if (!wrong)
