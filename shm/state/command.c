@@ -130,8 +130,12 @@ bool command_decode(struct reader *r, struct command *ret)
 const char *command_name(uint8_t kind)
 {
 	static const char *const names[] = {
-		[COMMAND_FOUND] = "found",     [COMMAND_HOST_UP] = "host-up", [COMMAND_ACQUIRE] = "acquire",
-		[COMMAND_RELEASE] = "release", [COMMAND_CANCEL] = "cancel",   [COMMAND_BARRIER] = "barrier",
+		[COMMAND_FOUND] = "found",
+		[COMMAND_HOST_UP] = "host-up",
+		[COMMAND_ACQUIRE] = "acquire",
+		[COMMAND_RELEASE] = "release",
+		[COMMAND_CANCEL] = "cancel",
+		[COMMAND_BARRIER] = "barrier",
 		[COMMAND_SWEEP] = "sweep",
 	};
 

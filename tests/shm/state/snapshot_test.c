@@ -130,6 +130,14 @@ Test(snapshot, tables_are_not_ready_until_the_caller_says_so)
 	cr_assert_eq(to.tables->ready, 0);
 }
 
+Test(snapshot, who_watched_a_row_sees_that_it_changed)
+{
+	uint32_t seq = tables_row(from.tables, 1)->seq;
+
+	state_copy(&from, &from);
+	cr_assert_neq(tables_row(from.tables, 1)->seq, seq);
+}
+
 Test(snapshot, a_hosts_own_view_is_its_own)
 {
 	struct table_row *row;
