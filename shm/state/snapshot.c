@@ -40,6 +40,17 @@ uint64_t snapshot_size(const struct tables *t)
 	return snapshot_extent(hosts_registered(t), &t->agreed).len;
 }
 
+uint64_t snapshot_size_max(const struct table_capacity *capacity)
+{
+	const struct agreed full = {
+		.rows_high = capacity->rows,
+		.cells_high = capacity->cells,
+		.waits_high = capacity->waits,
+	};
+
+	return snapshot_extent(HOSTS_MAX - 1, &full).len;
+}
+
 /* Cells and waits are written when their owner is met, in whatever order that is. */
 static struct writer element_at(unsigned char *bytes, uint64_t array_at, uint32_t i, size_t size)
 {

@@ -17,6 +17,9 @@
 /* Bytes that snapshot_write would need now. */
 uint64_t snapshot_size(const struct tables *t);
 
+/* Bytes that it can need at most, with these capacities. */
+uint64_t snapshot_size_max(const struct table_capacity *capacity);
+
 /* Writes; answers the length. `cap` must be at least snapshot_size(). */
 uint64_t snapshot_write(const struct tables *t, void *bytes, uint64_t cap);
 
@@ -26,8 +29,8 @@ uint64_t snapshot_write(const struct tables *t, void *bytes, uint64_t cap);
 const char *snapshot_verify(const struct tables *t, const void *bytes, uint64_t len);
 
 /* Puts a verified snapshot in place of the agreed part and rebuilds the buckets; the host's own view of itself is
- * kept for host rows and zeroed in lock values. Sets ready = 0 before and leaves it so; not undone: whoever dies
- * in the middle starts again from an empty table. */
+ * kept for host rows and zeroed in lock values. Sets ready = 0 before and leaves it so. Not undone:
+ * whoever dies in the middle installs the same bytes again from the start, or empties the tables. */
 void snapshot_install(struct tables *t, const void *bytes, uint64_t len);
 
 /* One hash over what all hosts have alike, for comparing hosts at the same index. Walks all rows.

@@ -130,6 +130,36 @@ Test(snapshot, tables_are_not_ready_until_the_caller_says_so)
 	cr_assert_eq(to.tables->ready, 0);
 }
 
+Test(snapshot, full_tables_need_no_more_than_is_said)
+{
+	static const struct table_capacity capacity = { .rows = 12, .cells = 8, .waits = 16 };
+	struct agreed *a = &from.tables->agreed;
+	struct agreed kept = *a;
+
+	a->rows_high = 12;
+	a->cells_high = 8;
+	a->waits_high = 16;
+	for (uint32_t host = 1; host < HOSTS_MAX; host++)
+		tables_host(from.tables, host)->incarnation = 1;
+	cr_assert_eq(snapshot_size(from.tables), snapshot_size_max(&capacity));
+	*a = kept;
+}
+
+Test(snapshot, installed_again_after_a_death_in_the_middle_it_is_whole)
+{
+	uint32_t high = from.tables->agreed.rows_high;
+
+	state_copy(&to, &from);
+	/* As far as somebody else's rows, counts and links go, anything may stand there. */
+	fill(&to, 5, 400);
+	to.tables->agreed.died_head = high;
+	to.tables->agreed.cells_free = 1;
+	to.tables->ready = 0;
+	snapshot_install(to.tables, bytes, len);
+	state_check(&to);
+	cr_assert_eq(snapshot_state_hash(to.tables), snapshot_state_hash(from.tables));
+}
+
 Test(snapshot, who_watched_a_row_sees_that_it_changed)
 {
 	uint32_t seq = tables_row(from.tables, 1)->seq;
