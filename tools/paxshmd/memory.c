@@ -2,6 +2,9 @@
 /* The private segment's arithmetic: where each array stands, and whether inherited memory fits. */
 #include "memory.h"
 
+#include "../../shm/state/apply.h"
+#include "../../shm/state/snapshot.h"
+
 static uint64_t shape_of(const struct agent_config *c)
 {
 	const struct agent_limits *l = &c->limits;
@@ -19,8 +22,7 @@ static uint64_t shape_of(const struct agent_config *c)
 
 uint64_t memory_inbox_size(const struct table_capacity *capacity)
 {
-	/* No larger than the tables themselves, which hold all of it and the buckets. */
-	return align_up(tables_size(capacity) + 4096, 4096);
+	return align_up(snapshot_size_max(capacity), 4096);
 }
 
 static uint32_t lines_for(const struct agent_limits *l)
@@ -40,8 +42,11 @@ static uint32_t buckets_for(const struct agent_limits *l)
 static uint64_t undo_words_for(const struct agent_limits *l)
 {
 	/* The largest group: a new leader proposes a whole window again; or a command that frees
-	 * SWEEP_FREES locks, each granted to a line of ours. */
-	return 2ull * l->window * (l->value_max / 8 + 16) + (1u << 16);
+	 * SWEEP_FREES locks, each granted to a line of ours (256 words for a line, its claims and row). */
+	uint64_t paxos = 2ull * l->window * (l->value_max / 8 + 16);
+	uint64_t apply = APPLY_UNDO_WORDS + SWEEP_FREES * 256ull;
+
+	return paxos + apply;
 }
 
 /* Places every array; answers the size of the whole. */
