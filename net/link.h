@@ -54,21 +54,26 @@ typedef void link_handler(void *context, const struct link_event *event);
 
 struct links;
 
-/* Tags of its loop watches have the top byte LINK_TAG. 0 or -errno. */
+/* Tags of its loop watches have the top byte LINK_TAG. Dials begin with the first links_tick(). 0; -EINVAL: a host
+ * that is 0, ourselves, or there twice; -ENOMEM. */
 #define LINK_TAG 0x4cull
 int links_open(struct links **ret, struct loop *loop, const struct link_config *config,
 	       link_handler *handler, void *context);
-void links_close(struct links *ls); /* NULL is fine */
+void links_close(struct links *ls); /* NULL is fine. No events; not from a handler */
 
+/* For connections that say hello from now on. */
 void links_set_hello(struct links *ls, const struct wire_hello *hello);
+
+/* Only links_event() and links_tick() call the handler; send and drop may be called from it. A link that they close is
+ * not up any more when they return; its DOWN comes from the next turn of the loop, which does not wait. */
 
 /* Queues a whole frame (copied): 0; -ENOTCONN: no link; -ENOBUFS: the backlog is full and the link was closed. */
 int links_send(struct links *ls, uint16_t host, const void *frame, size_t len);
 bool links_is_up(const struct links *ls, uint16_t host);
 
-/* A loop event with LINK_TAG. Calls the handler. */
+/* A loop event with LINK_TAG. */
 void links_event(struct links *ls, const struct loop_event *event, uint64_t now_ns);
-/* Starts dials and ends silent connections that are due; answers when to be called next. */
+/* Once a turn, before flush: starts dials and ends silent connections that are due; answers when to be called next. */
 uint64_t links_tick(struct links *ls, uint64_t now_ns);
 /* Hands what was queued since the last call to the loop: at most one send for each connection. */
 void links_flush(struct links *ls);

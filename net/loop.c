@@ -188,6 +188,8 @@ uint64_t loop_arm_due(struct loop *l, uint64_t now_ns)
 	unsigned n = l->n_queue, kept = 0;
 	uint64_t next_ns = NEVER;
 
+	if (n == 0)
+		return NEVER;
 	/* Arming may call the handler, which may queue more: that is behind n. */
 	for (unsigned i = 0; i < n; i++) {
 		struct loop_ref ref = l->queue[i];

@@ -71,7 +71,8 @@ int loop_send(struct loop *l, int fd, const void *bytes, size_t len, uint64_t ta
 void loop_forget(struct loop *l, int fd);
 
 /* One turn: submits what was queued, waits for something until `deadline_ns` (CLOCK_MONOTONIC, absolute;
- * 0: does not wait; NEVER), hands every event that is there to the handler. 0 or -errno. */
+ * 0: does not wait; NEVER), hands every event that is there to the handler. 0 or -errno. May end early without an
+ * event: after a signal, or when only what was forgotten completed. */
 int loop_turn(struct loop *l, uint64_t deadline_ns, loop_handler *handler, void *context);
 
 /* So far: turns run, system calls made, events handed out, watches that the kernel ended early and the loop armed again. */

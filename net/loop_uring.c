@@ -341,6 +341,7 @@ static bool receives_and_cancels(struct loop_uring *u)
 	loop_forget(l, pair[0]);
 	close(pair[0]);
 	close(pair[1]);
+	io_uring_cq_advance(&u->ring, io_uring_cq_ready(&u->ring));
 	l->counts = (struct loop_counts){ 0 };
 	return works;
 }
