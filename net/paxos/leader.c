@@ -38,7 +38,7 @@ static void tell_choice(struct paxos_stepping *s, uint64_t slot)
 static void count(struct paxos_stepping *s, uint64_t slot, uint32_t vote)
 {
 	struct paxos *p = s->p;
-	typeof(p->flight[0]) *flight = &p->flight[slot % PAXOS_WINDOW_MAX];
+	struct paxos_flight *flight = &p->flight[slot % PAXOS_WINDOW_MAX];
 
 	if (flight->slot != slot || slot <= p->memory->chosen)
 		return;
@@ -63,7 +63,7 @@ void paxos_propose(struct paxos_stepping *s, enum paxos_value_kind kind, const v
 	paxos_log_store(p, &entry);
 	p->next_slot++;
 	p->flight[entry.slot % PAXOS_WINDOW_MAX] =
-		(typeof(p->flight[0])){ .slot = entry.slot, .sent_ns = s->now_ns };
+		(struct paxos_flight){ .slot = entry.slot, .sent_ns = s->now_ns };
 	if (p->config.n_voters > 1)
 		say_accept(s, PAXOS_TO_VOTERS, entry.slot);
 	count(s, entry.slot, paxos_own_vote(p));
@@ -205,7 +205,7 @@ static void send_old_flights_again(struct paxos_stepping *s)
 	struct paxos *p = s->p;
 
 	for (uint64_t slot = p->memory->chosen + 1; slot < p->next_slot; slot++) {
-		typeof(p->flight[0]) *flight = &p->flight[slot % PAXOS_WINDOW_MAX];
+		struct paxos_flight *flight = &p->flight[slot % PAXOS_WINDOW_MAX];
 
 		if (paxos_log_find(p, slot)->chosen || s->now_ns - flight->sent_ns < 2 * p->config.heartbeat_ns)
 			continue;

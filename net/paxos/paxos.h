@@ -103,7 +103,7 @@ struct paxos {
 	uint64_t random;
 	uint32_t votes;                         /* ASKING, PREPARING: bit i = voters[i] said yes */
 	uint64_t heard_ns[PAXOS_VOTERS_MAX];    /* leading: last answer of voters[i] */
-	struct {
+	struct paxos_flight { /* leading: slot s stands at s % PAXOS_WINDOW_MAX */
 		uint64_t slot, sent_ns;
 		uint32_t accepted; /* bit i = voters[i] accepted in our ballot */
 	} flight[PAXOS_WINDOW_MAX];
