@@ -46,7 +46,7 @@ fi
 for page in docs/*.[1-8]; do
 	[ -f "$page" ] || continue
 	if command -v groff >/dev/null 2>&1; then
-		warnings=$(groff -ww -man -Tascii -z "$page" 2>&1)
+		warnings=$(groff -t -ww -man -Tascii -z "$page" 2>&1)
 		[ -z "$warnings" ] || say "$page: $warnings"
 	fi
 done
