@@ -42,7 +42,7 @@ static struct reading {
 	unsigned number_line[ARRAY_LEN(numbers)], word_line[ARRAY_LEN(words)];
 	unsigned id_line, address_line, role_line; /* of the host entry being read; 0: not yet */
 	char address[sizeof(((struct config_host *)0)->address_text)];
-} *reading;
+} * reading;
 
 /* The first thing that is wrong is told; what follows from it is not. Answers -1 for libconfuse. */
 static int __attribute__((format(printf, 2, 3))) wrong(unsigned line, const char *format, ...)
@@ -217,8 +217,7 @@ static int check_host_address(cfg_t *cfg, cfg_opt_t *opt)
 static int resolve_address(struct config_host *h)
 {
 	char host[sizeof(h->address_text)], *port, *name = host;
-	struct addrinfo *found = NULL, hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-						 .ai_flags = AI_NUMERICSERV };
+	struct addrinfo *found = NULL, hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	char *end;
 	int rc;
 
@@ -317,7 +316,8 @@ static int check_hosts(void)
 			return wrong(c->hosts[i].line,
 				     "host \"%s\": %s is reached over a network, and links are not encrypted yet: whoever can "
 				     "reach it could take any lock; use loopback addresses, or on a network that you trust set "
-				     "insecure = yes", c->hosts[i].name, c->hosts[i].address_text);
+				     "insecure = yes",
+				     c->hosts[i].name, c->hosts[i].address_text);
 	return 0;
 }
 
@@ -329,11 +329,13 @@ static int check_timings(void)
 	if (c->election_ms < 3ull * c->heartbeat_ms)
 		return wrong(election ? election : line_of_number("heartbeat_ms"),
 			     "election_ms = %u is less than three heartbeats of %u ms, so a living leader would be deposed; "
-			     "make it %u or more", c->election_ms, c->heartbeat_ms, 3 * c->heartbeat_ms);
+			     "make it %u or more",
+			     c->election_ms, c->heartbeat_ms, 3 * c->heartbeat_ms);
 	if (c->host_lease_ms < 2ull * c->election_ms)
 		return wrong(lease ? lease : election,
 			     "host_lease_ms = %u is less than two elections of %u ms, so quorum would seem lost in every "
-			     "election; make it %u or more", c->host_lease_ms, c->election_ms, 2 * c->election_ms);
+			     "election; make it %u or more",
+			     c->host_lease_ms, c->election_ms, 2 * c->election_ms);
 	return 0;
 }
 
@@ -526,4 +528,14 @@ struct agent_limits config_limits(const struct config *c)
 	if (c->sessions)
 		limits.sessions = c->sessions;
 	return limits;
+}
+
+int because(char *why, int rc, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(why, CONFIG_WHY, format, arguments);
+	va_end(arguments);
+	return rc;
 }

@@ -20,9 +20,9 @@
 #include "agent.h"
 
 #define CONFIG_HOSTS (HOSTS_MAX - 1)
-#define CONFIG_PATH 256u   /* bytes of a path, with its NUL */
+#define CONFIG_PATH 256u /* bytes of a path, with its NUL */
 #define CONFIG_SOCKET 108u /* what a UNIX address holds */
-#define CONFIG_WHY 1024u   /* room for an error message */
+#define CONFIG_WHY 1024u /* room for an error message */
 
 struct config_host {
 	uint16_t id;
@@ -61,6 +61,9 @@ int config_places(struct config *c, char *why);
 
 /* "auto", "io_uring" or "epoll": 0; -EINVAL. */
 int config_engine(const char *word, uint8_t *ret);
+
+/* Puts an error in words; answers rc. */
+int because(char *why, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 struct agent_limits config_limits(const struct config *c);
 

@@ -257,8 +257,7 @@ unsigned doorman_drain(int socket, void (*adopt)(void *context, int fd), void *c
 	for (int round = 0; round < DRAIN_ROUNDS; round++) {
 		for (unsigned i = 0; i < DRAIN_AT_ONCE; i++) {
 			io[i] = (struct iovec){ .iov_base = bytes[i], .iov_len = 2 };
-			message[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &io[i], .msg_iovlen = 1,
-				.msg_control = &control[i], .msg_controllen = sizeof(control[i]) } };
+			message[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &io[i], .msg_iovlen = 1, .msg_control = &control[i], .msg_controllen = sizeof(control[i]) } };
 		}
 		int n = recvmmsg(socket, message, DRAIN_AT_ONCE, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
 

@@ -17,7 +17,7 @@
 #include "agent.h"
 
 #define DOORMAN_GREETING_NS (2ull * 1000 * 1000 * 1000) /* a connection that has said nothing by then is closed */
-#define DOORMAN_STRANGERS 64u                           /* connections at once that have not greeted */
+#define DOORMAN_STRANGERS 64u /* connections at once that have not greeted */
 #define LIFE_BYTE 1 /* of the lock file: read-locked by whoever lives by this memory */
 #define KEEPER_BYTE 0 /* write-locked by the one keeper of the socket */
 
@@ -57,7 +57,9 @@ int doorman_life(int life_fd);
 
 /* ---- later messages of a session ---- */
 
-enum { DOORMAN_RUNG = 1, DOORMAN_GONE = 2, DOORMAN_NONSENSE = 4 };
+enum { DOORMAN_RUNG = 1,
+       DOORMAN_GONE = 2,
+       DOORMAN_NONSENSE = 4 };
 
 /* Takes out all messages that are there. Answers which kinds came; for each ADOPT calls `adopt` with a
  * descriptor that becomes adopt's own. *ret_more: it stopped early, more may be there. */

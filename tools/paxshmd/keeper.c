@@ -2,14 +2,11 @@
 #define _GNU_SOURCE
 #include "keeper.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,10 +16,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../lib/base.h"
@@ -31,16 +26,20 @@
 #include "doorman.h"
 #include "handover.h"
 #include "log.h"
+#include "premises.h"
 
 #define DEATHS_MAX 5u /* within … */
 #define DEATHS_NS (10 * NS_PER_S)
-#define STOP_NS (2 * NS_PER_S)      /* the agent's time to end when told to */
-#define HANDOVER_SEND_S 5           /* an agent that does not read for so long is killed */
-#define LIFE_LOOK_MS 50             /* how often to look whether an older life is over … */
+#define STOP_NS (2 * NS_PER_S) /* the agent's time to end when told to */
+#define HANDOVER_SEND_S 5 /* an agent that does not read for so long is killed */
+#define LIFE_LOOK_MS 50 /* how often to look whether an older life is over … */
 #define LIFE_SAY_NS (10 * NS_PER_S) /* … and to say that it is not */
-#define PAUSE_MAX_S 30u             /* between lives that end in crashes */
+#define PAUSE_MAX_S 30u /* between lives that end in crashes */
 
-enum { PRIVATE, TABLES, ARENA, SEGMENTS };
+enum { PRIVATE,
+       TABLES,
+       ARENA,
+       SEGMENTS };
 
 struct kept { /* the descriptors of one session */
 	bool used, welcomed;
@@ -69,261 +68,7 @@ struct keeper {
 	struct kept kept[SESSIONS_MAX + 1];
 };
 
-static int __attribute__((format(printf, 3, 4))) because(char *why, int rc, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(why, CONFIG_WHY, format, arguments);
-	va_end(arguments);
-	return rc;
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-/* ---- files and locks ---- */
-
-/* Makes a directory and those above it. */
-static int make_directory(const char *path, mode_t mode, char *why)
-{
-	char part[PATH_MAX];
-
-	if (snprintf(part, sizeof(part), "%s", path) >= (int)sizeof(part))
-		return because(why, -ENAMETOOLONG, "%s: this path is too long", path);
-	for (char *at = part + 1;; at++) {
-		if (*at && *at != '/')
-			continue;
-		char end = *at;
-
-		*at = 0;
-		if (mkdir(part, mode) && errno != EEXIST)
-			return because(why, -errno, "%s: this directory cannot be made: %s", part, strerror(errno));
-		*at = end;
-		if (!end)
-			return 0;
-	}
-}
-
-static int make_directory_of(const char *path, mode_t mode, char *why)
-{
-	char dir[PATH_MAX];
-	char *slash;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (!slash || slash == dir)
-		return 0;
-	*slash = 0;
-	return access(dir, F_OK) ? make_directory(dir, mode, why) : 0;
-}
-
-static int lock_byte(int fd, short type, off_t byte)
-{
-	struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
-
-	return fcntl(fd, F_OFD_SETLK, &lock) ? -errno : 0;
-}
-
-int keeper_lock(const char *socket_path, char *why)
-{
-	char path[CONFIG_SOCKET + 8], pid[16] = "?";
-	struct stat st;
-	int fd, rc = make_directory_of(socket_path, 0755, why);
-
-	if (rc)
-		return rc;
-	snprintf(path, sizeof(path), "%s.lock", socket_path);
-	/* Nobody else may open it: whoever can read it could lock it. */
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return because(why, -errno, "%s: cannot be opened: %s; give a --socket in a directory that you may write to", path,
-			       strerror(errno));
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return because(why, -EINVAL, "%s: is not a regular file; remove it, or give another --socket", path);
-	}
-	rc = lock_byte(fd, F_WRLCK, KEEPER_BYTE);
-	if (rc) {
-		ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
-
-		pid[n > 0 ? n : 0] = 0;
-		pid[strspn(pid, "0123456789")] = 0;
-		close(fd);
-		if (rc != -EAGAIN && rc != -EACCES)
-			return because(why, rc, "%s: cannot be locked: %s", path, strerror(-rc));
-		return because(why, -EADDRINUSE, "another paxshmd (pid %s) serves %s: stop it first, or give --socket",
-			       pid[0] ? pid : "unknown", socket_path);
-	}
-	/* Only so that the message above can name it. */
-	int len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)len, 0) != len) {
-		rc = -errno;
-		close(fd);
-		return because(why, rc, "%s: cannot be written: %s", path, strerror(-rc));
-	}
-	return fd;
-}
-
-int keeper_claim_life(int lock_fd)
-{
-	int rc = lock_byte(lock_fd, F_WRLCK, LIFE_BYTE);
-
-	return rc == -EACCES ? -EAGAIN : rc;
-}
-
-int keeper_listen(const char *socket_path, char *why)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct stat st;
-	mode_t mask;
-	int fd, rc;
-
-	if (strlen(socket_path) >= sizeof(address.sun_path))
-		return because(why, -ENAMETOOLONG, "%s: a socket's path has %zu bytes at most; give a shorter --socket", socket_path,
-			       sizeof(address.sun_path) - 1);
-	strcpy(address.sun_path, socket_path);
-	if (!lstat(socket_path, &st)) {
-		if (!S_ISSOCK(st.st_mode))
-			return because(why, -EEXIST, "%s: is there and is no socket; remove it, or give another --socket", socket_path);
-		/* Nobody serves it, for we hold its lock: an earlier paxshmd left it. */
-		unlink(socket_path);
-	}
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return because(why, -errno, "no UNIX socket can be made: %s", strerror(errno));
-	mask = umask(0111); /* open to everyone: access rules come with spaces */
-	rc = bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, SOMAXCONN) ? -errno : 0;
-	umask(mask);
-	if (rc) {
-		close(fd);
-		return because(why, rc, "%s: cannot listen: %s; give a --socket in a directory that you may write to", socket_path,
-			       strerror(-rc));
-	}
-	return fd;
-}
-
-int keeper_listen_tcp(const struct config *c, char *why)
-{
-	const struct config_host *h = &c->hosts[c->self];
-	int fd = socket(h->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, rc;
-
-	if (fd < 0)
-		return because(why, -errno, "%s:%u: no socket can be made for %s: %s", c->file, h->line, h->address_text,
-			       strerror(errno));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (h->address.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	rc = bind(fd, (const struct sockaddr *)&h->address, h->address_len) || listen(fd, SOMAXCONN) ? -errno : 0;
-	if (!rc)
-		return fd;
-	close(fd);
-	if (rc == -EADDRINUSE)
-		return because(why, rc,
-			       "%s:%u: host \"%s\": %s is in use by another program (ss -ltnp shows which): stop it, or choose another port",
-			       c->file, h->line, h->name, h->address_text);
-	if (rc == -EADDRNOTAVAIL)
-		return because(why, rc,
-			       "%s:%u: host \"%s\": %s is no address of this machine: correct it, or say with --host which host this is",
-			       c->file, h->line, h->name, h->address_text);
-	return because(why, rc, "%s:%u: host \"%s\": cannot listen on %s: %s; choose another address or port", c->file, h->line,
-		       h->name, h->address_text, strerror(-rc));
-}
-
-/* ---- the mark of the founding ---- */
-
-static int mark_path(const struct config *c, char *ret, size_t cap, char *why)
-{
-	if (snprintf(ret, cap, "%s/founded", c->state) >= (int)cap)
-		return because(why, -ENAMETOOLONG, "%s: this path is too long; give a shorter --state", c->state);
-	return 0;
-}
-
-int keeper_may_found(const struct config *c, bool bootstrap, char *why)
-{
-	char path[PATH_MAX];
-	struct stat st;
-	int rc;
-
-	if (c->single)
-		return 1;
-	if (!bootstrap)
-		return 0;
-	rc = mark_path(c, path, sizeof(path), why);
-	if (rc)
-		return rc;
-	if (!lstat(path, &st))
-		return 0;
-	if (errno == ENOENT || errno == ENOTDIR)
-		return 1;
-	return because(why, -errno, "%s: cannot be looked at: %s; give a --state that this user may read", path, strerror(errno));
-}
-
-int keeper_mark_founded(const struct config *c, char *why)
-{
-	char path[PATH_MAX], text[512];
-	int fd, dir, len, rc;
-
-	if (c->single)
-		return 0;
-	rc = mark_path(c, path, sizeof(path), why);
-	if (!rc && access(c->state, F_OK))
-		rc = make_directory(c->state, 0755, why);
-	if (rc)
-		return rc;
-	len = snprintf(text, sizeof(text), "cluster=%s\nhost=%s\ntime=%lld\n", c->cluster, c->hosts[c->self].name,
-		       (long long)time(NULL));
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	dir = open(c->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = fd < 0 || dir < 0 || write(fd, text, (size_t)len) != len || fsync(fd) || fsync(dir) ? -errno : 0;
-	close_fd(&fd);
-	close_fd(&dir);
-	return rc ? because(why, rc, "%s: cannot be written: %s; give a --state that this user may write to", path, strerror(-rc)) : 0;
-}
-
 /* ---- waiting for an older life to end ---- */
-
-/* Processes that hold the lock file open, ourselves left out: how many, and some of their pids. */
-static unsigned life_holders(int lock_fd, char *ret_pids, size_t cap)
-{
-	struct stat lock, st;
-	struct dirent *p, *f;
-	unsigned n = 0;
-	size_t len = 0;
-	char path[300];
-	DIR *procs = opendir("/proc"), *fds;
-
-	ret_pids[0] = 0;
-	if (!procs || fstat(lock_fd, &lock)) {
-		if (procs)
-			closedir(procs);
-		return 0;
-	}
-	while ((p = readdir(procs))) {
-		if (p->d_name[0] < '1' || p->d_name[0] > '9' || atoi(p->d_name) == getpid())
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/fd", p->d_name);
-		fds = opendir(path);
-		if (!fds)
-			continue;
-		while ((f = readdir(fds))) {
-			if (f->d_name[0] == '.' || fstatat(dirfd(fds), f->d_name, &st, 0) || st.st_ino != lock.st_ino ||
-			    st.st_dev != lock.st_dev)
-				continue;
-			n++;
-			if (len < cap - 24)
-				len += (size_t)snprintf(ret_pids + len, cap - len, "%s%s", len ? "," : "", p->d_name);
-			break;
-		}
-		closedir(fds);
-	}
-	closedir(procs);
-	return n;
-}
 
 static void take_signals(struct keeper *k)
 {
@@ -351,18 +96,19 @@ static void pause_ms(struct keeper *k, int ms)
 /* Waits until nobody lives by an older memory, then begins to: 0; -ECANCELED: told to stop. */
 static int begin_life(struct keeper *k, char *why)
 {
-	char path[40], pids[128];
+	char pids[128];
 	uint64_t say_at = sys_now_ns();
 	int rc;
 
-	while ((rc = keeper_claim_life(k->lock_fd)) == -EAGAIN && !k->stop) {
+	while ((rc = premises_claim_life(k->lock_fd)) == -EAGAIN && !k->stop) {
 		if (sys_now_ns() >= say_at) {
-			unsigned n = life_holders(k->lock_fd, pids, sizeof(pids));
+			unsigned n = premises_life_holders(k->lock_fd, pids, sizeof(pids));
 
 			say_at = sys_now_ns() + LIFE_SAY_NS;
 			log_line(LOG_WARNING,
 				 "event=life.waiting processes=%u pids=%s text=\"these processes still live by the memory of an earlier "
-				 "paxshmd and may believe that they own locks: they must end first\"", n, pids[0] ? pids : "unknown");
+				 "paxshmd and may believe that they own locks: they must end first\"",
+				 n, pids[0] ? pids : "unknown");
 			sd_notifyf(0, "STATUS=waiting for %u processes of an earlier life to end", n);
 		}
 		pause_ms(k, LIFE_LOOK_MS);
@@ -371,16 +117,8 @@ static int begin_life(struct keeper *k, char *why)
 		return -ECANCELED;
 	if (rc)
 		return because(why, rc, "%s.lock: cannot be locked: %s", k->config->socket, strerror(-rc));
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", k->lock_fd);
-	k->life_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (k->life_fd < 0)
-		return because(why, -errno, "%s.lock: cannot be opened again: %s; is /proc mounted?", k->config->socket,
-			       strerror(errno));
-	/* Nobody else can come between: byte 0 is ours. */
-	rc = lock_byte(k->lock_fd, F_UNLCK, LIFE_BYTE);
-	if (!rc)
-		rc = lock_byte(k->life_fd, F_RDLCK, LIFE_BYTE);
-	return rc ? because(why, rc, "%s.lock: cannot be locked: %s", k->config->socket, strerror(-rc)) : 0;
+	rc = k->life_fd = premises_begin_life(k->lock_fd, why);
+	return rc < 0 ? rc : 0;
 }
 
 /* ---- memory ---- */
@@ -432,10 +170,10 @@ static int make_config(struct keeper *k, char *why)
 
 static void drop(struct kept *s)
 {
-	close_fd(&s->rings);
-	close_fd(&s->socket);
+	fd_close(&s->rings);
+	fd_close(&s->socket);
 	for (unsigned i = 0; i < HANDOVER_PIDFDS; i++)
-		close_fd(&s->pidfd[i]);
+		fd_close(&s->pidfd[i]);
 	s->used = s->welcomed = false;
 }
 
@@ -474,11 +212,11 @@ static void heed(struct keeper *k, const struct handover *m, int *fds, unsigned 
 	} else if (m->kind == HANDOVER_WELCOMED) {
 		s->welcomed = true;
 	} else if (m->kind == HANDOVER_PIDFD && n == 1 && s->used && m->place < HANDOVER_PIDFDS) {
-		close_fd(&s->pidfd[m->place]);
+		fd_close(&s->pidfd[m->place]);
 		s->pidfd[m->place] = fds[0];
 		n = 0;
 	} else if (m->kind == HANDOVER_MUTE) {
-		close_fd(&s->socket);
+		fd_close(&s->socket);
 	} else if (m->kind == HANDOVER_DROP) {
 		drop(s);
 	}
@@ -499,14 +237,13 @@ static void listen_to_agent(struct keeper *k)
 	if (rc != -EAGAIN && rc != 0)
 		log_line(LOG_ERR, "event=keeper.control error=%s", log_quote(strerror(-rc)));
 	if (rc != -EAGAIN)
-		close_fd(&k->control); /* the end of the process decides */
+		fd_close(&k->control); /* the end of the process decides */
 }
 
 static int hand_over_session(struct keeper *k, uint32_t slot)
 {
 	struct kept *s = &k->kept[slot];
-	struct handover m = { .kind = HANDOVER_SESSION, .slot = slot, .welcomed = s->welcomed,
-			      .pid = s->pid, .uid = s->uid };
+	struct handover m = { .kind = HANDOVER_SESSION, .slot = slot, .welcomed = s->welcomed, .pid = s->pid, .uid = s->uid };
 	int fds[HANDOVER_FDS_MAX];
 	unsigned n = 0;
 
@@ -610,8 +347,8 @@ static siginfo_t reap_agent(struct keeper *k)
 		listen_to_agent(k); /* what it said before it died counts */
 	while (waitid(P_PIDFD, (id_t)k->agent_pidfd, &end, WEXITED) && errno == EINTR)
 		;
-	close_fd(&k->control);
-	close_fd(&k->agent_pidfd);
+	fd_close(&k->control);
+	fd_close(&k->agent_pidfd);
 	return end;
 }
 
@@ -648,8 +385,8 @@ static void end_life(struct keeper *k)
 	for (unsigned i = 1; i <= SESSIONS_MAX; i++)
 		drop(&k->kept[i]);
 	for (unsigned i = 0; i < SEGMENTS; i++)
-		close_fd(&k->segment[i]);
-	close_fd(&k->life_fd);
+		fd_close(&k->segment[i]);
+	fd_close(&k->life_fd);
 }
 
 /* Five deaths within ten seconds: what the agent is given may be what it dies of. */
@@ -668,7 +405,8 @@ static int new_life(struct keeper *k, char *why)
 	int rc;
 
 	log_line(LOG_CRIT, "event=life.ended sessions=%u text=\"memory and sessions are dropped: this host begins anew, its programs' "
-		 "locks are lost\"", count_kept(k));
+			   "locks are lost\"",
+		 count_kept(k));
 	end_life(k);
 	for (unsigned i = 0; i < seconds && !k->stop; i++)
 		pause_ms(k, 1000);
@@ -762,7 +500,7 @@ static void fill_standard(void)
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
-	close_fd(&fd);
+	fd_close(&fd);
 }
 
 static int find_exe(struct keeper *k, char *why)
@@ -778,25 +516,26 @@ static int find_exe(struct keeper *k, char *why)
 static int begin(struct keeper *k, bool bootstrap, char *why)
 {
 	const struct config *c = k->config;
-	int founding = keeper_may_found(c, bootstrap, why);
+	int founding = premises_may_found(c, bootstrap, why);
 	int rc = founding < 0 ? founding : find_exe(k, why);
 
 	if (!rc)
-		rc = k->lock_fd = keeper_lock(c->socket, why);
+		rc = k->lock_fd = premises_lock(c->socket, why);
 	if (rc < 0)
 		return rc;
-	if (!c->single && (rc = k->tcp_fd = keeper_listen_tcp(c, why)) < 0)
-		return rc;
-	rc = k->listen_fd = keeper_listen(c->socket, why);
+	/* The older life first: its last process may still have the port. */
+	rc = begin_life(k, why);
+	if (!rc && !c->single)
+		rc = k->tcp_fd = premises_listen_tcp(c, why);
+	if (rc >= 0)
+		rc = k->listen_fd = premises_listen(c->socket, why);
 	if (rc >= 0)
 		rc = make_config(k, why);
-	if (!rc)
-		rc = begin_life(k, why);
 	if (!rc)
 		rc = make_memory(k, why);
 	/* Last of all, so that a start that fails can be tried again. */
 	if (!rc && founding)
-		rc = keeper_mark_founded(c, why);
+		rc = premises_mark_founded(c, why);
 	k->founding = founding > 0;
 	k->lives = 1;
 	return rc;
@@ -814,7 +553,8 @@ static void tell_founding(const struct keeper *k, bool bootstrap)
 		log_line(LOG_WARNING,
 			 "event=voter.memory_lost text=\"this voter took part before and has lost its memory (%s/founded): it follows, and "
 			 "does not vote. While a majority of voters has its memory, nothing is to be done. When a majority has lost it: "
-			 "stop paxshmd on all hosts, remove that file on each voter, and start all with --bootstrap\"", c->state);
+			 "stop paxshmd on all hosts, remove that file on each voter, and start all with --bootstrap\"",
+			 c->state);
 	} else {
 		log_line(LOG_WARNING,
 			 "event=voter.without_memory text=\"this voter starts without memory: it follows, and does not vote. "
@@ -830,11 +570,11 @@ static void finish(struct keeper *k)
 	if (k->listen_fd >= 0 && !lstat(k->config->socket, &st) && S_ISSOCK(st.st_mode))
 		unlink(k->config->socket); /* the lock file stays: removing it would race with the next keeper */
 	end_life(k);
-	close_fd(&k->listen_fd);
-	close_fd(&k->tcp_fd);
-	close_fd(&k->config_fd);
-	close_fd(&k->signal_fd);
-	close_fd(&k->lock_fd);
+	fd_close(&k->listen_fd);
+	fd_close(&k->tcp_fd);
+	fd_close(&k->config_fd);
+	fd_close(&k->signal_fd);
+	fd_close(&k->lock_fd);
 }
 
 int keeper_run(const struct config *config, bool bootstrap)

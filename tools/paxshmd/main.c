@@ -19,16 +19,25 @@
 
 const char *argp_program_version = "paxshmd " PAXSHM_VERSION;
 
-enum { OPTION_CONFIG = 256, OPTION_HOST, OPTION_SOCKET, OPTION_STATE, OPTION_BOOTSTRAP, OPTION_LOOP, OPTION_CHECK, OPTION_SINGLE };
+enum { OPTION_CONFIG = 256,
+       OPTION_HOST,
+       OPTION_SOCKET,
+       OPTION_STATE,
+       OPTION_BOOTSTRAP,
+       OPTION_LOOP,
+       OPTION_CHECK,
+       OPTION_SINGLE };
 
 static const struct argp_option options[] = {
 	{ "config", OPTION_CONFIG, "FILE", 0, "Join the cluster that FILE describes: paxshmd.conf(5)", 0 },
 	{ "single", OPTION_SINGLE, NULL, 0, "Be a cluster of one, without a configuration", 0 },
 	{ "host", OPTION_HOST, "NAME", 0, "Which host of FILE this is (default: the machine's name)", 1 },
 	{ "socket", OPTION_SOCKET, "PATH", 0, "Where programs find the agent (default: /run/paxshm/agent.sock, or "
-	  "$XDG_RUNTIME_DIR/paxshm/agent.sock for a user)", 1 },
+					      "$XDG_RUNTIME_DIR/paxshm/agent.sock for a user)",
+	  1 },
 	{ "state", OPTION_STATE, "DIR", 0, "Where the mark of the founding lies (default: /var/lib/paxshm, or "
-	  "$XDG_STATE_HOME/paxshm for a user)", 1 },
+					   "$XDG_STATE_HOME/paxshm for a user)",
+	  1 },
 	{ "bootstrap", OPTION_BOOTSTRAP, NULL, 0, "Found the cluster: at the first start of its voters", 1 },
 	{ "loop", OPTION_LOOP, "ENGINE", 0, "auto, io_uring or epoll", 1 },
 	{ "check", OPTION_CHECK, NULL, 0, "Read the configuration, say what it holds, and end", 1 },

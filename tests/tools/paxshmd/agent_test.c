@@ -184,8 +184,7 @@ static uint32_t open_session(struct host *h, uint32_t pid)
 	free(h->rings[slot]); /* of an ended session */
 	h->rings[slot] = calloc(1, sizeof(struct session_rings));
 	h->closed[slot] = false;
-	step(h, (struct agent_event){ .kind = AGENT_SESSION_OPEN, .slot = slot, .rings = h->rings[slot],
-				      .identity = { .pid = pid, .start = pid * 10ull } });
+	step(h, (struct agent_event){ .kind = AGENT_SESSION_OPEN, .slot = slot, .rings = h->rings[slot], .identity = { .pid = pid, .start = pid * 10ull } });
 	return slot;
 }
 

@@ -59,8 +59,10 @@ static void expect_error(const char *text, unsigned line, const char *expect)
 Test(config, reads_all_settings)
 {
 	cr_assert_eq(read_as(CLUSTER "locks = 100\nclaims = 200\nsessions = 30\nheartbeat_ms = 10\nelection_ms = 100\n"
-			     "host_lease_ms = 5000\nhandover_max = 4\nloop = epoll\nsocket = \"/s\"\nstate = \"/d\"\n" A B C
-			     "host \"o\" { id = 9\n address = \"[::1]:7009\"\n role = observer }\n", "b"), 0, "%s", why);
+				     "host_lease_ms = 5000\nhandover_max = 4\nloop = epoll\nsocket = \"/s\"\nstate = \"/d\"\n" A B C
+				     "host \"o\" { id = 9\n address = \"[::1]:7009\"\n role = observer }\n",
+			     "b"),
+		     0, "%s", why);
 	cr_assert_str_eq(config.cluster, "test");
 	cr_assert_str_eq(config.socket, "/s");
 	cr_assert_str_eq(config.state, "/d");
@@ -211,7 +213,8 @@ Test(config, refuses_names_that_are_too_long)
 	expect_error("cluster = \"0123456789012345678901234567890123456789012345678901234567890123\"\n" A, 1,
 		     "cluster is 64 bytes long; use 63 at most");
 	expect_error(CLUSTER "host \"0123456789012345678901234567890123456789012345678901234567890123\" { id = 1\n"
-		     "address = \"127.0.0.1:1\" }\n", 3, "the host's name is 64 bytes long; use 63 at most");
+			     "address = \"127.0.0.1:1\" }\n",
+		     3, "the host's name is 64 bytes long; use 63 at most");
 }
 
 Test(config, names_the_hosts_there_are_when_this_one_is_missing)
