@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fake_agent: an agent of one host in a thread of the test, just good enough to serve libpaxshm:
+ * greeting, rings, locks first come first served - and to misbehave as it is told. No Paxos.
+ *
+ * The fields marked so are set by tests, under fake_lock(), and are obeyed from then on.
+ */
+#ifndef PAXSHM_TESTS_LIB_FAKE_AGENT_H
+#define PAXSHM_TESTS_LIB_FAKE_AGENT_H
+
+#include <pthread.h>
+
+#include "../../lib/paxshm.h"
+#include "../../shm/ring.h"
+#include "../../shm/segment.h"
+#include "../../shm/table.h"
+
+#define FAKE_SESSIONS 8
+#define FAKE_LOCKS 8
+#define FAKE_WAITERS 512
+#define FAKE_HOST 1u
+#define FAKE_OTHER 2u
+#define FAKE_INCARNATION 7u
+
+enum fake_welcome {
+	FAKE_WELCOME,
+	FAKE_REFUSE,       /* result -EPERM and a reason */
+	FAKE_OTHER_LAYOUT, /* says that it speaks a newer layout, in a longer message */
+	FAKE_NO_MAGIC,
+	FAKE_SHORT,
+	FAKE_POSITIVE, /* a result that is no errno */
+	FAKE_TWO_FDS,
+	FAKE_NO_SEALS,
+	FAKE_BAD_TABLES,
+	FAKE_BAD_ARENA,
+	FAKE_BAD_RINGS,
+	FAKE_OTHER_SLOT,
+	FAKE_HANG_UP, /* closes without a word */
+	FAKE_SILENT,
+};
+
+struct fake_claim {
+	uint32_t session, call;
+	uint64_t claim;
+};
+
+struct fake_lock {
+	char key[KEY_MAX + 1];
+	uint32_t owner_session; /* 0: not a session of ours */
+	bool owned, died;
+	uint64_t claim;
+	struct fake_claim line[FAKE_WAITERS];
+	unsigned waiting;
+};
+
+struct fake_session {
+	int socket; /* -1: closed */
+	struct segment segment;
+	struct session_rings *rings; /* NULL: free */
+	uint32_t head, tail;
+};
+
+struct fake {
+	char dir[64], path[96], life_path[96];
+	int listener, stir;
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	struct segment tables_segment, arena_segment;
+	struct tables *tables;
+	struct arena *arena;
+	struct fake_session sessions[FAKE_SESSIONS + 1];
+	struct fake_lock locks[FAKE_LOCKS];
+	uint64_t last_claim, last_token;
+	bool stop;
+
+	/* Set by tests. */
+	enum fake_welcome welcome;
+	unsigned hang_ups;      /* so many connections are closed without a word first */
+	bool paused;            /* requests stay where they are: the agent is being restarted */
+	bool deaf;              /* acquires are taken and neither granted nor queued */
+	bool no_quorum;
+	bool grant_before_cancel; /* a CANCEL finds its acquire granted a moment ago */
+	int adopt_errno;
+	uint32_t holder_host, holder_pid; /* answers to HOLDER */
+	int holder_result;
+
+	/* Seen. */
+	struct greeting greeting;
+	unsigned welcomes, acquires, releases, stale_releases, cancels, closes, holders, adopts;
+	struct ring_request last_cancel, last_holder, last_acquire;
+};
+
+/* Makes the socket and serves it. */
+void fake_start(struct fake *f);
+void fake_stop(struct fake *f);
+
+void fake_lock(struct fake *f);
+void fake_unlock(struct fake *f); /* and lets the agent look at what has changed */
+
+/* The lock of a key, made at need. The mutex is held. */
+struct fake_lock *fake_key(struct fake *f, const char *key);
+
+/* A process of another host owns the key from now on. / It releases it. */
+void fake_hold(struct fake *f, const char *key);
+void fake_free(struct fake *f, const char *key);
+
+/* Waits until so many sessions' calls wait for the key. */
+void fake_until_waiting(struct fake *f, const char *key, unsigned n);
+
+/* Waits until a counter of the fake has reached n. */
+void fake_until(struct fake *f, const unsigned *counter, unsigned n);
+
+/* Closes every session's socket, as the end of the keeper does. */
+void fake_hang_up(struct fake *f);
+
+/* A session with the fake; asserts that it opened. */
+paxshm_session *fake_open(struct fake *f, uint32_t agent_timeout_ms);
+
+/* Descriptors this process has open. */
+unsigned fake_count_fds(void);
+
+#endif
