@@ -3,7 +3,7 @@
 
 /* A ballot in use: proposals under way, heartbeats, the end of office. */
 
-#define OBSERVER_BEATS 10u /* observers hear every so manieth heartbeat */
+#define OBSERVER_BEATS 10u /* observers hear one heartbeat in so many */
 
 static void beat(struct paxos_stepping *s, uint16_t to)
 {

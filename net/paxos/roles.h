@@ -4,7 +4,7 @@
  * log.c, its rules in acceptor.c; election.c wins a ballot, leader.c uses it, learner.c finds out what
  * was chosen; paxos.c receives the events.
  *
- * Arrows: paxos -> acceptor, election, leader, learner -> log. A handler is called only for a message
+ * paxos.c calls the roles, the roles call each other, and all of them log.c. A handler is called only for a message
  * that paxos.c found well formed and from somebody who may say it.
  *
  * Who may enter: net/paxos alone.

@@ -48,7 +48,7 @@ struct cluster {
 	struct packet *packets[PACKETS_MAX];
 	unsigned n_packets;
 	unsigned loss, doubles, lates, deaths; /* of 1000 */
-	uint64_t fault_at, propose_at;
+	uint64_t fault_ns, fault_at, propose_at;
 	bool calm;
 	unsigned memories_lost;
 	struct fact facts[SLOTS_MAX][FACTS_MAX];
@@ -443,12 +443,26 @@ static void link_set(uint16_t from, uint16_t to, bool cut)
 	}
 }
 
+/* Some host, preferably one that leads: there it hurts. */
+static struct host *victim(void)
+{
+	unsigned first = (unsigned)below(the.n_hosts);
+
+	for (unsigned i = 0; i < the.n_hosts && below(3); i++) {
+		struct host *h = &the.hosts[(first + i) % the.n_hosts];
+
+		if (h->up && h->core.p.role == PAXOS_LEADING)
+			return h;
+	}
+	return &the.hosts[first];
+}
+
 /* Two groups, or one host that hears nothing, or one that nobody hears, or nothing cut at all. */
 static void redraw_links(void)
 {
 	unsigned way = (unsigned)below(6);
 	uint32_t group = (uint32_t)random_next(&the.random);
-	uint16_t odd = (uint16_t)below(the.n_hosts) + 1;
+	uint16_t odd = id_of(victim());
 
 	for (uint16_t from = 1; from <= the.n_hosts; from++)
 		for (uint16_t to = 1; to <= the.n_hosts; to++) {
@@ -464,9 +478,9 @@ static void redraw_links(void)
 static void fault(void)
 {
 	uint64_t draw = below(10);
-	struct host *h = &the.hosts[below(the.n_hosts)];
+	struct host *h = victim();
 
-	the.fault_at = the.now + below(60 * NS_PER_MS);
+	the.fault_at = the.now + below(the.fault_ns);
 	if (draw < 5)
 		redraw_links();
 	else if (draw < 8 && h->up)
@@ -563,6 +577,7 @@ static void go_on(void)
 static void set_up(const struct cluster_plan *plan)
 {
 	static const uint32_t windows[] = { 1, 2, 4, 8, 16 };
+	static const unsigned losses[] = { 0, 30, 100, 250 };
 
 	memset(&the, 0, sizeof(the));
 	the.random = plan->seed;
@@ -570,9 +585,10 @@ static void set_up(const struct cluster_plan *plan)
 	the.n_hosts = plan->voters + plan->observers;
 	ASSERT(the.n_hosts <= HOSTS_MAX);
 	the.now = 1000 * NS_PER_MS + below(NS_PER_MS);
-	the.loss = (unsigned)below(4) * 30;
+	the.loss = losses[below(ARRAY_LEN(losses))];
 	the.doubles = (unsigned)below(3) * 30;
-	the.lates = (unsigned)below(3) * 10;
+	the.lates = (unsigned)below(4) * 25;
+	the.fault_ns = (below(3) + 1) * 30 * NS_PER_MS;
 	the.deaths = (unsigned)below(3) * 4;
 	uint32_t window = windows[below(ARRAY_LEN(windows))];
 
