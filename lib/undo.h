@@ -44,6 +44,7 @@ struct undo {
 	} area[UNDO_AREAS];
 	unsigned n_areas;
 	void (*probe)(void *context); /* tests: called after every save; may longjmp = die here */
+	void (*around_commit)(void *context, bool done); /* tests: called before and after every commit */
 	void *probe_context;
 };
 
@@ -117,9 +118,13 @@ static inline void undo_commit(struct undo *u)
 {
 	if (!u || !u->log)
 		return;
+	if (__builtin_expect(u->around_commit != NULL, 0))
+		u->around_commit(u->probe_context, false);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* the changes before the commit */
 	__atomic_store_n(&u->log->used, 0, __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (__builtin_expect(u->around_commit != NULL, 0))
+		u->around_commit(u->probe_context, true);
 }
 
 /* Puts back what was changed since the last commit; true if there was anything. Idempotent: may

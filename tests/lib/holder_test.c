@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "../../shm/atom.h"
+#include "fake_agent.h"
+
+static struct fake fake;
+static paxshm_session *session;
+static struct paxshm_who who;
+
+static void start(void)
+{
+	fake_start(&fake);
+	session = fake_open(&fake, 50);
+	who = (struct paxshm_who)PAXSHM_INIT(who);
+}
+
+static void stop(void)
+{
+	paxshm_close(session);
+	fake_stop(&fake);
+}
+
+TestSuite(holder, .init = start, .fini = stop, .timeout = 30);
+
+static int ask(uint32_t flags)
+{
+	return paxshm_holder(session, "k", 1, flags, &who);
+}
+
+static void other_host_says(uint32_t host, uint32_t pid, int result)
+{
+	fake_lock(&fake);
+	fake.holder_host = host;
+	fake.holder_pid = pid;
+	fake.holder_result = result;
+	fake_unlock(&fake);
+}
+
+Test(holder, owner_of_this_host_is_read_from_memory)
+{
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	cr_assert_eq(ask(0), 0);
+	cr_expect_eq(who.host_id, FAKE_HOST);
+	cr_expect_str_eq(who.host, "alpha");
+	cr_expect_eq(who.pid, (uint32_t)getpid());
+	cr_expect_eq(who.session, 1);
+	cr_expect_eq(who.start_time, 4711);
+	cr_expect_eq(who.token, fake.last_token);
+	cr_expect_eq(fake.holders, 0);
+}
+
+Test(holder, owner_of_this_host_is_known_without_quorum)
+{
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	atom_store_release(&fake.tables->quorum, 0u);
+	cr_assert_eq(ask(0), 0);
+}
+
+Test(holder, free_lock_is_nobodys)
+{
+	cr_assert_eq(ask(0), -ESRCH);
+	cr_assert_eq(who.host_id, 0);
+	cr_assert_eq(fake.holders, 0);
+}
+
+Test(holder, free_lock_is_not_known_to_be_free_without_quorum)
+{
+	atom_store_release(&fake.tables->quorum, 0u);
+	cr_assert_eq(ask(0), -ENETUNREACH);
+	cr_assert_eq(ask(PAXSHM_LINEARIZABLE), -ENETUNREACH);
+}
+
+Test(holder, another_hosts_owner_is_asked_for)
+{
+	fake_hold(&fake, "k");
+	other_host_says(FAKE_OTHER, 55, 0);
+	cr_assert_eq(ask(0), 0);
+	cr_expect_eq(who.pid, 55);
+	cr_expect_str_eq(who.host, "beta");
+	cr_expect_eq(who.start_time, 88);
+	cr_expect_eq(fake.holders, 1);
+	cr_expect_eq(fake.last_holder.flags, 0);
+	cr_expect_eq(fake.last_holder.key_len, 1);
+}
+
+Test(holder, linearizable_always_asks)
+{
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	other_host_says(FAKE_HOST, 56, 0);
+	cr_assert_eq(ask(PAXSHM_LINEARIZABLE), 0);
+	cr_expect_eq(who.pid, 56);
+	cr_expect_eq(fake.last_holder.flags, REQUEST_LINEARIZABLE);
+}
+
+Test(holder, answers_of_the_agent_are_passed_on)
+{
+	fake_hold(&fake, "k");
+	other_host_says(0, 0, 0);
+	cr_expect_eq(ask(0), -ESRCH);
+	other_host_says(0, 0, -ENETUNREACH);
+	cr_expect_eq(ask(0), -ENETUNREACH);
+	other_host_says(0, 0, 5);
+	cr_expect_eq(ask(0), -EPROTO);
+	cr_expect_eq(who.host_id, 0);
+}
+
+Test(holder, silent_agent_is_not_waited_for_for_ever)
+{
+	fake_hold(&fake, "k");
+	fake_lock(&fake);
+	fake.paused = true;
+	fake_unlock(&fake);
+	cr_assert_eq(ask(0), -ENOTCONN);
+	/* The answer that comes in the end disturbs nobody, and the call's place is free again. */
+	fake_lock(&fake);
+	fake.paused = false;
+	fake_unlock(&fake);
+	fake_until(&fake, &fake.cancels, 1);
+	other_host_says(FAKE_OTHER, 57, 0);
+	cr_assert_eq(ask(0), 0);
+	cr_assert_eq(who.pid, 57);
+	cr_assert_eq(fake.last_holder.call, 0);
+}
+
+Test(holder, bad_arguments)
+{
+	char key[PAXSHM_KEY_MAX + 1] = "k";
+
+	cr_expect_eq(paxshm_holder(NULL, "k", 1, 0, &who), -EINVAL);
+	cr_expect_eq(paxshm_holder(session, NULL, 1, 0, &who), -EINVAL);
+	cr_expect_eq(paxshm_holder(session, "k", 0, 0, &who), -EINVAL);
+	cr_expect_eq(paxshm_holder(session, key, sizeof(key), 0, &who), -ENAMETOOLONG);
+	cr_expect_eq(paxshm_holder(session, "k", 1, 8, &who), -EINVAL);
+	cr_expect_eq(paxshm_holder(session, "k", 1, 0, NULL), -EINVAL);
+	who.size = 0;
+	cr_expect_eq(ask(0), -EINVAL);
+}

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "../../shm/atom.h"
+#include "fake_agent.h"
+
+static struct fake fake;
+static paxshm_session *session;
+
+static void start(void)
+{
+	fake_start(&fake);
+	session = fake_open(&fake, 10000);
+}
+
+static void stop(void)
+{
+	paxshm_close(session);
+	fake_stop(&fake);
+}
+
+TestSuite(lock, .init = start, .fini = stop, .timeout = 60);
+
+static paxshm_lock_handle *handle(const char *key)
+{
+	paxshm_lock_handle *l = NULL;
+
+	cr_assert_eq(paxshm_lock_ref(session, key, strlen(key), &l), 0);
+	return l;
+}
+
+static int acquire(paxshm_lock_handle *l)
+{
+	return paxshm_lock_acquire(l, NULL, NULL);
+}
+
+static int acquire_flags(paxshm_lock_handle *l, uint32_t flags)
+{
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+
+	how.flags = flags;
+	return paxshm_lock_acquire(l, &how, NULL);
+}
+
+/* The handle's acquire in another thread. */
+struct other {
+	pthread_t thread;
+	paxshm_lock_handle *lock;
+	struct paxshm_grant grant;
+	int rc;
+};
+
+static void *other_main(void *context)
+{
+	struct other *o = context;
+
+	o->rc = paxshm_lock_acquire(o->lock, NULL, &o->grant);
+	return NULL;
+}
+
+static void other_start(struct other *o, paxshm_lock_handle *l)
+{
+	*o = (struct other){ .lock = l, .grant = PAXSHM_INIT(o->grant) };
+	cr_assert_eq(pthread_create(&o->thread, NULL, other_main, o), 0);
+}
+
+static int other_end(struct other *o)
+{
+	pthread_join(o->thread, NULL);
+	return o->rc;
+}
+
+/* ---- by handle ---- */
+
+Test(lock, grant_carries_the_token_and_release_the_claim)
+{
+	struct paxshm_grant grant = PAXSHM_INIT(grant);
+	paxshm_lock_handle *l = handle("k");
+
+	cr_assert_eq(paxshm_lock_acquire(l, NULL, &grant), 0);
+	cr_expect_eq(grant.token, fake.last_token);
+	cr_expect_eq(grant.flags, 0);
+	cr_expect_eq(paxshm_lock_check(l), 0);
+	cr_assert_eq(paxshm_lock_release(l), 0);
+	fake_until(&fake, &fake.releases, 1);
+	cr_expect_eq(fake.stale_releases, 0);
+	cr_expect_eq(paxshm_lock_check(l), -ESTALE);
+}
+
+Test(lock, key_may_hold_any_bytes)
+{
+	char key[PAXSHM_KEY_MAX];
+	paxshm_lock_handle *l;
+
+	memset(key, 0xfe, sizeof(key));
+	cr_assert_eq(paxshm_lock_ref(session, key, sizeof(key), &l), 0);
+	cr_assert_eq(acquire(l), 0);
+	cr_assert_eq(fake.last_acquire.key_len, PAXSHM_KEY_MAX);
+	cr_assert_eq(memcmp(fake.last_acquire.key, key, sizeof(key)), 0);
+	cr_assert_eq(fake.last_acquire.mode, PAXSHM_EX);
+}
+
+Test(lock, two_handles_exclude_each_other_in_one_thread)
+{
+	cr_assert_eq(acquire(handle("k")), 0);
+	cr_assert_eq(acquire_flags(handle("k"), PAXSHM_NOWAIT), -EBUSY);
+}
+
+Test(lock, reentrance_is_counted_and_asks_nobody)
+{
+	struct paxshm_grant grant = PAXSHM_INIT(grant);
+	paxshm_lock_handle *l = handle("k");
+
+	cr_assert_eq(acquire(l), 0);
+	cr_assert_eq(paxshm_lock_acquire(l, NULL, &grant), 0);
+	cr_expect_eq(grant.flags, PAXSHM_REENTERED);
+	cr_expect_eq(grant.token, fake.last_token);
+	cr_expect_eq(fake.acquires, 1);
+	cr_expect_eq(paxshm_lock_release(l), 0);
+	cr_expect_eq(paxshm_lock_check(l), 0);
+	cr_expect_eq(fake.releases, 0);
+	cr_expect_eq(paxshm_lock_release(l), 0);
+	fake_until(&fake, &fake.releases, 1);
+	cr_expect_eq(paxshm_lock_release(l), -ESTALE);
+}
+
+Test(lock, release_does_not_wait_for_the_agent)
+{
+	paxshm_lock_handle *l = handle("k");
+
+	cr_assert_eq(acquire(l), 0);
+	fake_lock(&fake); /* it cannot do anything now */
+	cr_expect_eq(paxshm_lock_release(l), 0);
+	fake_unlock(&fake);
+	fake_until(&fake, &fake.releases, 1);
+}
+
+Test(lock, threads_of_one_handle_are_one_owner)
+{
+	paxshm_lock_handle *l = handle("k");
+	struct other o;
+
+	cr_assert_eq(acquire(l), 0);
+	other_start(&o, l);
+	cr_expect_eq(other_end(&o), 0);
+	cr_expect_eq(o.grant.flags, PAXSHM_REENTERED);
+}
+
+Test(lock, thread_that_comes_while_another_waits_gets_what_comes_of_it)
+{
+	paxshm_lock_handle *l = handle("k");
+	struct other a, b;
+
+	fake_hold(&fake, "k");
+	other_start(&a, l);
+	fake_until_waiting(&fake, "k", 1);
+	other_start(&b, l);
+	fake_free(&fake, "k");
+	cr_expect_eq(other_end(&a), 0);
+	cr_expect_eq(other_end(&b), 0);
+	cr_expect_eq(b.grant.flags, PAXSHM_REENTERED);
+	cr_expect_eq(fake.acquires, 1);
+}
+
+Test(lock, nowait_does_not_wait_for_another_thread_of_the_handle)
+{
+	paxshm_lock_handle *l = handle("k");
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+	struct paxshm_grant grant = PAXSHM_INIT(grant);
+	struct other a;
+
+	fake_hold(&fake, "k");
+	other_start(&a, l);
+	fake_until_waiting(&fake, "k", 1);
+	how.flags = PAXSHM_NOWAIT;
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -EBUSY);
+	cr_expect_eq(grant.holder.host_id, 0);
+	how.flags = 0;
+	how.deadline_ns = paxshm_deadline_ms(5);
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -ETIMEDOUT);
+	cr_expect_eq(paxshm_lock_unref(l), -EBUSY);
+	cr_expect_eq(paxshm_lock_release(l), -ESTALE);
+	fake_free(&fake, "k");
+	cr_expect_eq(other_end(&a), 0);
+}
+
+Test(lock, busy_names_the_holder_and_leaves_the_token)
+{
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+	struct paxshm_grant grant = PAXSHM_INIT(grant);
+
+	fake_hold(&fake, "k");
+	how.flags = PAXSHM_NOWAIT;
+	grant.token = 77;
+	cr_assert_eq(paxshm_lock_acquire(handle("k"), &how, &grant), -EBUSY);
+	cr_expect_eq(grant.token, 77);
+	cr_expect_eq(grant.holder.host_id, FAKE_OTHER);
+	cr_expect_str_eq(grant.holder.host, "beta");
+	cr_expect_eq(grant.holder.pid, 1234);
+	cr_expect_eq(grant.holder.start_time, 99);
+	cr_expect_eq(grant.holder.session, 3);
+	cr_expect_eq(grant.holder.token, 5);
+}
+
+Test(lock, death_of_the_last_owner_is_told)
+{
+	struct paxshm_grant grant = PAXSHM_INIT(grant);
+
+	fake_lock(&fake);
+	fake_key(&fake, "k")->died = true;
+	fake_unlock(&fake);
+	cr_assert_eq(paxshm_lock_acquire(handle("k"), NULL, &grant), 0);
+	cr_assert_eq(grant.flags, PAXSHM_OWNER_DIED);
+}
+
+Test(lock, wrong_arguments_are_refused_before_anybody_is_asked)
+{
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+	struct paxshm_grant grant = PAXSHM_INIT(grant);
+	paxshm_lock_handle *l = handle("k");
+
+	cr_expect_eq(paxshm_lock_acquire(NULL, &how, &grant), -EINVAL);
+	cr_expect_eq(paxshm_lock_release(NULL), -EINVAL);
+	cr_expect_eq(paxshm_lock_check(NULL), -EINVAL);
+	cr_expect_eq(paxshm_lock_unref(NULL), -EINVAL);
+	how.size--;
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -EINVAL);
+	how.size = 0;
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -EINVAL);
+	how.size = sizeof(how);
+	grant.size = 0;
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -EINVAL);
+	grant.size = sizeof(grant);
+	how.flags = 4;
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -EINVAL);
+	how.flags = PAXSHM_ASYNC;
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -ENOSYS);
+	how.flags = 0;
+	for (how.mode = PAXSHM_CR; how.mode < PAXSHM_EX; how.mode++)
+		cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -ENOSYS);
+	how.mode = PAXSHM_EX + 1;
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -EINVAL);
+	how.mode = PAXSHM_EX;
+	how.no_quorum = PAXSHM_RETURN + 1;
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -EINVAL);
+	cr_expect_eq(fake.acquires, 0);
+	how.no_quorum = PAXSHM_RETRY;
+	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), 0);
+}
+
+Test(lock, keys_have_1_to_255_bytes)
+{
+	char key[PAXSHM_KEY_MAX + 2];
+	paxshm_lock_handle *l = NULL;
+	uint64_t token;
+
+	memset(key, 'k', sizeof(key));
+	key[sizeof(key) - 1] = 0;
+	cr_expect_eq(paxshm_lock_ref(session, key, 0, &l), -EINVAL);
+	cr_expect_eq(paxshm_lock_ref(session, NULL, 1, &l), -EINVAL);
+	cr_expect_eq(paxshm_lock_ref(session, key, 1, NULL), -EINVAL);
+	cr_expect_eq(paxshm_lock_ref(NULL, key, 1, &l), -EINVAL);
+	cr_expect_eq(paxshm_lock_ref(session, key, PAXSHM_KEY_MAX + 1, &l), -ENAMETOOLONG);
+	cr_expect_null(l);
+	cr_expect_eq(paxshm_lock(session, ""), -EINVAL);
+	cr_expect_eq(paxshm_lock(session, NULL), -EINVAL);
+	cr_expect_eq(paxshm_lock(session, key), -ENAMETOOLONG);
+	cr_expect_eq(paxshm_unlock(session, key), -ENAMETOOLONG);
+	cr_expect_eq(paxshm_token(session, "k", NULL), -EINVAL);
+	cr_expect_eq(paxshm_token(session, key, &token), -ENAMETOOLONG);
+	key[PAXSHM_KEY_MAX] = 0;
+	cr_expect_eq(paxshm_lock(session, key), 0);
+	cr_expect_eq(paxshm_unlock(session, key), 0);
+}
+
+Test(lock, unref_keeps_an_owned_handle)
+{
+	paxshm_lock_handle *l = handle("k");
+
+	cr_assert_eq(acquire(l), 0);
+	cr_assert_eq(paxshm_lock_unref(l), -EBUSY);
+	cr_assert_eq(paxshm_lock_release(l), 0);
+	cr_assert_eq(paxshm_lock_unref(l), 0);
+}
+
+/* ---- lost and suspended ---- */
+
+Test(lock, another_incarnation_of_the_host_is_stale_for_good)
+{
+	paxshm_lock_handle *l = handle("k");
+
+	cr_assert_eq(acquire(l), 0);
+	cr_assert_eq(acquire(l), 0);
+	atom_store_release(&fake.tables->incarnation, FAKE_INCARNATION + 1ull);
+	cr_expect_eq(paxshm_lock_check(l), -ESTALE);
+	cr_expect_eq(acquire(l), -ESTALE);
+	cr_expect_eq(paxshm_lock_release(l), -ESTALE);
+	cr_expect_eq(paxshm_lock_unref(l), -EBUSY);
+	cr_expect_eq(paxshm_lock_release(l), -ESTALE);
+	cr_expect_eq(paxshm_lock_unref(l), 0);
+	cr_expect_eq(fake.releases, 0, "a void claim must not be released");
+}
+
+Test(lock, passed_deadline_of_the_host_is_unreachable_until_it_moves)
+{
+	paxshm_lock_handle *l = handle("k");
+
+	cr_assert_eq(acquire(l), 0);
+	atom_store_release(&fake.tables->deadline_ns, 1ull);
+	cr_expect_eq(paxshm_lock_check(l), -ENETUNREACH);
+	atom_store_release(&fake.tables->deadline_ns, UINT64_MAX - 1);
+	cr_expect_eq(paxshm_lock_check(l), 0);
+}
+
+/* ---- no quorum ---- */
+
+static void no_quorum(void)
+{
+	fake_lock(&fake);
+	fake.no_quorum = true;
+	fake_unlock(&fake);
+}
+
+static struct {
+	paxshm_session *session;
+	int rc, calls;
+	bool named;
+	void *context;
+} fatal;
+
+static void on_fatal(paxshm_session *s, int rc, const char *message, void *context)
+{
+	fatal.session = s;
+	fatal.rc = rc;
+	fatal.calls++;
+	fatal.named = strstr(message, "\"db\"");
+	fatal.context = context;
+}
+
+Test(lock, without_quorum_return_answers)
+{
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+
+	no_quorum();
+	how.no_quorum = PAXSHM_RETURN;
+	cr_assert_eq(paxshm_lock_acquire(handle("k"), &how, NULL), -ENETUNREACH);
+	cr_assert_eq(PAXSHM_NO_QUORUM, -ENETUNREACH);
+}
+
+Test(lock, without_quorum_retry_waits)
+{
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+
+	no_quorum();
+	how.deadline_ns = paxshm_deadline_ms(10);
+	cr_assert_eq(paxshm_lock_acquire(handle("k"), &how, NULL), -ETIMEDOUT);
+}
+
+Test(lock, without_quorum_fail_calls_the_handler_and_returns_when_it_does)
+{
+	struct paxshm_options options = PAXSHM_INIT(options);
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+	paxshm_lock_handle *l;
+	paxshm_session *s;
+
+	options.socket = fake.path;
+	options.fatal = on_fatal;
+	options.fatal_context = &fake;
+	cr_assert_eq(paxshm_open(&s, &options), 0);
+	no_quorum();
+	how.no_quorum = PAXSHM_FAIL;
+	cr_assert_eq(paxshm_lock_ref(s, "db", 2, &l), 0);
+	cr_assert_eq(paxshm_lock_acquire(l, &how, NULL), -ENETUNREACH);
+	cr_expect_eq(fatal.calls, 1);
+	cr_expect_eq(fatal.session, s);
+	cr_expect_eq(fatal.rc, -ENETUNREACH);
+	cr_expect_eq(fatal.context, &fake);
+	cr_expect(fatal.named);
+	paxshm_close(s);
+}
+
+Test(lock, without_quorum_fail_aborts_by_default, .signal = SIGABRT)
+{
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+
+	no_quorum();
+	how.no_quorum = PAXSHM_FAIL;
+	(void)!paxshm_lock_acquire(handle("k"), &how, NULL);
+}
+
+/* ---- by name ---- */
+
+Test(lock, two_lines_lock_and_unlock)
+{
+	uint64_t token = 0;
+
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	cr_expect_eq(paxshm_token(session, "k", &token), 0);
+	cr_expect_eq(token, fake.last_token);
+	cr_expect_eq(paxshm_unlock(session, "k"), 0);
+	cr_expect_eq(paxshm_unlock(session, "k"), -ESTALE);
+	cr_expect_eq(paxshm_token(session, "k", &token), -ESTALE);
+	cr_expect_eq(token, fake.last_token);
+}
+
+Test(lock, by_name_is_counted_too)
+{
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	cr_assert_eq(paxshm_unlock(session, "k"), 0);
+	cr_assert_eq(fake.releases, 0);
+	cr_assert_eq(paxshm_unlock(session, "k"), 0);
+	fake_until(&fake, &fake.releases, 1);
+}
+
+Test(lock, keys_do_not_mix)
+{
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	cr_assert_eq(paxshm_lock(session, "kk"), 0);
+	cr_assert_eq(paxshm_unlock(session, "k"), 0);
+	cr_assert_eq(paxshm_unlock(session, "k"), -ESTALE);
+	cr_assert_eq(paxshm_unlock(session, "kk"), 0);
+}
+
+static void *try_named(void *wanted)
+{
+	uint64_t token;
+
+	/* Another thread owns it: not ours to unlock or to look at; waiting for it asks the agent. */
+	if (paxshm_unlock(session, "k") != -ESTALE || paxshm_token(session, "k", &token) != -ESTALE)
+		return NULL;
+	return paxshm_lock(session, "k") == 0 ? wanted : NULL;
+}
+
+Test(lock, threads_exclude_each_other_by_name)
+{
+	pthread_t thread;
+	void *got;
+
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	pthread_create(&thread, NULL, try_named, &fake);
+	fake_until_waiting(&fake, "k", 1);
+	cr_assert_eq(paxshm_unlock(session, "k"), 0);
+	pthread_join(thread, &got);
+	cr_assert_eq(got, &fake);
+}
+
+static void *unlock_not_owned(void *wanted)
+{
+	return paxshm_unlock(session, "k") == -ESTALE ? wanted : NULL;
+}
+
+Test(lock, ended_thread_leaves_its_lock_to_the_session_and_to_no_thread)
+{
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+	pthread_t thread;
+	void *got;
+
+	pthread_create(&thread, NULL, try_named, &fake);
+	pthread_join(thread, &got);
+	cr_assert_eq(got, &fake);
+	/* The next one may well get the same thread id. */
+	how.flags = PAXSHM_NOWAIT;
+	cr_expect_eq(paxshm_lock_acquire(handle("k"), &how, NULL), -EBUSY);
+	pthread_create(&thread, NULL, unlock_not_owned, &fake);
+	pthread_join(thread, &got);
+	cr_expect_eq(got, &fake);
+}
