@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -177,10 +178,15 @@ static int run_command(char **argv)
 	for (const int *sig = (const int[]){ SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, 0 }; *sig; sig++)
 		sigaddset(&set, *sig);
 	sigprocmask(SIG_BLOCK, &set, &old);
+	if (cluster_interrupted)
+		return (128 + SIGINT) << 8;
 	fflush(NULL);
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 	if (pid == 0) {
 		sigprocmask(SIG_SETMASK, &old, NULL);
+		/* If this process is killed, the command goes the way of the cluster. */
+		if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
+			_exit(EXIT_NOT_RUN);
 		execvp(argv[0], argv);
 		int rc = errno;
 		fprintf(stderr, "paxcluster: %s: %s\n", argv[0], strerror(rc));
