@@ -204,6 +204,11 @@ static void greeting_for(const struct wish *w, struct greeting *ret)
 	strcpy(ret->space, w->space);
 }
 
+static int refuse_late(const struct wish *w)
+{
+	return refuse(-ENOTCONN, "there is an agent, but it did not answer within %u ms", (unsigned)(w->timeout_ns / NS_PER_MS));
+}
+
 /* -EAGAIN: the agent hung up without a word (it died, or is being restarted): try again. */
 static int greet(int socket, const struct wish *w, uint64_t deadline_ns, struct welcomed *ret)
 {
@@ -238,8 +243,7 @@ static int greet(int socket, const struct wish *w, uint64_t deadline_ns, struct 
 		if (len == 0 || (len != -EAGAIN && len != -EINTR))
 			return -EAGAIN;
 		if (now >= deadline_ns)
-			return refuse(-ENOTCONN, "the agent did not answer within %u ms",
-				      (unsigned)(w->timeout_ns / NS_PER_MS));
+			return refuse_late(w);
 		poll(&p, 1, (int)MIN((deadline_ns - now) / NS_PER_MS + 1, 1000u));
 	}
 }
@@ -383,7 +387,7 @@ int paxshm_open(paxshm_session **ret_session, const struct paxshm_options *optio
 		if (rc != -EAGAIN)
 			return rc;
 		if (sys_now_ns() >= deadline_ns)
-			return refuse(-ENOTCONN, "the agent hangs up without a word");
+			return refuse_late(&w);
 		nap();
 	}
 	rc = session_new(ret_session, &w, socket, &in);

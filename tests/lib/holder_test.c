@@ -49,8 +49,8 @@ Test(holder, owner_of_this_host_is_read_from_memory)
 	cr_expect_eq(who.pid, (uint32_t)getpid());
 	cr_expect_eq(who.session, 1);
 	cr_expect_eq(who.start_time, 4711);
-	cr_expect_eq(who.token, fake.last_token);
-	cr_expect_eq(fake.holders, 0);
+	cr_expect_eq(who.token, FAKE_SAW(last_token));
+	cr_expect_eq(FAKE_SAW(holders), 0);
 }
 
 Test(holder, owner_of_this_host_is_known_without_quorum)
@@ -64,7 +64,7 @@ Test(holder, free_lock_is_nobodys)
 {
 	cr_assert_eq(ask(0), -ESRCH);
 	cr_assert_eq(who.host_id, 0);
-	cr_assert_eq(fake.holders, 0);
+	cr_assert_eq(FAKE_SAW(holders), 0);
 }
 
 Test(holder, free_lock_is_not_known_to_be_free_without_quorum)
@@ -82,9 +82,9 @@ Test(holder, another_hosts_owner_is_asked_for)
 	cr_expect_eq(who.pid, 55);
 	cr_expect_str_eq(who.host, "beta");
 	cr_expect_eq(who.start_time, 88);
-	cr_expect_eq(fake.holders, 1);
-	cr_expect_eq(fake.last_holder.flags, 0);
-	cr_expect_eq(fake.last_holder.key_len, 1);
+	cr_expect_eq(FAKE_SAW(holders), 1);
+	cr_expect_eq(FAKE_SAW(last_holder.flags), 0);
+	cr_expect_eq(FAKE_SAW(last_holder.key_len), 1);
 }
 
 Test(holder, linearizable_always_asks)
@@ -93,7 +93,7 @@ Test(holder, linearizable_always_asks)
 	other_host_says(FAKE_HOST, 56, 0);
 	cr_assert_eq(ask(PAXSHM_LINEARIZABLE), 0);
 	cr_expect_eq(who.pid, 56);
-	cr_expect_eq(fake.last_holder.flags, REQUEST_LINEARIZABLE);
+	cr_expect_eq(FAKE_SAW(last_holder.flags), REQUEST_LINEARIZABLE);
 }
 
 Test(holder, answers_of_the_agent_are_passed_on)
@@ -123,7 +123,7 @@ Test(holder, silent_agent_is_not_waited_for_for_ever)
 	other_host_says(FAKE_OTHER, 57, 0);
 	cr_assert_eq(ask(0), 0);
 	cr_assert_eq(who.pid, 57);
-	cr_assert_eq(fake.last_holder.call, 0);
+	cr_assert_eq(FAKE_SAW(last_holder.call), 0);
 }
 
 Test(holder, bad_arguments)

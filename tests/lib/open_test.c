@@ -195,7 +195,7 @@ ParameterizedTestParameters(open, bad_welcome_is_refused_and_leaks_nothing)
 		{ FAKE_BAD_ARENA, -EPROTO, "does not fit" },
 		{ FAKE_BAD_RINGS, -EPROTO, "does not fit" },
 		{ FAKE_OTHER_SLOT, -EPROTO, "does not fit" },
-		{ FAKE_HANG_UP, -ENOTCONN, "hangs up" },
+		{ FAKE_HANG_UP, -ENOTCONN, "did not answer within" },
 		{ FAKE_SILENT, -ENOTCONN, "did not answer within" },
 	};
 

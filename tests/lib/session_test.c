@@ -73,7 +73,7 @@ Test(session, close_releases_all_it_owns)
 	cr_assert_eq(acquire(handle("b")), 0);
 	cr_assert_eq(paxshm_close(session), 0);
 	fake_lock(&fake);
-	cr_expect_eq(fake.closes, 1);
+	cr_expect_eq(FAKE_SAW(closes), 1);
 	cr_expect(!fake_key(&fake, "a")->owned);
 	cr_expect(!fake_key(&fake, "b")->owned);
 	fake_unlock(&fake);
@@ -200,7 +200,7 @@ Test(session, cancel_ends_all_waits)
 	cr_assert_eq(paxshm_cancel(session), 0);
 	for (int i = 0; i < 3; i++)
 		cr_expect_eq(waiter_end(&w[i]), -ECANCELED);
-	cr_expect_eq(fake.last_cancel.reason, -ECANCELED);
+	cr_expect_eq(FAKE_SAW(last_cancel.reason), -ECANCELED);
 	paxshm_close(session);
 }
 
@@ -345,7 +345,7 @@ Test(session, adopt_passes_the_pidfd_and_the_answer)
 	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 
 	cr_assert_eq(paxshm_adopt(session, pidfd), 0);
-	cr_assert_eq(fake.adopts, 1);
+	cr_assert_eq(FAKE_SAW(adopts), 1);
 	fake_lock(&fake);
 	fake.adopt_errno = ESRCH;
 	fake_unlock(&fake);
