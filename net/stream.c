@@ -78,28 +78,28 @@ int stream_next(struct stream *s, const unsigned char **bytes, size_t *len, size
 		stream_empty(part);
 	s->taken = false;
 
-	while (*len) {
+	for (;;) {
 		const unsigned char *begin = part->len ? part->bytes : *bytes;
-		size_t have = part->len ? part->len : *len;
-		int whole = length_within(begin, have, max);
+		int whole = length_within(begin, part->len ? part->len : *len, max);
 
 		if (whole < 0) {
 			*ret_frame = begin;
 			return whole;
 		}
-		if (!part->len && whole && (size_t)whole <= *len) {
-			*ret_frame = *bytes;
+		if (whole && part->len == (size_t)whole) {
+			*ret_frame = begin;
+			s->taken = true;
+			return whole;
+		}
+		if (whole && !part->len && (size_t)whole <= *len) {
+			*ret_frame = begin;
 			*bytes += whole;
 			*len -= (size_t)whole;
 			return whole;
 		}
+		if (!*len)
+			return 0;
 		if (gather(part, whole ? (size_t)whole : WIRE_HEADER, bytes, len) < 0)
 			return -ENOMEM;
-		if (whole && part->len == (size_t)whole) {
-			*ret_frame = part->bytes;
-			s->taken = true;
-			return whole;
-		}
 	}
-	return 0;
 }

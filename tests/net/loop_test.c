@@ -1,123 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop: the same contract from epoll and from each flavour of io_uring. */
 #define _GNU_SOURCE
-#include <criterion/criterion.h>
-#include <criterion/parameterized.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <netinet/in.h>
-#include <stddef.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../../lib/base.h"
-#include "../../net/loop_engine.h"
+#include "loop_rig.h"
 
-#define EPOLL LOOP_FLAVOURS /* beside the flavours of io_uring */
-
-#define EACH_ENGINE(test)                                                              \
-	ParameterizedTestParameters(loop, test)                                        \
-	{                                                                              \
-		static int engines[] = { LOOP_DEFERRED, LOOP_COOPERATIVE, LOOP_PLAIN, EPOLL }; \
-		return cr_make_param_array(int, engines, ARRAY_LEN(engines));          \
-	}                                                                              \
-	ParameterizedTest(int *engine, loop, test)
-
-static struct loop *open_engine(int engine)
-{
-	const char *why = NULL;
-	struct loop *l = NULL;
-	int rc = engine == EPOLL ? loop_epoll_open(&l) : loop_uring_open(&l, (enum loop_flavour)engine, &why);
-
-	if (rc == -ENOSYS)
-		cr_skip_test("%s", why);
-	cr_assert_eq(rc, 0);
-	return l;
-}
-
-/* ---- what came ---- */
-
-static struct loop_event came[4096];
-static unsigned n_came;
-static unsigned char bytes_came[16 << 20];
-static size_t n_bytes;
-
-static void record(void *context, const struct loop_event *event)
-{
-	(void)context;
-	cr_assert_lt(n_came, ARRAY_LEN(came));
-	came[n_came++] = *event;
-	if (event->kind == LOOP_RECEIVED && event->result > 0) {
-		cr_assert_leq(n_bytes + (size_t)event->result, sizeof(bytes_came));
-		memcpy(bytes_came + n_bytes, event->bytes, (size_t)event->result);
-		n_bytes += (size_t)event->result;
-	}
-}
-
-static unsigned count(enum loop_event_kind kind, uint64_t tag)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < n_came; i++)
-		n += came[i].kind == kind && came[i].tag == tag;
-	return n;
-}
-
-static const struct loop_event *last(enum loop_event_kind kind, uint64_t tag)
-{
-	for (unsigned i = n_came; i-- > 0;)
-		if (came[i].kind == kind && came[i].tag == tag)
-			return &came[i];
-	cr_assert_fail("no event of kind %d for tag %llu", kind, (unsigned long long)tag);
-	return NULL;
-}
-
-/* Turns until it holds; what should come in milliseconds gets many. */
-#define TURN_UNTIL(l, holds)                                                                        \
-	do {                                                                                        \
-		uint64_t until_ns = loop_now_ns() + 10 * NS_PER_S;                                  \
-		while (!(holds) && loop_now_ns() < until_ns)                                        \
-			cr_assert_eq(loop_turn(l, loop_now_ns() + 20 * NS_PER_MS, record, NULL), 0); \
-		cr_assert(holds);                                                                   \
-	} while (0)
-
-/* What is under way, if anything, has come after this. */
-static void settle(struct loop *l)
-{
-	for (int i = 0; i < 5; i++)
-		cr_assert_eq(loop_turn(l, loop_now_ns() + 5 * NS_PER_MS, record, NULL), 0);
-}
-
-static void make_pair(int pair[2])
-{
-	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-}
-
-static int listen_somewhere(struct sockaddr_in *ret)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	socklen_t len = sizeof(*ret);
-
-	*ret = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	cr_assert_eq(bind(fd, (struct sockaddr *)ret, len), 0);
-	cr_assert_eq(listen(fd, 128), 0);
-	cr_assert_eq(getsockname(fd, (struct sockaddr *)ret, &len), 0);
-	return fd;
-}
-
-static int connect_to(const struct sockaddr_in *address)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	cr_assert_geq(fd, 0);
-	cr_assert_eq(connect(fd, (const struct sockaddr *)address, sizeof(*address)), 0);
-	return fd;
-}
+#define EACH_ENGINE(test) EACH_ENGINE_OF(loop, test)
 
 static unsigned char *pattern(size_t len, uint64_t seed)
 {
@@ -126,69 +19,6 @@ static unsigned char *pattern(size_t len, uint64_t seed)
 	for (size_t i = 0; i < len; i++)
 		bytes[i] = (unsigned char)(i % 7 == 0 ? random_next(&seed) : i);
 	return bytes;
-}
-
-/* ---- opening ---- */
-
-static void forbid_io_uring(int with_errno)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)with_errno),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { ARRAY_LEN(filter), filter };
-
-	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
-
-ParameterizedTestParameters(loop, forbidden_io_uring_is_told_and_epoll_taken)
-{
-	static int errors[] = { EPERM, ENOSYS, ENOMEM };
-
-	return cr_make_param_array(int, errors, ARRAY_LEN(errors));
-}
-
-ParameterizedTest(int *error, loop, forbidden_io_uring_is_told_and_epoll_taken)
-{
-	struct loop *untouched = (struct loop *)1, *l = untouched;
-	const char *why = NULL;
-
-	forbid_io_uring(*error);
-	cr_assert_eq(loop_open(&l, LOOP_URING, &why), -ENOSYS);
-	cr_expect_eq(l, untouched);
-	cr_expect_not_null(why);
-	why = NULL;
-	cr_assert_eq(loop_open(&l, LOOP_AUTO, &why), 0);
-	cr_expect_str_eq(loop_engine_name(l), "epoll");
-	cr_expect_not_null(why);
-	loop_close(l);
-}
-
-Test(loop, forced_epoll_is_epoll)
-{
-	const char *why = "untouched";
-	struct loop *l;
-
-	cr_assert_eq(loop_open(&l, LOOP_EPOLL, &why), 0);
-	cr_expect_str_eq(loop_engine_name(l), "epoll");
-	cr_expect_null(why);
-	loop_close(l);
-	loop_close(NULL);
-}
-
-Test(loop, auto_takes_io_uring_where_it_works)
-{
-	const char *why;
-	struct loop *l;
-
-	loop_close(open_engine(LOOP_PLAIN));
-	cr_assert_eq(loop_open(&l, LOOP_AUTO, &why), 0);
-	cr_expect(strncmp(loop_engine_name(l), "io_uring", 8) == 0);
-	cr_expect_null(why);
-	loop_close(l);
 }
 
 EACH_ENGINE(opening_without_descriptors_left_is_an_error)
@@ -215,10 +45,10 @@ EACH_ENGINE(a_turn_waits_until_its_deadline_and_no_longer)
 	struct loop *l = open_engine(*engine);
 	uint64_t deadline_ns = loop_now_ns() + 30 * NS_PER_MS;
 
-	cr_assert_eq(loop_turn(l, deadline_ns, record, NULL), 0);
+	cr_assert_eq(loop_turn(l, deadline_ns, record_event, NULL), 0);
 	cr_expect_geq(loop_now_ns(), deadline_ns);
-	cr_assert_eq(loop_turn(l, 0, record, NULL), 0);
-	cr_assert_eq(loop_turn(l, deadline_ns, record, NULL), 0); /* past */
+	cr_assert_eq(loop_turn(l, 0, record_event, NULL), 0);
+	cr_assert_eq(loop_turn(l, deadline_ns, record_event, NULL), 0); /* past */
 	cr_expect_eq(n_came, 0);
 	cr_expect_eq(loop_counts(l).enters, 3, "an idle turn is one system call");
 	loop_close(l);
@@ -230,8 +60,8 @@ EACH_ENGINE(a_turn_without_deadline_ends_with_the_first_event)
 	int fd = eventfd(1, EFD_NONBLOCK);
 
 	cr_assert_eq(loop_poll(l, fd, 5), 0);
-	cr_assert_eq(loop_turn(l, NEVER, record, NULL), 0);
-	cr_expect_eq(count(LOOP_READABLE, 5), 1);
+	cr_assert_eq(loop_turn(l, NEVER, record_event, NULL), 0);
+	cr_expect_eq(count_events(LOOP_READABLE, 5), 1);
 	loop_close(l);
 }
 
@@ -246,7 +76,7 @@ EACH_ENGINE(starting_makes_no_system_call)
 	cr_expect_eq(loop_counts(l).enters, 0);
 	loop_forget(l, pair[0]);
 	cr_expect_eq(loop_counts(l).enters, 0);
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 0);
 	cr_expect_lt(read(pair[1], (char[1]){ 0 }, 1), 0);
 	loop_close(l);
@@ -268,24 +98,6 @@ EACH_ENGINE(a_side_has_one_watch)
 	loop_close(l);
 }
 
-Test(loop, io_uring_makes_one_system_call_a_turn)
-{
-	struct loop *l = open_engine(LOOP_DEFERRED);
-	int pair[2];
-
-	make_pair(pair);
-	cr_assert_eq(loop_receive(l, pair[0], 1), 0);
-	cr_assert_eq(loop_receive(l, pair[1], 2), 0);
-	for (unsigned i = 1; i <= 100; i++) {
-		cr_assert_eq(loop_send(l, pair[0], "ping", 4, 3), 0);
-		cr_assert_eq(loop_send(l, pair[1], "pong", 4, 4), 0);
-		TURN_UNTIL(l, count(LOOP_RECEIVED, 1) + count(LOOP_RECEIVED, 2) + count(LOOP_SENT, 3) + count(LOOP_SENT, 4) == 4 * i);
-	}
-	cr_expect_eq(loop_counts(l).enters, loop_counts(l).turns);
-	cr_expect_eq(loop_counts(l).events, 400);
-	loop_close(l);
-}
-
 /* ---- connections ---- */
 
 EACH_ENGINE(connects_accepts_sends_and_receives)
@@ -298,19 +110,19 @@ EACH_ENGINE(connects_accepts_sends_and_receives)
 	cr_assert_eq(loop_accept(l, listener, 1), 0);
 	cr_assert_eq(loop_connect(l, fd, (struct sockaddr *)&address, sizeof(address), 2), 0);
 	memset(&address, 0xff, sizeof(address)); /* it was copied */
-	TURN_UNTIL(l, count(LOOP_ACCEPTED, 1) && count(LOOP_CONNECTED, 2));
-	cr_expect_eq(last(LOOP_CONNECTED, 2)->result, 0);
-	accepted = last(LOOP_ACCEPTED, 1)->result;
+	TURN_LOOP_UNTIL(l, count_events(LOOP_ACCEPTED, 1) && count_events(LOOP_CONNECTED, 2));
+	cr_expect_eq(last_event(LOOP_CONNECTED, 2)->result, 0);
+	accepted = last_event(LOOP_ACCEPTED, 1)->result;
 	cr_assert_geq(accepted, 0);
 	cr_expect(fcntl(accepted, F_GETFL) & O_NONBLOCK);
 	cr_expect(fcntl(accepted, F_GETFD) & FD_CLOEXEC);
 
 	cr_assert_eq(loop_receive(l, accepted, 3), 0);
-	settle(l); /* waits for bytes that are not there yet */
+	settle_loop(l); /* waits for bytes that are not there yet */
 	cr_assert_eq(loop_send(l, fd, "hello", 5, 4), 0);
-	TURN_UNTIL(l, count(LOOP_RECEIVED, 3) && count(LOOP_SENT, 4));
-	cr_expect_eq(last(LOOP_SENT, 4)->result, 5);
-	cr_expect_eq(last(LOOP_SENT, 4)->fd, fd);
+	TURN_LOOP_UNTIL(l, count_events(LOOP_RECEIVED, 3) && count_events(LOOP_SENT, 4));
+	cr_expect_eq(last_event(LOOP_SENT, 4)->result, 5);
+	cr_expect_eq(last_event(LOOP_SENT, 4)->fd, fd);
 	cr_expect_eq(n_bytes, 5);
 	cr_expect_arr_eq(bytes_came, "hello", 5);
 	loop_close(l);
@@ -324,8 +136,8 @@ EACH_ENGINE(a_refused_connection_is_told)
 
 	close(listen_somewhere(&address));
 	cr_assert_eq(loop_connect(l, fd, (struct sockaddr *)&address, sizeof(address), 2), 0);
-	TURN_UNTIL(l, count(LOOP_CONNECTED, 2));
-	cr_expect_eq(last(LOOP_CONNECTED, 2)->result, -ECONNREFUSED);
+	TURN_LOOP_UNTIL(l, count_events(LOOP_CONNECTED, 2));
+	cr_expect_eq(last_event(LOOP_CONNECTED, 2)->result, -ECONNREFUSED);
 	loop_close(l);
 }
 
@@ -338,8 +150,8 @@ EACH_ENGINE(accept_goes_on)
 	cr_assert_eq(loop_accept(l, listener, 1), 0);
 	for (unsigned i = 1; i <= 10; i++) {
 		connect_to(&address);
-		TURN_UNTIL(l, count(LOOP_ACCEPTED, 1) == i);
-		cr_expect_geq(last(LOOP_ACCEPTED, 1)->result, 0);
+		TURN_LOOP_UNTIL(l, count_events(LOOP_ACCEPTED, 1) == i);
+		cr_expect_geq(last_event(LOOP_ACCEPTED, 1)->result, 0);
 	}
 	loop_close(l);
 }
@@ -362,12 +174,12 @@ EACH_ENGINE(accept_pauses_when_descriptors_are_used_up)
 
 	begin_ns = loop_now_ns();
 	cr_assert_eq(loop_accept(l, listener, 1), 0);
-	TURN_UNTIL(l, count(LOOP_ACCEPTED, 1) == 3);
-	cr_expect_eq(last(LOOP_ACCEPTED, 1)->result, -EMFILE);
+	TURN_LOOP_UNTIL(l, count_events(LOOP_ACCEPTED, 1) == 3);
+	cr_expect_eq(last_event(LOOP_ACCEPTED, 1)->result, -EMFILE);
 	cr_expect_geq(loop_now_ns() - begin_ns, 2 * LOOP_ACCEPT_PAUSE_MS * NS_PER_MS, "said once in each pause");
 
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
-	TURN_UNTIL(l, last(LOOP_ACCEPTED, 1)->result >= 0);
+	TURN_LOOP_UNTIL(l, last_event(LOOP_ACCEPTED, 1)->result >= 0);
 	loop_close(l);
 }
 
@@ -380,10 +192,10 @@ EACH_ENGINE(the_end_of_a_stream_ends_the_watch)
 	cr_assert_eq(loop_receive(l, pair[0], 1), 0);
 	cr_assert_eq(write(pair[1], "bye", 3), 3);
 	close(pair[1]);
-	TURN_UNTIL(l, count(LOOP_RECEIVED, 1) == 2);
+	TURN_LOOP_UNTIL(l, count_events(LOOP_RECEIVED, 1) == 2);
 	cr_expect_eq(came[0].result, 3);
 	cr_expect_eq(came[1].result, 0);
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 2);
 	cr_expect_eq(loop_receive(l, pair[0], 2), 0, "it has ended by itself");
 	loop_close(l);
@@ -399,11 +211,11 @@ EACH_ENGINE(a_reset_connection_is_told_both_ways)
 	setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(client);
 	cr_assert_eq(loop_receive(l, fd, 1), 0);
-	TURN_UNTIL(l, count(LOOP_RECEIVED, 1));
-	cr_expect_eq(last(LOOP_RECEIVED, 1)->result, -ECONNRESET);
+	TURN_LOOP_UNTIL(l, count_events(LOOP_RECEIVED, 1));
+	cr_expect_eq(last_event(LOOP_RECEIVED, 1)->result, -ECONNRESET);
 	cr_assert_eq(loop_send(l, fd, "x", 1, 2), 0);
-	TURN_UNTIL(l, count(LOOP_SENT, 2)); /* and no SIGPIPE */
-	cr_expect_eq(last(LOOP_SENT, 2)->result, -EPIPE);
+	TURN_LOOP_UNTIL(l, count_events(LOOP_SENT, 2)); /* and no SIGPIPE */
+	cr_expect_eq(last_event(LOOP_SENT, 2)->result, -EPIPE);
 	loop_close(l);
 }
 
@@ -421,10 +233,10 @@ EACH_ENGINE(large_sends_both_ways_at_once_arrive_whole)
 		cr_assert_eq(loop_receive(l, pair[i], (uint64_t)i), 0);
 		cr_assert_eq(loop_send(l, pair[i], out[i], LEN, 10 + (uint64_t)i), 0);
 	}
-	while (got[0] < LEN || got[1] < LEN || !count(LOOP_SENT, 10) || !count(LOOP_SENT, 11)) {
+	while (got[0] < LEN || got[1] < LEN || !count_events(LOOP_SENT, 10) || !count_events(LOOP_SENT, 11)) {
 		n_bytes = 0;
 		seen = n_came;
-		cr_assert_eq(loop_turn(l, loop_now_ns() + 10 * NS_PER_S, record, NULL), 0);
+		cr_assert_eq(loop_turn(l, loop_now_ns() + 10 * NS_PER_S, record_event, NULL), 0);
 		cr_assert_gt(n_came, seen, "nothing comes any more");
 		for (size_t at = 0; seen < n_came; seen++) {
 			uint64_t i = came[seen].tag;
@@ -438,8 +250,8 @@ EACH_ENGINE(large_sends_both_ways_at_once_arrive_whole)
 		}
 	}
 	for (int i = 0; i < 2; i++) {
-		cr_expect_eq(last(LOOP_SENT, 10 + (uint64_t)i)->result, LEN);
-		cr_expect_eq(count(LOOP_SENT, 10 + (uint64_t)i), 1);
+		cr_expect_eq(last_event(LOOP_SENT, 10 + (uint64_t)i)->result, LEN);
+		cr_expect_eq(count_events(LOOP_SENT, 10 + (uint64_t)i), 1);
 		cr_expect(memcmp(in[i], out[1 - i], LEN) == 0);
 	}
 	loop_close(l);
@@ -462,12 +274,12 @@ EACH_ENGINE(more_bytes_at_once_than_buffers_all_arrive)
 		make_pair(pairs[i]);
 		cr_assert_eq(loop_receive(l, pairs[i][0], i), 0);
 	}
-	settle(l);
+	settle_loop(l);
 	for (unsigned i = 0; i < PAIRS; i++) {
 		memset(bytes, (int)i, EACH);
 		cr_assert_eq(write(pairs[i][1], bytes, EACH), EACH);
 	}
-	TURN_UNTIL(l, n_bytes == (size_t)PAIRS * EACH);
+	TURN_LOOP_UNTIL(l, n_bytes == (size_t)PAIRS * EACH);
 	for (unsigned i = 0; i < n_came; i++) {
 		cr_assert_gt(came[i].result, 0);
 		cr_assert_eq(bytes_came[at], came[i].tag);
@@ -490,19 +302,19 @@ EACH_ENGINE(poll_reports_in_each_turn_while_it_is_readable)
 	uint64_t value = 1;
 
 	cr_assert_eq(loop_poll(l, fd, 1), 0);
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 0);
 	cr_assert_eq(write(fd, &value, 8), 8);
-	TURN_UNTIL(l, count(LOOP_READABLE, 1) == 3); /* nobody reads it */
+	TURN_LOOP_UNTIL(l, count_events(LOOP_READABLE, 1) == 3); /* nobody reads it */
 	cr_assert_eq(read(fd, &value, 8), 8);
-	settle(l);
+	settle_loop(l);
 	cr_expect_leq(n_came, 4, "one report may have been under way");
 	n_came = 0;
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 0);
 	cr_assert_eq(write(fd, &value, 8), 8);
-	TURN_UNTIL(l, count(LOOP_READABLE, 1));
-	cr_expect_eq(last(LOOP_READABLE, 1)->result, 0);
+	TURN_LOOP_UNTIL(l, count_events(LOOP_READABLE, 1));
+	cr_expect_eq(last_event(LOOP_READABLE, 1)->result, 0);
 	loop_close(l);
 }
 
@@ -513,9 +325,9 @@ EACH_ENGINE(poll_reports_a_hang_up)
 
 	make_pair(pair);
 	cr_assert_eq(loop_poll(l, pair[0], 1), 0);
-	settle(l);
+	settle_loop(l);
 	close(pair[1]);
-	TURN_UNTIL(l, count(LOOP_READABLE, 1));
+	TURN_LOOP_UNTIL(l, count_events(LOOP_READABLE, 1));
 	loop_close(l);
 }
 
@@ -529,13 +341,13 @@ EACH_ENGINE(a_forgotten_receive_is_silent_even_when_bytes_were_there)
 
 	make_pair(pair);
 	cr_assert_eq(loop_receive(l, pair[0], 1), 0);
-	settle(l);
+	settle_loop(l);
 	cr_assert_eq(write(pair[1], "x", 1), 1);
 	loop_forget(l, pair[0]);
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 0);
 	cr_assert_eq(write(pair[1], "y", 1), 1);
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 0);
 	cr_expect_eq(read(pair[0], &byte, 1), 1, "nobody takes the bytes of a forgotten descriptor");
 	loop_close(l);
@@ -552,20 +364,20 @@ EACH_ENGINE(a_forgotten_send_no_longer_reads_its_bytes)
 	make_pair(pair);
 	memset(bytes, 'a', LEN);
 	cr_assert_eq(loop_send(l, pair[0], bytes, LEN, 1), 0);
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 0, "more than the socket takes");
 	cr_assert_gt(read(pair[1], got, sizeof(got)), 0); /* there is room: a send that goes on would */
 	loop_forget(l, pair[0]);
 	memset(bytes, 'b', LEN);
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 0);
 	while ((n = read(pair[1], got, sizeof(got))) > 0) {
 		cr_assert_null(memchr(got, 'b', (size_t)n));
-		cr_assert_eq(loop_turn(l, 0, record, NULL), 0);
+		cr_assert_eq(loop_turn(l, 0, record_event, NULL), 0);
 	}
 	cr_expect_eq(n_came, 0);
 	cr_expect_eq(loop_send(l, pair[0], "c", 1, 2), 0, "the descriptor may be used again");
-	TURN_UNTIL(l, count(LOOP_SENT, 2));
+	TURN_LOOP_UNTIL(l, count_events(LOOP_SENT, 2));
 	loop_close(l);
 	free(bytes);
 }
@@ -578,7 +390,7 @@ EACH_ENGINE(closing_a_forgotten_descriptor_closes_the_connection)
 
 	make_pair(pair);
 	cr_assert_eq(loop_receive(l, pair[0], 1), 0);
-	settle(l);
+	settle_loop(l);
 	loop_forget(l, pair[0]);
 	close(pair[0]);
 	cr_expect_eq(read(pair[1], &byte, 1), 0, "no turn was needed for that");
@@ -592,7 +404,7 @@ EACH_ENGINE(a_listener_is_free_as_soon_as_it_is_closed)
 	int listener = listen_somewhere(&address), again = socket(AF_INET, SOCK_STREAM, 0);
 
 	cr_assert_eq(loop_accept(l, listener, 1), 0);
-	settle(l);
+	settle_loop(l);
 	loop_close(l);
 	cr_expect_geq(fcntl(listener, F_GETFD), 0, "the descriptor is the caller's");
 	close(listener);
@@ -607,7 +419,7 @@ EACH_ENGINE(a_number_used_again_hears_nothing_of_its_past)
 	make_pair(old);
 	number = old[0];
 	cr_assert_eq(loop_receive(l, number, 1), 0);
-	settle(l);
+	settle_loop(l);
 	cr_assert_eq(write(old[1], "old", 3), 3);
 	loop_forget(l, number);
 	close(number);
@@ -617,10 +429,10 @@ EACH_ENGINE(a_number_used_again_hears_nothing_of_its_past)
 		close(new[0]);
 	}
 	cr_assert_eq(loop_receive(l, number, 2), 0);
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 0);
 	cr_assert_eq(write(new[1], "new", 3), 3);
-	TURN_UNTIL(l, n_came);
+	TURN_LOOP_UNTIL(l, n_came);
 	cr_expect_eq(n_came, 1);
 	cr_expect_eq(came[0].tag, 2);
 	cr_expect_arr_eq(bytes_came, "new", 3);
@@ -635,7 +447,7 @@ static void replace_other(void *context, const struct loop_event *event)
 	struct replacement *r = context;
 	int other = r->numbers[event->fd == r->numbers[0]];
 
-	record(NULL, event);
+	record_event(NULL, event);
 	if (r->replaced >= 0)
 		return;
 	r->replaced = other;
@@ -657,7 +469,7 @@ EACH_ENGINE(a_handler_may_replace_a_descriptor_whose_result_is_there)
 		r.numbers[i] = pairs[i][0];
 		cr_assert_eq(loop_receive(l, pairs[i][0], (uint64_t)i), 0);
 	}
-	settle(l);
+	settle_loop(l);
 	for (int i = 0; i < 2; i++)
 		cr_assert_eq(write(pairs[i][1], "old", 3), 3);
 	for (int i = 0; i < 5; i++)
@@ -665,7 +477,7 @@ EACH_ENGINE(a_handler_may_replace_a_descriptor_whose_result_is_there)
 	cr_assert_geq(r.replaced, 0);
 	cr_expect_eq(n_came, 1, "the other one was forgotten before its event was handed out");
 	cr_assert_eq(write(fresh[1], "new", 3), 3);
-	TURN_UNTIL(l, n_came == 2);
+	TURN_LOOP_UNTIL(l, n_came == 2);
 	cr_expect_eq(came[1].tag, 99);
 	cr_expect_eq(came[1].fd, r.replaced);
 	loop_close(l);
@@ -679,11 +491,11 @@ EACH_ENGINE(a_connection_for_a_forgotten_listener_is_not_kept)
 	char byte;
 
 	cr_assert_eq(loop_accept(l, listener, 1), 0);
-	settle(l);
+	settle_loop(l);
 	client = connect_to(&address);
 	loop_forget(l, listener);
 	close(listener);
-	settle(l);
+	settle_loop(l);
 	cr_expect_eq(n_came, 0);
 	cr_expect_leq(recv(client, &byte, 1, 0), 0, "it is closed, whoever had taken it");
 	loop_close(l);
@@ -694,7 +506,7 @@ static void begin_anew(void *context, const struct loop_event *event)
 {
 	struct loop *l = context;
 
-	record(NULL, event);
+	record_event(NULL, event);
 	loop_forget(l, event->fd);
 	cr_assert_eq(loop_receive(l, event->fd, event->tag + 1), 0);
 }
