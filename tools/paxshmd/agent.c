@@ -589,6 +589,7 @@ static void take_over(struct agent *a)
 	atom_add_seq_cst(&t->recoveries, 1);
 	for (uint32_t slot = 1; slot <= a->m.p->n_sessions; slot++)
 		a->ending += a->m.sessions[slot].state == SESSION_ENDING;
+	t->sessions = a->m.p->sessions_used; /* may have been left behind a commit */
 	for (uint32_t h = 1; h < t->n_hosts; h++)
 		atom_store_release(&tables_host(t, h)->linked, 0);
 }

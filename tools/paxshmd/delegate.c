@@ -631,4 +631,5 @@ void lines_rebuild(struct agent *a)
 	a->asking = 0;
 	for (uint32_t i = 1; i <= a->m.p->claims_high; i++)
 		a->asking += a->m.claims[i].state == CLAIM_ASKING;
+	a->ask_at_ns = a->asking ? a->now_ns : NEVER;
 }
