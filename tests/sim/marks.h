@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * marks: what the simulator counts - faults that really happened, and rare states that were really
+ * reached. A campaign in which one of the required marks stayed at zero proves less than it seems
+ * to, and fails.
+ *
+ * M(NAME, required, "what a person reads")
+ */
+#ifndef PAXSHM_TESTS_SIM_MARKS_H
+#define PAXSHM_TESTS_SIM_MARKS_H
+
+#include <stdint.h>
+
+#define FAULT_MARKS(M) \
+	M(LINK_RESET, 1, "connections reset, with what was under way") \
+	M(FRAME_LOST, 1, "single frames lost") \
+	M(FRAME_DOUBLED, 1, "frames delivered twice") \
+	M(FRAME_OVERTOOK, 1, "frames that overtook others") \
+	M(FRAME_LATE, 1, "frames delayed by more than an election timeout") \
+	M(PARTITION_SPLIT, 1, "partitions into two groups") \
+	M(PARTITION_ONE_WAY, 1, "one-way partitions of two hosts") \
+	M(PARTITION_LEADER, 1, "leaders cut off both ways") \
+	M(PARTITION_LEADER_DEAF, 1, "leaders that send and hear nothing") \
+	M(PARTITION_LEADER_MUTE, 1, "leaders that hear and send nothing") \
+	M(PARTITION_BRIDGE, 1, "groups that only one common host can reach") \
+	M(HOST_PAUSED, 1, "hosts stopped for a while") \
+	M(CRASH_BETWEEN, 1, "agents killed between two steps") \
+	M(CRASH_IN_ACTIONS, 1, "agents killed with some of a step's actions carried out") \
+	M(CRASH_IN_GROUP, 1, "agents killed inside a group of changes") \
+	M(CRASH_AT_COMMIT, 1, "agents killed right after a commit") \
+	M(CRASH_IN_ROLLBACK, 1, "successors killed while they rolled back") \
+	M(CRASH_OF_LEADER, 1, "leaders killed") \
+	M(CRASH_OF_ALL, 1, "moments with every agent dead") \
+	M(CRASH_TWICE, 1, "successors killed before they had settled") \
+	M(MEMORY_LOST, 1, "hosts that came back without memory") \
+	M(MEMORY_LOST_LEADER, 1, "leaders that lost their memory") \
+	M(CLIENT_KILLED_IDLE, 1, "programs killed while idle") \
+	M(CLIENT_KILLED_WAITING, 1, "programs killed while they waited") \
+	M(CLIENT_KILLED_HOLDING, 1, "programs killed while they held a lock") \
+	M(CLIENT_KILLED_OPENING, 0, "programs killed while they opened a session") \
+	M(CLIENT_KILLED_CLOSING, 1, "programs killed while they closed their session") \
+	M(CLIENT_NONSENSE, 1, "programs that wrote nonsense into their ring") \
+	M(CLIENT_RELEASED_TWICE, 1, "locks released a second time")
+
+#define STATE_MARKS(M) \
+	M(FOUNDED, 1, "clusters founded") \
+	M(LEADER_CHANGED, 1, "leaders changed") \
+	M(ELECTION_SPLIT, 1, "elections with two candidates at once") \
+	M(TWO_LEADERS, 1, "moments with an old and a new leader") \
+	M(EARLY_LEARNING, 1, "slots learnt early, with the leader's one message") \
+	M(LEARNT_BEYOND_GAP, 1, "slots learnt beyond a gap") \
+	M(GAP_FILLED, 1, "gaps filled with nothing") \
+	M(PROPOSED_AGAIN, 1, "values of an older ballot proposed again") \
+	M(SNAPSHOT_INSTALLED, 1, "snapshots installed") \
+	M(VALUE_OF_MANY, 1, "slots with several commands") \
+	M(COMMAND_REPEATED, 1, "commands chosen again and ignored") \
+	M(HOST_REGISTERED_AGAIN, 1, "hosts registered with a new life") \
+	M(SWEPT_LOCK, 1, "locks of an older life swept") \
+	M(SWEPT_TO_WAITER, 1, "locks of an older life swept and passed on") \
+	M(GRANTED, 1, "locks granted") \
+	M(GRANT_PASSED, 1, "locks passed from host to host in the release") \
+	M(GRANT_LOCAL, 1, "locks handed over within a host") \
+	M(HANDOVER_MAX, 1, "local lines cut short for another host") \
+	M(GRANT_OWNER_DIED, 1, "grants that told of the last owner's death") \
+	M(DEATH_FORGOTTEN, 1, "deaths forgotten because room was short") \
+	M(GRANT_TO_DEAD, 1, "grants to programs that had just died") \
+	M(TRY_GRANTED, 1, "tries granted") \
+	M(TRY_BUSY_HERE, 1, "tries answered busy, owner on the same host") \
+	M(TRY_BUSY_THERE, 1, "tries answered busy by the owning host") \
+	M(TRY_BUSY_UNKNOWN, 1, "tries answered busy, owner not told in time") \
+	M(CANCELLED, 1, "waits cancelled") \
+	M(CANCEL_MET_GRANT, 1, "cancels that met the grant") \
+	M(NO_QUORUM, 1, "calls answered with no quorum") \
+	M(TABLE_FULL, 1, "acquires answered with no space") \
+	M(HOLDER_TOLD, 1, "holders told") \
+	M(HOLDER_REMOTE, 1, "holders told by another host") \
+	M(HOLDER_AGREED, 1, "holders told after agreeing on an index") \
+	M(SESSION_REFUSED, 1, "sessions refused because all places were taken") \
+	M(SESSION_ADOPTED, 1, "sessions mapped by an agent's successor") \
+	M(SESSION_CUT, 1, "sessions whose opening died with the agent") \
+	M(SESSION_CLOSED, 1, "sessions closed") \
+	M(SESSION_CLOSED_HOLDING, 1, "sessions closed with locks held or waited for") \
+	M(SESSION_BANNED, 1, "sessions banned for nonsense") \
+	M(RING_FULL, 1, "requests that found their ring full") \
+	M(ROLLED_BACK, 1, "groups rolled back by a successor") \
+	M(ROLLBACK_COMPARED, 1, "groups rolled back in a copy and compared") \
+	M(SUCCESSOR_LED, 0, "leaders that led again after their death")
+
+#define MARK_ENUM(name, required, text) MARK_##name,
+#define MARK_ONE(name, required, text) +1
+enum mark { FAULT_MARKS(MARK_ENUM) STATE_MARKS(MARK_ENUM) N_MARKS };
+enum { N_FAULT_MARKS = 0 FAULT_MARKS(MARK_ONE) };
+
+struct mark_text {
+	const char *text;
+	int required;
+};
+
+extern const struct mark_text mark_texts[N_MARKS];
+
+/* Of one worker; added up at the end. */
+struct tally {
+	uint64_t mark[N_MARKS];
+	uint64_t seeds, simulated_ns, steps, operations, slots, commands;
+};
+
+#endif

@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must hold after every step. The oracle believes nobody: it reads acceptors' memory, what programs
+ * were told through their rings, and the tables, and compares them with each other and with the
+ * reference.
+ */
+#include "sim.h"
+
+#include <errno.h>
+
+typedef unsigned long long ull;
+
+/* ---- the log: one value a slot ---- */
+
+static struct log_entry *entry_at(struct sim *s, uint64_t slot)
+{
+	if (slot >= s->cap_log) {
+		uint64_t cap = MAX(2 * s->cap_log, slot + 1024);
+
+		s->log = realloc(s->log, cap * sizeof(*s->log));
+		ASSERT(s->log);
+		memset(s->log + s->cap_log, 0, (cap - s->cap_log) * sizeof(*s->log));
+		s->cap_log = cap;
+	}
+	s->n_log = MAX(s->n_log, slot + 1);
+	return &s->log[slot];
+}
+
+static struct accepted *accepted_in(struct log_entry *e, uint64_t ballot)
+{
+	struct accepted *lowest = &e->accepted[0];
+
+	for (unsigned i = 0; i < e->n_accepted; i++) {
+		if (e->accepted[i].ballot == ballot)
+			return &e->accepted[i];
+		if (e->accepted[i].ballot < lowest->ballot)
+			lowest = &e->accepted[i];
+	}
+	if (e->n_accepted < ARRAY_LEN(e->accepted))
+		lowest = &e->accepted[e->n_accepted++];
+	*lowest = (struct accepted){ .ballot = ballot };
+	return lowest;
+}
+
+/* In one ballot there is one value for a slot, whoever accepts it. */
+static void note_accepted(struct sim *s, const struct host *h, struct log_entry *e, const struct paxos_slot *slot, uint64_t hash)
+{
+	struct accepted *a = accepted_in(e, slot->ballot);
+
+	CHECK(s, !a->voters || a->hash == hash, "host %u accepted another value for slot %llu in ballot %llx", h->id,
+	      (ull)slot->index, (ull)slot->ballot);
+	a->hash = hash;
+	a->kind = slot->kind;
+	if (h->votes)
+		a->voters |= 1u << h->id;
+	for (unsigned i = 0; i < e->n_accepted && !a->again; i++)
+		if (&e->accepted[i] != a && e->accepted[i].hash == hash && slot->kind == PAXOS_COMMANDS) {
+			a->again = true;
+			sim_mark(s, MARK_PROPOSED_AGAIN);
+		}
+}
+
+/* Some ballot's value was accepted by a majority of the voters: only then is it chosen. */
+static bool majority_accepted(const struct sim *s, const struct log_entry *e, uint64_t hash)
+{
+	for (unsigned i = 0; i < e->n_accepted; i++)
+		if (e->accepted[i].hash == hash &&
+		    2 * (unsigned)__builtin_popcount(e->accepted[i].voters) > s->plan.voters)
+			return true;
+	return false;
+}
+
+static void note_chosen(struct sim *s, const struct host *h, struct log_entry *e, const struct paxos_slot *slot,
+			const unsigned char *bytes, uint64_t hash)
+{
+	if (e->chosen) {
+		CHECK(s, e->hash == hash, "host %u takes another value for chosen in slot %llu", h->id, (ull)slot->index);
+		return;
+	}
+	CHECK(s, majority_accepted(s, e, hash), "host %u takes slot %llu for chosen, and no majority has accepted its value", h->id,
+	      (ull)slot->index);
+	e->chosen = true;
+	e->kind = slot->kind;
+	e->hash = hash;
+	e->len = slot->len;
+	e->bytes = malloc(slot->len + 1);
+	ASSERT(e->bytes);
+	memcpy(e->bytes, bytes, slot->len);
+	if (paxos_ballot_host(slot->ballot) != h->id && h->votes && s->plan.voters == 3)
+		sim_mark(s, MARK_EARLY_LEARNING);
+	if (slot->index > s->reference.applied + 1)
+		sim_mark(s, MARK_LEARNT_BEYOND_GAP);
+}
+
+static void apply_known(struct sim *s)
+{
+	for (;;) {
+		struct log_entry *e = entry_at(s, s->reference.applied + 1);
+
+		if (!e->chosen)
+			return;
+		reference_apply(s, s->reference.applied + 1, e->kind, e->bytes, e->len);
+		free(e->bytes);
+		e->bytes = NULL;
+	}
+}
+
+static void look_into_log(struct sim *s, struct host *h)
+{
+	const struct paxos_memory *m = agent_paxos(h->agent)->memory;
+	const unsigned char *values = (const unsigned char *)&m->slots[m->log_slots];
+
+	for (uint32_t i = 0; i < m->log_slots; i++) {
+		const struct paxos_slot *slot = &m->slots[i];
+		bool there = slot->index > m->base; /* else it has left the log */
+		bool chosen = there && (slot->chosen || slot->index <= m->chosen);
+		struct seen_slot *seen = &h->slot[i];
+		const unsigned char *bytes = values + (uint64_t)i * m->value_max;
+		struct log_entry *e;
+		uint64_t hash;
+
+		if (seen->index == slot->index && seen->ballot == slot->ballot && seen->chosen == chosen)
+			continue;
+		*seen = (struct seen_slot){ slot->index, slot->ballot, chosen };
+		if (!there)
+			continue;
+		hash = hash_bytes(slot->kind, bytes, slot->len);
+		e = entry_at(s, slot->index);
+		note_accepted(s, h, e, slot, hash);
+		if (chosen)
+			note_chosen(s, h, e, slot, bytes, hash);
+	}
+	if (m->base > h->chosen && h->chosen < m->chosen)
+		sim_mark(s, MARK_SNAPSHOT_INSTALLED);
+}
+
+/* ---- Paxos ---- */
+
+static void look_at_leadership(struct sim *s, struct host *h, const struct paxos *p)
+{
+	unsigned leaders = 0, candidates = 0;
+	bool leads = p->role == PAXOS_LEADING;
+
+	if (p->role == PAXOS_LEADING || p->role == PAXOS_PREPARING) {
+		CHECK(s, h->votes, "host %u %s and has no vote", h->id, leads ? "leads" : "prepares");
+		CHECK(s, paxos_ballot_host(p->ballot) == h->id, "host %u uses ballot %llx", h->id, (ull)p->ballot);
+		CHECK(s, p->ballot > h->ballot_before, "host %u uses ballot %llx again, after an earlier life of it had", h->id, (ull)p->ballot);
+		CHECK(s, p->ballot >= h->ballot_now, "host %u falls back to ballot %llx", h->id, (ull)p->ballot);
+	}
+	if (p->role == PAXOS_PREPARING && p->ballot > h->ballot_now) {
+		for (uint16_t id = 1; id <= s->n_hosts; id++)
+			candidates += s->host[id].agent && agent_paxos(s->host[id].agent)->role == PAXOS_PREPARING;
+		if (candidates > 1)
+			sim_mark(s, MARK_ELECTION_SPLIT);
+	}
+	if (p->role == PAXOS_LEADING || p->role == PAXOS_PREPARING)
+		h->ballot_now = p->ballot;
+	if (leads && !h->leading) {
+		trace(s, "host %u leads with ballot %llx", h->id, (ull)p->ballot);
+		if (s->last_leader && s->last_leader != h->id)
+			sim_mark(s, MARK_LEADER_CHANGED);
+		else if (s->last_leader == h->id && h->lives > 1)
+			sim_mark(s, MARK_SUCCESSOR_LED);
+		s->last_leader = h->id;
+		for (uint16_t id = 1; id <= s->n_hosts; id++)
+			leaders += id != h->id && s->host[id].leading;
+		if (leaders)
+			sim_mark(s, MARK_TWO_LEADERS);
+	}
+	h->leading = leads;
+}
+
+static void check_acceptor(struct sim *s, struct host *h)
+{
+	const struct paxos_memory *m = agent_paxos(h->agent)->memory;
+
+	CHECK(s, m->promised >= h->promised, "host %u promised %llx and now %llx", h->id, (ull)h->promised, (ull)m->promised);
+	CHECK(s, m->chosen >= h->chosen, "host %u knew %llu slots to be chosen and now %llu", h->id, (ull)h->chosen, (ull)m->chosen);
+	look_into_log(s, h);
+	h->promised = m->promised;
+	h->chosen = m->chosen;
+}
+
+/* ---- tables ---- */
+
+static void check_same_hash(struct sim *s, struct host *h)
+{
+	const struct agreed *a = &h->memory.tables->agreed;
+	struct log_entry *e = entry_at(s, a->applied);
+	uint64_t hash = snapshot_state_hash(h->memory.tables);
+
+	CHECK(s, !e->state_hash || e->state_hash == hash, "host %u has other tables at slot %llu than another host", h->id, (ull)a->applied);
+	e->state_hash = hash;
+}
+
+static void check_tables(struct sim *s, struct host *h)
+{
+	const struct tables *t = h->memory.tables;
+	const struct agreed *a = &t->agreed;
+	const char *wrong = NULL;
+
+	if (((const struct private_memory *)h->memory.private)->installing)
+		return; /* the predecessor died in it, and this one has not begun yet */
+	CHECK(s, a->applied >= h->applied, "host %u had applied %llu slots and now %llu", h->id, (ull)h->applied, (ull)a->applied);
+	CHECK(s, a->applied <= h->chosen, "host %u has applied slot %llu, and knows %llu to be chosen", h->id, (ull)a->applied, (ull)h->chosen);
+	if (a->applied != h->applied && a->applied_part == 0) {
+		CHECK(s, a->applied <= s->reference.applied, "host %u has applied slot %llu, which nobody knows to be chosen", h->id, (ull)a->applied);
+		if (a->applied == s->reference.applied)
+			reference_compare(s, h, sim_chance(s, 1, 30));
+		if (a->applied % 4 == 0)
+			check_same_hash(s, h);
+	}
+	h->applied = a->applied;
+	if (sim_chance(s, 1, 100))
+		wrong = table_check(t);
+	CHECK(s, !wrong, "host %u: the tables do not hold together: %s", h->id, wrong);
+	if (sim_chance(s, 1, 40))
+		wrong = agent_check(h->agent);
+	CHECK(s, !wrong, "host %u: the agent's memory does not hold together: %s", h->id, wrong);
+}
+
+void oracle_same_everywhere(struct sim *s)
+{
+	uint64_t hash = snapshot_state_hash(s->host[1].memory.tables);
+
+	for (uint16_t id = 1; id <= s->n_hosts; id++) {
+		struct host *h = &s->host[id];
+
+		CHECK(s, snapshot_state_hash(h->memory.tables) == hash, "hosts 1 and %u have different tables at the end", id);
+		reference_compare(s, h, true);
+	}
+}
+
+void oracle_end(struct sim *s)
+{
+	for (uint16_t id = 1; id <= s->n_hosts; id++) {
+		const struct private_memory *p = s->host[id].memory.private;
+		const char *wrong = table_check(s->host[id].memory.tables);
+
+		CHECK(s, !wrong, "host %u: the tables do not hold together: %s", id, wrong);
+		wrong = agent_check(s->host[id].agent);
+		CHECK(s, !wrong, "host %u: the agent's memory does not hold together: %s", id, wrong);
+		CHECK(s, !p->claims_used && !p->lines_used && !p->sessions_used,
+		      "host %u: %u claims, %u lines, %u sessions are left when nobody is there", id, p->claims_used, p->lines_used,
+		      p->sessions_used);
+	}
+}
+
+/* ---- what programs are told ---- */
+
+static struct grant *last_grant(struct key *k)
+{
+	return &k->grant[(k->n_grants - 1) % SIM_GRANTS];
+}
+
+static void let_go(struct sim *s, struct key *k)
+{
+	k->owner = NULL;
+	last_grant(k)->released_ns = s->now_ns;
+}
+
+void oracle_released(struct sim *s, struct client *c, struct thread *t)
+{
+	struct key *k = &s->key[t->key];
+
+	if (k->owner == c && k->owner_thread == (uint32_t)(t - c->thread))
+		let_go(s, k);
+}
+
+void oracle_ended(struct sim *s, struct client *c, bool died)
+{
+	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++) {
+		k->death |= c->nonsense; /* it may have got any lock */
+		if (k->owner != c)
+			continue;
+		let_go(s, k);
+		k->owner_died = died && !c->nonsense;
+		k->death |= died;
+	}
+	for (unsigned i = 0; i < c->n_threads; i++)
+		if (died && c->thread[i].state == THREAD_WAITS)
+			s->key[c->thread[i].key].death = true;
+}
+
+void oracle_grant_moved(struct sim *s, struct key *k)
+{
+	CHECK(s, !k->owner, "%s was given to host %u by slot %llu, and program %u of host %u has it", trace_key(k), k->lock.host,
+	      (ull)s->reference.applied, k->owner->id, k->owner->host);
+}
+
+/* Local passing is bounded while another host waits. What this host knew is seen one step late. */
+static void check_turns(struct sim *s, const struct host *h, struct key *k)
+{
+	uint32_t row = table_find(h->memory.tables, k->bytes, k->len);
+	bool same = k->last_delegation == k->lock.delegation;
+
+	if (same)
+		sim_mark(s, MARK_GRANT_LOCAL);
+	if (!same)
+		k->passes = 0;
+	else if (row && table_value(h->memory.tables, row).waiting)
+		k->passes++;
+	CHECK(s, k->passes <= s->plan.handover_max + 1, "host %u passes %s on locally for the %uth time while others wait", h->id,
+	      trace_key(k), k->passes);
+	if (k->passes == s->plan.handover_max)
+		sim_mark(s, MARK_HANDOVER_MAX);
+	k->last_delegation = k->lock.delegation;
+}
+
+static void check_death_told(struct sim *s, struct key *k, bool told)
+{
+	CHECK(s, !told || k->death, "the owner of %s is told of a death that did not happen", trace_key(k));
+	CHECK(s, told || !k->owner_died || k->death_forgotten, "the owner of %s is not told that the last one died", trace_key(k));
+	if (told)
+		sim_mark(s, MARK_GRANT_OWNER_DIED);
+	k->death = k->owner_died = k->death_forgotten = false;
+}
+
+static void granted(struct sim *s, const struct host *h, struct client *c, struct thread *t, const struct ring_completion *answer)
+{
+	struct key *k = &s->key[t->key];
+	const struct lock *l = &k->lock;
+	uint64_t token = answer->token;
+
+	CHECK(s, !k->owner, "%s is granted to program %u of host %u while program %u of host %u has it", trace_key(k), c->id, h->id,
+	      k->owner->id, k->owner->host);
+	CHECK(s, token > k->last_token, "%s is granted with token %llu after %llu", trace_key(k), (ull)token, (ull)k->last_token);
+	CHECK(s, l->delegation && l->host == h->id && l->incarnation == answer->incarnation,
+	      "host %u, incarnation %llu, grants %s, which is delegated to host %u, incarnation %llu", h->id, (ull)answer->incarnation,
+	      trace_key(k), l->host, (ull)l->incarnation);
+	CHECK(s, token >= l->base && token < l->base + LOCK_RANGE, "%s is granted with token %llu, the range begins at %llu",
+	      trace_key(k), (ull)token, (ull)l->base);
+	CHECK(s, answer->claim, "%s is granted without a claim", trace_key(k));
+	check_turns(s, h, k);
+	check_death_told(s, k, answer->flags & COMPLETION_DIED);
+	k->last_token = token;
+	k->grant[k->n_grants++ % SIM_GRANTS] = (struct grant){
+		.token = token, .at_ns = s->now_ns, .host = h->id, .pid = c->pid, .start = c->start, .released_ns = NEVER };
+	sim_mark(s, t->flags & REQUEST_TRY ? MARK_TRY_GRANTED : MARK_GRANTED);
+	if (t->cancelled)
+		sim_mark(s, MARK_CANCEL_MET_GRANT);
+	if (c->state == CLIENT_DEAD)
+		sim_mark(s, MARK_GRANT_TO_DEAD);
+	t->told_claim = answer->claim;
+	k->owner = c;
+	k->owner_thread = (uint32_t)(t - c->thread);
+	if (c->closing || c->gone)
+		let_go(s, k);
+	if (c->gone)
+		k->owner_died = k->death = true;
+}
+
+/* An owner that was named owned the lock at some time within the call. */
+static void check_named(struct sim *s, const struct thread *t, const struct ring_completion *answer)
+{
+	const struct key *k = &s->key[t->key];
+	uint32_t n = k->n_grants, oldest = n > SIM_GRANTS ? n - SIM_GRANTS : 0;
+
+	while (n > oldest && k->grant[(n - 1) % SIM_GRANTS].token != answer->holder_token)
+		n--;
+	if (n == oldest) {
+		CHECK(s, s->nonsense || oldest, "token %llu of %s is named, which nobody was given", (ull)answer->holder_token, trace_key(k));
+		return;
+	}
+	const struct grant *g = &k->grant[(n - 1) % SIM_GRANTS];
+
+	CHECK(s, g->pid == answer->holder_pid && g->start == answer->holder_start && g->host == answer->holder_host,
+	      "the owner of %s with token %llu is named as pid %u of host %u, and is pid %u of host %u", trace_key(k),
+	      (ull)answer->holder_token, answer->holder_pid, answer->holder_host, g->pid, g->host);
+	CHECK(s, n == k->n_grants || k->grant[n % SIM_GRANTS].at_ns >= t->since_ns,
+	      "the owner of %s with token %llu is named, which was another's before the call began", trace_key(k), (ull)g->token);
+}
+
+static void check_nobody(struct sim *s, const struct thread *t)
+{
+	struct key *k = &s->key[t->key];
+
+	if (!k->n_grants || !(t->flags & REQUEST_LINEARIZABLE))
+		return;
+	CHECK(s, last_grant(k)->at_ns >= t->since_ns || last_grant(k)->released_ns != NEVER,
+	      "nobody is said to own %s, and pid %u of host %u did all the while", trace_key(k), last_grant(k)->pid, last_grant(k)->host);
+}
+
+static void busy(struct sim *s, const struct host *h, struct thread *t, const struct ring_completion *answer)
+{
+	CHECK(s, t->flags & REQUEST_TRY, "a call that is no try is answered busy");
+	CHECK(s, answer->holder_host, "a try is answered busy, and no host is named");
+	sim_mark(s, !answer->holder_pid ? MARK_TRY_BUSY_UNKNOWN : answer->holder_host == h->id ? MARK_TRY_BUSY_HERE : MARK_TRY_BUSY_THERE);
+	if (answer->holder_pid)
+		check_named(s, t, answer);
+}
+
+static void acquire_answered(struct sim *s, struct host *h, struct client *c, struct thread *t, const struct ring_completion *answer)
+{
+	switch (answer->result) {
+	case 0:
+		granted(s, h, c, t, answer);
+		break;
+	case -EBUSY:
+		busy(s, h, t, answer);
+		break;
+	case -ENETUNREACH:
+		CHECK(s, t->flags & REQUEST_RETURN, "a call that wants to wait is answered with no quorum");
+		sim_mark(s, MARK_NO_QUORUM);
+		break;
+	case -ENOSPC:
+		sim_mark(s, MARK_TABLE_FULL);
+		break;
+	case -ETIMEDOUT:
+	case -ECANCELED:
+		CHECK(s, t->cancelled && t->reason == answer->result, "an acquire is answered with %d, and was not cancelled so", answer->result);
+		sim_mark(s, MARK_CANCELLED);
+		break;
+	default:
+		sim_fail(s, "an acquire is answered with %d", answer->result);
+	}
+}
+
+static void holder_answered(struct sim *s, struct host *h, struct thread *t, const struct ring_completion *answer)
+{
+	CHECK(s, answer->result == 0 || answer->result == -ESRCH || answer->result == -ENETUNREACH || answer->result == -ENOSPC,
+	      "a question for the holder is answered with %d", answer->result);
+	if (answer->result == -ESRCH)
+		check_nobody(s, t);
+	if (answer->result)
+		return;
+	CHECK(s, answer->holder_host, "a holder is told without its host");
+	sim_mark(s, t->flags & REQUEST_LINEARIZABLE ? MARK_HOLDER_AGREED : MARK_HOLDER_TOLD);
+	if (!answer->holder_pid)
+		return;
+	if (answer->holder_host != h->id)
+		sim_mark(s, MARK_HOLDER_REMOTE);
+	check_named(s, t, answer);
+}
+
+static void answered(struct sim *s, struct host *h, struct client *c, struct thread *t, const struct ring_completion *answer)
+{
+	t->told = true;
+	trace(s, "host %u tells program %u, call %u: %d, token %llu%s", h->id, c->id, answer->call, answer->result,
+	      (ull)answer->token, answer->flags & COMPLETION_DIED ? ", owner died" : "");
+	switch (t->state) {
+	case THREAD_WAITS:
+		acquire_answered(s, h, c, t, answer);
+		break;
+	case THREAD_ASKS:
+		holder_answered(s, h, t, answer);
+		break;
+	case THREAD_RELEASES:
+		CHECK(s, answer->result == (t->again ? -ESTALE : 0), "a release is answered with %d%s", answer->result,
+		      t->again ? ", although the lock was released before" : "");
+		break;
+	default:
+		CHECK(s, answer->result == 0, "a close is answered with %d", answer->result);
+	}
+}
+
+static struct thread *caller(struct client *c, uint32_t call)
+{
+	for (struct thread *t = c->thread; t < c->thread + c->n_threads; t++)
+		if (t->pushed && t->call == call && !t->told)
+			return t;
+	return NULL;
+}
+
+static bool is_grant(const struct thread *t, const struct ring_completion *answer)
+{
+	return t && t->state == THREAD_WAITS && answer->result == 0;
+}
+
+/* The new grant with the lowest token: within a step a lock may pass through several hands. */
+static struct client *next_grant(const struct host *h, struct ring_completion *ret)
+{
+	struct client *found = NULL;
+
+	for (uint32_t slot = 1; slot <= SIM_SLOTS; slot++) {
+		struct client *c = h->session[slot];
+
+		for (uint32_t at = c && !c->nonsense ? c->scanned : 0; c && !c->nonsense && at != c->rings->completion_tail; at++) {
+			const struct ring_completion *answer = &c->rings->completions[at % RING_CALLS];
+
+			if (is_grant(caller(c, answer->call), answer) && (!found || answer->token < ret->token)) {
+				found = c;
+				*ret = *answer;
+			}
+		}
+	}
+	return found;
+}
+
+static bool was_grant(const struct client *c, const struct ring_completion *answer)
+{
+	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++)
+		if (t->pushed && t->told && t->call == answer->call && t->state == THREAD_WAITS && t->told_claim == answer->claim)
+			return answer->claim != 0;
+	return false;
+}
+
+static void read_ring(struct sim *s, struct host *h, struct client *c)
+{
+	for (; c->scanned != c->rings->completion_tail; c->scanned++) {
+		struct ring_completion answer = c->rings->completions[c->scanned % RING_CALLS];
+		struct thread *t = caller(c, answer.call);
+
+		if (was_grant(c, &answer))
+			continue;
+		CHECK(s, t, "host %u answers call %u of program %u, which nobody made", h->id, answer.call, c->id);
+		answered(s, h, c, t, &answer);
+	}
+}
+
+/* Grants first: other answers of the same step may name them. */
+static void check_rings(struct sim *s, struct host *h)
+{
+	struct ring_completion answer;
+	struct client *c;
+
+	for (uint32_t slot = 1; slot <= SIM_SLOTS; slot++)
+		if ((c = h->session[slot]) && !c->nonsense)
+			CHECK(s, c->rings->completion_tail - c->scanned <= RING_CALLS,
+			      "host %u takes completions of program %u back: %u were shown, now %u", h->id, c->id, c->scanned,
+			      c->rings->completion_tail);
+	while ((c = next_grant(h, &answer)))
+		answered(s, h, c, caller(c, answer.call), &answer);
+	for (uint32_t slot = 1; slot <= SIM_SLOTS; slot++)
+		if ((c = h->session[slot]) && !c->nonsense)
+			read_ring(s, h, c);
+}
+
+/* ---- when ---- */
+
+void oracle_after_step(struct sim *s, struct host *h)
+{
+	check_acceptor(s, h);
+	look_at_leadership(s, h, agent_paxos(h->agent));
+	apply_known(s);
+	check_tables(s, h);
+	check_rings(s, h);
+}
+
+/* What was committed and shown in a step that ended in death. */
+void oracle_host_died(struct sim *s, struct host *h)
+{
+	check_acceptor(s, h);
+	apply_known(s);
+	check_rings(s, h);
+}
+
+static void check_asleep(struct sim *s, const struct host *h, const struct client *c)
+{
+	char text[512];
+	bool rung = true;
+
+	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
+		rung &= !t->unannounced;
+		if (c->closing && t->state != THREAD_CLOSES)
+			continue;
+		if (t->told && t->asleep && !t->woken) {
+			client_describe(s, c, text, sizeof(text));
+			sim_fail(s, "host %u goes to sleep, and a call that it has answered was not woken: %s", h->id, text);
+		}
+	}
+	CHECK(s, !c->kept || !rung || c->closing || c->rings->request_head == c->rings->request_tail,
+	      "host %u goes to sleep with requests of program %u in the ring", h->id, c->id);
+}
+
+void oracle_may_sleep(struct sim *s, struct host *h)
+{
+	for (unsigned i = 0; i < SIM_CLIENTS; i++)
+		if (s->client[i].host == h->id && s->client[i].state == CLIENT_OPEN && !s->client[i].nonsense)
+			check_asleep(s, h, &s->client[i]);
+}
+
+static void forget_host(struct sim *s, struct host *h)
+{
+	for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+		struct client *c = &s->client[i];
+
+		if (c->host != h->id || c->state == CLIENT_FREE)
+			continue;
+		CHECK(s, c->state == CLIENT_DEAD, "host %u starts without memory, and program %u still lives", h->id, c->id);
+		oracle_ended(s, c, true);
+		if (c->kept)
+			h->session[c->slot] = NULL;
+		client_let_go(s, c);
+	}
+	h->promised = h->chosen = h->applied = 0;
+	h->ballot_now = h->ballot_before = 0;
+	memset(h->slot, 0, sizeof(h->slot));
+}
+
+void oracle_host_started(struct sim *s, struct host *h, bool fresh)
+{
+	const char *wrong;
+
+	if (fresh)
+		forget_host(s, h);
+	h->ballot_before = h->ballot_now;
+	check_acceptor(s, h);
+	look_at_leadership(s, h, agent_paxos(h->agent));
+	apply_known(s);
+	wrong = agent_check(h->agent);
+	CHECK(s, !wrong, "host %u, after a death: the agent's memory does not hold together: %s", h->id, wrong);
+	wrong = h->memory.tables->ready ? table_check(h->memory.tables) : NULL;
+	CHECK(s, !wrong, "host %u, after a death: the tables do not hold together: %s", h->id, wrong);
+}

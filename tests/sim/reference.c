@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agreed state, written a second time from what lock_table.h, host_table.h and apply.h promise:
+ * plain arrays over the keys of this run, no rows, no undo. It applies each slot as soon as it is
+ * known to be chosen; every host that reaches the same index is compared with it.
+ */
+#include "sim.h"
+
+#include "../../shm/state/apply.h"
+
+/* ---- room ---- */
+
+static uint32_t cells_of(const struct key *k)
+{
+	return k->len > KEY_INLINE ? (k->len - KEY_INLINE + KEY_CELL - 1) / KEY_CELL : 0;
+}
+
+static void raise_floor(struct sim *s, uint64_t token)
+{
+	s->reference.token_floor = MAX(s->reference.token_floor, token);
+}
+
+/* A free row is the one freed last, or a new one. */
+static void row_take(struct sim *s, struct key *k)
+{
+	struct reference *r = &s->reference;
+
+	k->lock = (struct lock){ .row = r->n_free ? r->free[--r->n_free] : ++r->rows_high };
+	r->rows++;
+	r->cells += cells_of(k);
+}
+
+static void row_drop(struct sim *s, struct key *k)
+{
+	struct reference *r = &s->reference;
+
+	r->free[r->n_free++] = k->lock.row;
+	r->rows--;
+	r->cells -= cells_of(k);
+	k->lock = (struct lock){ 0 };
+}
+
+/* The death remembered longest, among those whose keys use cells when it is cells that are short. */
+static struct key *oldest_death(struct sim *s, bool with_cells)
+{
+	struct key *oldest = NULL;
+
+	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++)
+		if (k->lock.row && !k->lock.delegation && (!with_cells || cells_of(k)) &&
+		    (!oldest || k->lock.died_order < oldest->lock.died_order))
+			oldest = k;
+	return oldest;
+}
+
+static void forget_death(struct sim *s, struct key *k)
+{
+	raise_floor(s, k->lock.base - 1);
+	s->reference.died_count--;
+	row_drop(s, k);
+	k->death_forgotten = true;
+	sim_mark(s, MARK_DEATH_FORGOTTEN);
+}
+
+static bool make_room(struct sim *s, const struct key *k)
+{
+	const struct table_capacity *room = &s->plan.limits.capacity;
+
+	while (s->reference.rows == room->rows || s->reference.cells + cells_of(k) > room->cells) {
+		struct key *victim = oldest_death(s, s->reference.cells + cells_of(k) > room->cells);
+
+		if (!victim)
+			return false;
+		forget_death(s, victim);
+	}
+	return true;
+}
+
+/* ---- locks ---- */
+
+static void grant(struct sim *s, struct key *k, struct wish to, uint64_t base, bool died)
+{
+	k->lock.host = to.host;
+	k->lock.incarnation = to.incarnation;
+	k->lock.delegation = ++s->reference.delegations;
+	k->lock.base = base;
+	k->lock.died = died;
+	oracle_grant_moved(s, k);
+}
+
+static void queue_cut(struct sim *s, struct key *k, unsigned i)
+{
+	s->reference.waits--;
+	k->lock.n_queue--;
+	memmove(&k->lock.queue[i], &k->lock.queue[i + 1], (k->lock.n_queue - i) * sizeof(k->lock.queue[0]));
+}
+
+static unsigned queue_find(const struct key *k, uint16_t host)
+{
+	unsigned i = 0;
+
+	while (i < k->lock.n_queue && k->lock.queue[i].host != host)
+		i++;
+	return i;
+}
+
+static void enqueue(struct sim *s, struct key *k, struct wish w)
+{
+	unsigned at = queue_find(k, w.host);
+
+	if (at < k->lock.n_queue && k->lock.queue[at].incarnation == w.incarnation)
+		return;
+	if (at < k->lock.n_queue)
+		queue_cut(s, k, at);
+	if (s->reference.waits == s->plan.limits.capacity.waits)
+		return;
+	s->reference.waits++;
+	k->lock.queue[k->lock.n_queue++] = w;
+}
+
+static void acquire(struct sim *s, struct key *k, struct wish w, bool try_only)
+{
+	if (!k->lock.row) {
+		if (!make_room(s, k))
+			return;
+		row_take(s, k);
+		grant(s, k, w, s->reference.token_floor + 1, false);
+	} else if (!k->lock.delegation) {
+		s->reference.died_count--;
+		grant(s, k, w, k->lock.base, true);
+	} else if ((k->lock.host != w.host || k->lock.incarnation != w.incarnation) && !try_only) {
+		enqueue(s, k, w);
+	}
+}
+
+static bool next_in_line(struct sim *s, struct key *k, struct wish *ret)
+{
+	while (k->lock.n_queue) {
+		*ret = k->lock.queue[0];
+		queue_cut(s, k, 0);
+		if (s->reference.host[ret->host].incarnation == ret->incarnation)
+			return true;
+	}
+	return false;
+}
+
+static void end_delegation(struct sim *s, struct key *k, uint32_t used, bool died)
+{
+	uint64_t base = k->lock.base + used;
+	struct wish heir;
+
+	died = died || (k->lock.died && !used); /* who knew of the death never had it */
+	if (next_in_line(s, k, &heir)) {
+		sim_mark(s, MARK_GRANT_PASSED);
+		grant(s, k, heir, base, died);
+		return;
+	}
+	if (!died) {
+		raise_floor(s, base - 1);
+		row_drop(s, k);
+	} else {
+		k->lock = (struct lock){ .row = k->lock.row, .base = base, .died = true, .died_order = ++s->reference.died_order };
+		s->reference.died_count++;
+	}
+	oracle_grant_moved(s, k);
+}
+
+static void cancel(struct sim *s, struct key *k, uint16_t host)
+{
+	unsigned at = queue_find(k, host);
+
+	if (k->lock.delegation && at < k->lock.n_queue)
+		queue_cut(s, k, at);
+}
+
+/* In the order of rows, as every host does. The tables of a run are smaller than what one command
+ * sweeps. */
+static void sweep(struct sim *s, uint16_t host, uint64_t incarnation)
+{
+	for (uint32_t row = 1; row <= s->reference.rows_high; row++)
+		for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++) {
+			if (k->lock.row != row || !k->lock.delegation || k->lock.host != host ||
+			    k->lock.incarnation == incarnation)
+				continue;
+			sim_mark(s, k->lock.n_queue ? MARK_SWEPT_TO_WAITER : MARK_SWEPT_LOCK);
+			end_delegation(s, k, LOCK_RANGE, true);
+			k->touched = true;
+			break;
+		}
+	s->reference.host[host].swept = true;
+}
+
+/* ---- commands ---- */
+
+static bool take_number(struct sim *s, const struct command *c)
+{
+	struct reference_host *h = &s->reference.host[c->host];
+
+	if (h->incarnation != c->incarnation || !h->incarnation || c->number != h->last_number + 1) {
+		sim_mark(s, MARK_COMMAND_REPEATED);
+		return false;
+	}
+	h->last_number++;
+	return true;
+}
+
+static void host_up(struct sim *s, const struct command *c, uint64_t slot)
+{
+	struct reference_host *h = &s->reference.host[c->host];
+
+	if (h->incarnation != c->host_up.expected || slot <= h->incarnation ||
+	    (h->incarnation && h->nonce == c->host_up.nonce))
+		return;
+	if (h->incarnation)
+		sim_mark(s, MARK_HOST_REGISTERED_AGAIN);
+	*h = (struct reference_host){ .incarnation = slot, .nonce = c->host_up.nonce, .swept = h->incarnation == 0 };
+}
+
+static void apply(struct sim *s, const struct command *c, uint64_t slot)
+{
+	struct wish w = { c->host, c->incarnation };
+	struct key *k = NULL;
+
+	CHECK(s, c->host >= 1 && c->host <= s->n_hosts, "slot %llu: a command of host %u", (unsigned long long)slot, c->host);
+	s->tally->commands++;
+	if (c->kind != COMMAND_FOUND && c->kind != COMMAND_HOST_UP && !take_number(s, c))
+		return;
+	if (c->key_len) {
+		k = &s->key[sim_key(s, c->key, c->key_len)];
+		k->touched = true;
+	}
+	switch (c->kind) {
+	case COMMAND_FOUND:
+		if (!s->reference.history) {
+			s->reference.history = c->found.history;
+			sim_mark(s, MARK_FOUNDED);
+		}
+		break;
+	case COMMAND_HOST_UP:
+		host_up(s, c, slot);
+		break;
+	case COMMAND_ACQUIRE:
+		acquire(s, k, w, c->flags & COMMAND_TRY);
+		break;
+	case COMMAND_RELEASE:
+		if (k->lock.delegation == c->release.delegation && k->lock.delegation && k->lock.host == c->host)
+			end_delegation(s, k, c->release.used, c->flags & COMMAND_DIED);
+		break;
+	case COMMAND_CANCEL:
+		cancel(s, k, c->host);
+		break;
+	case COMMAND_SWEEP:
+		if (!s->reference.host[c->host].swept)
+			sweep(s, c->host, c->incarnation);
+		break;
+	}
+}
+
+void reference_apply(struct sim *s, uint64_t slot, uint8_t kind, const unsigned char *bytes, uint32_t len)
+{
+	struct reader r = reader_on(bytes, len);
+	unsigned n = 0;
+
+	CHECK(s, slot == s->reference.applied + 1, "the reference skips slots");
+	s->reference.applied = slot;
+	s->tally->slots++;
+	if (kind == PAXOS_NOOP)
+		sim_mark(s, MARK_GAP_FILLED);
+	while (kind == PAXOS_COMMANDS && reader_left(&r)) {
+		struct command c;
+
+		CHECK(s, command_decode(&r, &c), "slot %llu holds bytes that are no commands", (unsigned long long)slot);
+		apply(s, &c, slot);
+		n++;
+	}
+	if (n > 1)
+		sim_mark(s, MARK_VALUE_OF_MANY);
+}
+
+/* ---- comparing ---- */
+
+#define SAME(what, a, b) CHECK(s, (a) == (b), "host %u at slot %llu: %s is %llu and should be %llu", h->id, \
+			       (unsigned long long)s->reference.applied, what, (unsigned long long)(a), (unsigned long long)(b))
+
+static void compare_queue(struct sim *s, const struct host *h, const struct key *k, uint32_t row)
+{
+	const struct tables *t = h->memory.tables;
+	uint32_t w = k->lock.delegation ? tables_row(t, row)->queue_head : 0;
+
+	for (unsigned i = 0; i < k->lock.n_queue; i++, w = tables_wait(t, w)->next) {
+		CHECK(s, w, "host %u: the queue of %s is too short", h->id, trace_key(k));
+		SAME("a waiting host", tables_wait(t, w)->host, k->lock.queue[i].host);
+		SAME("a waiting host's incarnation", tables_wait(t, w)->incarnation, k->lock.queue[i].incarnation);
+	}
+	CHECK(s, !w, "host %u: the queue of %s is too long", h->id, trace_key(k));
+}
+
+static void compare_key(struct sim *s, const struct host *h, const struct key *k)
+{
+	uint32_t row = table_find(h->memory.tables, k->bytes, k->len);
+	struct lock_value v;
+
+	CHECK(s, row == k->lock.row, "host %u at slot %llu: %s stands in row %u and should in %u", h->id,
+	      (unsigned long long)s->reference.applied, trace_key(k), row, k->lock.row);
+	if (!row)
+		return;
+	v = table_value(h->memory.tables, row);
+	SAME("a delegation", v.delegation, k->lock.delegation);
+	SAME("a delegation's host", v.host, k->lock.host);
+	SAME("a delegation's incarnation", v.incarnation, k->lock.incarnation);
+	SAME("a delegation's first token", v.base, k->lock.base);
+	SAME("a death", (v.flags & LOCK_DIED) != 0, k->lock.died);
+	SAME("the number of waiting hosts", v.waiting, k->lock.n_queue);
+	compare_queue(s, h, k, row);
+}
+
+static void compare_host(struct sim *s, const struct host *h, uint16_t id)
+{
+	const struct host_row *row = tables_host(h->memory.tables, id);
+	const struct reference_host *r = &s->reference.host[id];
+
+	SAME("an incarnation", row->incarnation, r->incarnation);
+	SAME("a nonce", row->nonce, r->nonce);
+	SAME("a last number", row->last_number, r->last_number);
+	if (r->incarnation)
+		SAME("swept", row->sweep == HOST_SWEPT, r->swept);
+}
+
+void reference_compare(struct sim *s, struct host *h, bool whole)
+{
+	const struct agreed *a = &h->memory.tables->agreed;
+
+	SAME("the history", a->history, s->reference.history);
+	SAME("the token floor", a->token_floor, s->reference.token_floor);
+	SAME("the count of delegations", a->delegations, s->reference.delegations);
+	SAME("the rows in use", a->rows_used, s->reference.rows);
+	SAME("the cells in use", a->cells_used, s->reference.cells);
+	SAME("the waits in use", a->waits_used, s->reference.waits);
+	SAME("the deaths remembered", a->died_count, s->reference.died_count);
+	for (uint16_t id = 1; id <= s->n_hosts; id++)
+		compare_host(s, h, id);
+	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++) {
+		if (whole || k->touched)
+			compare_key(s, h, k);
+		k->touched = false;
+	}
+}

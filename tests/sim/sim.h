@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sim: a whole cluster in one process, driven by one seed. The agents are the shipping ones
+ * (tools/paxshmd/agent.h) over plain memory; hosts, keepers, links, clocks and programs are played.
+ * The same seed plays the same history, on any machine.
+ *
+ *   world.c      the queue of events; what a seed decides; the course of one run
+ *   network.c    links between hosts: delay, loss, resets, partitions
+ *   host.c       one host's keeper and reactor: feeds its agent, carries actions out, dies, returns
+ *   client.c     programs: sessions, their threads, the rings' other side
+ *   faults.c     what goes wrong, and when
+ *   oracle.c     what must hold after every step
+ *   reference.c  the agreed state, written a second time
+ *   undo_check.c what a death in the middle of a group must leave
+ *   trace.c      what happened, for a person
+ *   main.c       one seed, or a campaign
+ *
+ * Invariant: nothing here reads a clock, an address or any other thing that differs from run to run.
+ *
+ * Who may enter: tests.
+ */
+#ifndef PAXSHM_TESTS_SIM_SIM_H
+#define PAXSHM_TESTS_SIM_SIM_H
+
+#include <setjmp.h>
+
+#include "../../shm/ring.h"
+#include "../../shm/state/command.h"
+#include "../../shm/state/snapshot.h"
+#include "../../tools/paxshmd/agent.h"
+#include "../../tools/paxshmd/memory.h"
+#include "marks.h"
+
+#define SIM_HOSTS 7u     /* host ids are 1 .. SIM_HOSTS */
+#define SIM_SLOTS 8u     /* session slots of a host */
+#define SIM_CLIENTS 96u  /* programs that are known at once */
+#define SIM_THREADS 4u   /* of one program */
+#define SIM_KEYS 1024u   /* keys ever met in a run */
+#define SIM_GRANTS 32u   /* of a key, remembered */
+#define SIM_MAX_ROWS 64u /* so that one SWEEP sees a whole table and frees all it finds */
+
+#define US 1000ull
+#define MS (1000ull * US)
+#define SECOND (1000ull * MS)
+
+struct options {
+	uint64_t seed;
+	unsigned hosts; /* voters; 0: the seed decides */
+	bool trace;
+};
+
+/* ---- what a seed decides ---- */
+
+struct plan {
+	unsigned voters, observers;
+	bool datagrams;                      /* single frames are lost, doubled, overtaken */
+	uint32_t lose, twice, overtake;      /* of a million frames */
+	uint64_t latency_ns, jitter_ns;
+	uint64_t duration_ns;                /* of the time with faults */
+	struct agent_limits limits;
+	uint64_t heartbeat_ns, election_ns, host_lease_ns, ask_ns;
+	uint32_t handover_max;
+	/* programs */
+	unsigned clients, threads, keys, hot_keys;
+	uint64_t think_ns, hold_ns;
+	uint32_t key_style;
+	uint32_t p_try, p_deadline, p_return, p_holder, p_close, p_hurry; /* of a thousand */
+	/* mean time between faults of a kind; 0: never */
+	uint64_t reset_ns, partition_ns, pause_ns, slow_ns, crash_ns, lose_memory_ns, kill_ns, nonsense_ns;
+};
+
+/* ---- the network ---- */
+
+enum parcel_kind { PARCEL_HELLO, PARCEL_FRAME, PARCEL_END, PARCEL_OPEN, PARCEL_GONE };
+
+struct client;
+
+struct parcel { /* something under way to a host, or in its inbox */
+	struct parcel *next;
+	uint64_t at;         /* when it arrives */
+	uint64_t connection; /* it belongs to; of OPEN and GONE the program's id */
+	uint8_t kind;
+	uint16_t from;
+	struct client *client; /* OPEN, GONE */
+	uint32_t len;
+	unsigned char bytes[];
+};
+
+struct pipe { /* one direction of a link */
+	struct parcel *head, *tail;
+	uint64_t last_at;  /* of the youngest parcel that keeps its place */
+	unsigned blocked;  /* partitions that stand in the way */
+	uint64_t slow_ns;  /* more delay, for a while */
+	uint64_t pump_at;
+};
+
+struct wiring { /* both directions */
+	uint64_t connection; /* number of the present or last one */
+	bool stands;
+};
+
+/* ---- programs ---- */
+
+enum thread_state { THREAD_IDLE, THREAD_WAITS, THREAD_HOLDS, THREAD_RELEASES, THREAD_ASKS, THREAD_CLOSES };
+
+struct thread {
+	uint8_t state;  /* enum thread_state */
+	bool pushed;    /* its request is in the ring */
+	bool asleep;    /* sleeps on its bell; only a wake gets it up */
+	bool woken;     /* a wake is on its way */
+	bool told;      /* the agent has shown the answer */
+	bool taken;     /* and somebody of the program has read it: `answer` */
+	bool cancelled; /* CANCEL was pushed */
+	bool unannounced; /* a request was pushed, the doorbell not yet rung */
+	bool again;       /* RELEASES: for a second time, the agent must refuse */
+	uint32_t call, key, flags;
+	int32_t reason;
+	uint64_t since_ns, deadline_ns; /* of the call, world time */
+	uint64_t claim, token, told_claim;
+	uint64_t timer; /* number of the one event that counts */
+	struct ring_completion answer;
+};
+
+enum client_state { CLIENT_FREE, CLIENT_OPENING, CLIENT_OPEN, CLIENT_CLOSED, CLIENT_DEAD };
+
+struct client {
+	uint32_t id;
+	uint8_t state;
+	bool nonsense;  /* what its ring says is not believed any more */
+	bool kept;      /* its host's keeper holds the session */
+	bool prober;    /* takes every lock once, at the end */
+	bool closing;   /* CLOSE was pushed: it uses nothing any more */
+	bool gone;      /* the agent was told of its death */
+	uint32_t probed;
+	uint16_t host;
+	uint32_t slot;  /* 0: none */
+	uint32_t pid;
+	uint64_t start;
+	uint32_t scanned; /* completions that the oracle has seen */
+	uint64_t calls_out[RING_CALLS / 64]; /* bit: a request of this call is not answered */
+	uint32_t n_threads;
+	struct thread thread[SIM_THREADS];
+	struct session_rings *rings;
+};
+
+/* ---- hosts ---- */
+
+enum doom { DOOM_NONE, DOOM_SAVE, DOOM_COMMIT, DOOM_ACTION };
+
+struct seen_slot { uint64_t index, ballot; bool chosen; };
+#define SIM_LOG_SLOTS 128u
+
+struct host {
+	uint16_t id;
+	bool exists, voter, votes; /* votes: a voter with its memory */
+	struct agent *agent;  /* NULL: dead */
+	struct agent_config config;
+	struct agent_memory memory;
+	uint64_t private_size, tables_size, arena_size;
+	uint64_t clock_ns; /* its clock is ahead of the world's by this */
+	uint64_t run_at;   /* when its loop runs next; NEVER */
+	uint64_t wake_at;  /* when its agent wants TIME, world time */
+	uint64_t paused_until;
+	bool asleep;       /* agent_may_sleep said so */
+	struct parcel *inbox, *inbox_last;
+	struct client *session[SIM_SLOTS + 1]; /* what the keeper holds */
+	uint64_t up[SIM_HOSTS + 1];            /* connection to each host, 0: down */
+	bool up_votes[SIM_HOSTS + 1];
+	uint64_t lives; /* agents started */
+	uint64_t settled_life; /* the last life that went to sleep once */
+
+	/* how it will die */
+	enum doom doom;
+	uint64_t doom_after; /* saves, commits or actions from now */
+	jmp_buf grave;
+
+	/* what the oracle has seen */
+	uint64_t promised, chosen, applied;
+	uint64_t ballot_before;  /* highest that an earlier life of this memory led or prepared with */
+	uint64_t ballot_now;
+	bool leading;
+	struct seen_slot slot[SIM_LOG_SLOTS];
+};
+
+/* ---- what all hosts agree on, once more (reference.c) ---- */
+
+struct wish { uint16_t host; uint64_t incarnation; };
+
+struct lock { /* of a key */
+	uint32_t row; /* 0: none */
+	uint16_t host;
+	uint64_t incarnation, delegation, base;
+	bool died;
+	uint64_t died_order;
+	unsigned n_queue;
+	struct wish queue[SIM_HOSTS];
+};
+
+struct grant { /* as a program was told */
+	uint64_t token, at_ns;
+	uint16_t host;
+	uint32_t pid;
+	uint64_t start;
+	uint64_t released_ns; /* NEVER: not yet */
+};
+
+struct key {
+	uint32_t len;
+	uint8_t bytes[KEY_MAX];
+	uint64_t hash;
+	struct lock lock; /* reference */
+	bool touched;     /* by a command since it was last compared */
+	/* who was told that it owns the lock */
+	struct client *owner;
+	uint32_t owner_thread;
+	uint64_t last_token;
+	uint16_t last_host;
+	uint64_t last_delegation;
+	bool death;      /* somebody with an interest in it died since the last grant: the next may say so */
+	bool owner_died; /* the last owner died: the next grant must say so … */
+	bool death_forgotten; /* … unless it was forgotten for want of room */
+	uint32_t passes; /* grants within one delegation since another host waits */
+	uint32_t n_grants;
+	struct grant grant[SIM_GRANTS]; /* the last ones: [n % SIM_GRANTS] */
+};
+
+struct reference_host {
+	uint64_t incarnation, nonce, last_number;
+	bool swept;
+};
+
+struct reference {
+	uint64_t applied, history, token_floor, delegations;
+	uint32_t rows, cells, waits; /* in use */
+	uint32_t rows_high, n_free, free[SIM_MAX_ROWS]; /* rows given back, the last one first to go again */
+	uint64_t died_count, died_order;
+	struct reference_host host[SIM_HOSTS + 1];
+};
+
+struct accepted { uint64_t ballot, hash; uint32_t voters; uint8_t kind; bool again; };
+
+struct log_entry {
+	bool chosen;
+	uint8_t kind;
+	uint32_t len;
+	uint64_t hash;
+	unsigned char *bytes; /* until the reference has applied it */
+	uint64_t state_hash;  /* of tables at this index */
+	unsigned n_accepted;
+	struct accepted accepted[6];
+};
+
+/* ---- the world ---- */
+
+enum event_kind { EVENT_RUN, EVENT_PUMP, EVENT_CONNECT, EVENT_START, EVENT_THREAD, EVENT_CLIENT, EVENT_FAULT, EVENT_HEAL, EVENT_STAGE };
+
+struct event {
+	uint64_t at, order;
+	uint8_t kind, what;
+	uint16_t a, b;
+	uint64_t number;
+};
+
+enum stage { STAGE_FAULTS, STAGE_HEALING, STAGE_CLOSING, STAGE_PROBING, STAGE_LAST, STAGE_DONE };
+
+struct partition {
+	bool stands;
+	bool blocks[SIM_HOSTS + 1][SIM_HOSTS + 1];
+};
+
+struct sim {
+	struct options options;
+	struct plan plan;
+	struct tally *tally;
+	uint64_t now_ns;
+	uint64_t random;
+	enum stage stage;
+	uint64_t stage_since_ns;
+	struct event *heap;
+	size_t n_events, cap_events;
+	uint64_t next_order;
+	unsigned n_hosts;
+	struct host host[SIM_HOSTS + 1];
+	struct pipe pipe[SIM_HOSTS + 1][SIM_HOSTS + 1]; /* [from][to] */
+	struct wiring wiring[SIM_HOSTS + 1][SIM_HOSTS + 1]; /* [lower][higher] */
+	struct partition partition[8];
+	struct client client[SIM_CLIENTS];
+	uint32_t next_client_id;
+	uint64_t next_timer;
+	struct key key[SIM_KEYS + 1];
+	uint32_t n_keys, first_keys; /* the first ones are those that programs use */
+	uint32_t key_index[4 * SIM_KEYS];
+	struct reference reference;
+	struct log_entry *log; /* [slot] */
+	uint64_t n_log, cap_log;
+	uint16_t last_leader;
+	unsigned char *shadow, *copy; /* undo_check.c */
+	uint64_t shadow_cap;
+	bool nonsense; /* some program ever wrote any */
+	unsigned char frame[WIRE_FRAME_MAX];
+};
+
+/* ---- world.c ---- */
+
+void sim_run(struct sim *s, const struct options *options, struct tally *tally);
+/* A check failed: says so, and how to play it again; the process ends. */
+_Noreturn void sim_fail(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define CHECK(s, fact, ...) ((fact) ? (void)0 : sim_fail((s), __VA_ARGS__))
+
+void sim_at(struct sim *s, uint64_t at, struct event event);
+void sim_mark(struct sim *s, enum mark mark);
+uint64_t sim_pick(struct sim *s, uint64_t low, uint64_t high); /* low .. high */
+bool sim_chance(struct sim *s, uint64_t of, uint64_t in);
+uint64_t sim_about(struct sim *s, uint64_t mean); /* around it, sometimes much more */
+static inline bool sim_healing(const struct sim *s) { return s->stage != STAGE_FAULTS; }
+
+/* ---- network.c ---- */
+
+void network_start(struct sim *s);
+void network_send(struct sim *s, struct host *from, uint16_t to, const void *bytes, size_t len);
+void network_pump(struct sim *s, uint16_t from, uint16_t to);
+void network_connect(struct sim *s, uint16_t a, uint16_t b);
+void network_reset(struct sim *s, uint16_t a, uint16_t b);
+void network_host_died(struct sim *s, struct host *h);
+void network_block(struct sim *s, uint16_t from, uint16_t to, int more);
+void network_drop(struct sim *s);
+
+/* ---- host.c ---- */
+
+void host_init(struct sim *s, uint16_t id);
+void host_start(struct sim *s, struct host *h);
+void host_run(struct sim *s, struct host *h);
+void host_wake(struct sim *s, struct host *h, uint64_t after_ns);
+void host_receive(struct sim *s, struct host *h, struct parcel *p);
+void host_die(struct sim *s, struct host *h, uint64_t back_after_ns);
+void host_lose_memory(struct sim *s, struct host *h);
+void host_end(struct host *h);
+static inline uint64_t host_clock(const struct sim *s, const struct host *h) { return s->now_ns + h->clock_ns; }
+/* The host that acts as a leader under the highest ballot, 0: none. */
+uint16_t sim_leader(const struct sim *s);
+
+/* ---- client.c ---- */
+
+void clients_start(struct sim *s);
+struct client *client_new(struct sim *s, uint16_t host, bool prober);
+void client_opened(struct sim *s, struct client *c, uint32_t slot); /* slot 0: refused */
+void client_let_go(struct sim *s, struct client *c); /* the keeper holds nothing of it any more */
+void client_woken(struct sim *s, struct client *c, uint32_t call);
+void client_thread(struct sim *s, struct client *c, struct thread *t);
+void client_later(struct sim *s, struct client *c, struct thread *t, uint64_t after_ns);
+void client_kill(struct sim *s, struct client *c);
+void client_gone(struct sim *s, struct client *c); /* its host's agent is told that it has ended */
+void client_nonsense(struct sim *s, struct client *c);
+void client_maybe_new(struct sim *s);
+void client_close(struct sim *s, struct client *c);
+bool clients_quiet(struct sim *s, const struct client **ret_busy);
+void client_describe(const struct sim *s, const struct client *c, char *ret, size_t cap);
+uint32_t sim_key(struct sim *s, const void *bytes, uint32_t len); /* its number */
+
+/* ---- faults.c ---- */
+
+void plan_make(struct sim *s);
+void faults_start(struct sim *s);
+void fault_happen(struct sim *s, uint8_t what);
+void faults_heal(struct sim *s);
+void partition_heal(struct sim *s, unsigned which);
+
+/* ---- oracle.c ---- */
+
+void oracle_after_step(struct sim *s, struct host *h);
+void oracle_host_started(struct sim *s, struct host *h, bool fresh);
+void oracle_host_died(struct sim *s, struct host *h);
+void oracle_may_sleep(struct sim *s, struct host *h);
+void oracle_released(struct sim *s, struct client *c, struct thread *t); /* the program lets go of the lock */
+void oracle_ended(struct sim *s, struct client *c, bool died);           /* the agent may know now */
+void oracle_same_everywhere(struct sim *s);
+void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
+void oracle_end(struct sim *s);
+
+/* ---- reference.c ---- */
+
+void reference_apply(struct sim *s, uint64_t slot, uint8_t kind, const unsigned char *bytes, uint32_t len);
+/* Compares a host's tables at the same index: the whole, or what was touched since the last time. */
+void reference_compare(struct sim *s, struct host *h, bool whole);
+
+/* ---- undo_check.c ---- */
+
+void undo_watch(struct sim *s, struct host *h, bool compare);
+void undo_unwatch(struct host *h);
+/* What is left behind must be whole. Shows the oracle the memory as a successor will find it, and leaves
+ * it as it is. */
+void undo_died(struct sim *s, struct host *h);
+
+/* ---- trace.c ---- */
+
+void trace(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void trace_frame(struct sim *s, const char *what, uint16_t from, uint16_t to, const void *bytes, size_t len);
+void trace_request(struct sim *s, const struct client *c, const struct ring_request *r);
+const char *trace_key(const struct key *k);
+
+#endif

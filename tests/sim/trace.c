@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What happened, one line an event, for a person who follows one seed. */
+#include <stdarg.h>
+
+#include "sim.h"
+
+typedef unsigned long long ull;
+
+void trace(struct sim *s, const char *format, ...)
+{
+	va_list args;
+
+	if (!s->options.trace)
+		return;
+	printf("%11.6f  ", (double)s->now_ns / 1e9);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+}
+
+const char *trace_key(const struct key *k)
+{
+	static char text[4][40];
+	static unsigned turn;
+	char *out = text[turn++ % 4];
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < k->len && n + 4 < sizeof(text[0]) - 12; i++)
+		n += (unsigned)(k->bytes[i] > ' ' && k->bytes[i] < 127 ? sprintf(out + n, "%c", k->bytes[i]) : sprintf(out + n, "\\x%02x", k->bytes[i]));
+	if (k->len > 20)
+		sprintf(out + n, "..(%u)%02x", k->len, k->bytes[k->len - 1]);
+	else
+		out[n] = 0;
+	return out;
+}
+
+static size_t say_commands(char *out, size_t cap, const unsigned char *bytes, size_t len)
+{
+	struct reader r = reader_on(bytes, len);
+	struct command c;
+	size_t n = 0;
+
+	while (reader_left(&r) && n < cap && command_decode(&r, &c)) {
+		struct key k = { .len = c.key_len };
+
+		memcpy(k.bytes, c.key, c.key_len);
+		n += (size_t)snprintf(out + n, cap - n, " %s(%u#%llu%s%s%s)", command_name(c.kind), c.host, (ull)c.number,
+				      c.key_len ? " " : "", trace_key(&k), c.flags ? " *" : "");
+	}
+	return MIN(n, cap);
+}
+
+static void say_paxos(char *out, size_t cap, const void *frame, size_t len)
+{
+	static const char *const names[] = { "?", "prevote", "prevoted", "prepare", "promise", "accept", "accepted", "refused", "learn", "beat", "beaten", "fetch" };
+	static const char *const kinds[] = { "?", "noop", "leads", "commands" };
+	struct paxos_message m;
+	struct paxos_entry entries[PAXOS_WINDOW_MAX];
+	size_t n;
+
+	if (wire_get_paxos(frame, len, &m, entries, WIRE_FRAME_MAX) < 0) {
+		snprintf(out, cap, "paxos, undecodable");
+		return;
+	}
+	n = (size_t)snprintf(out, cap, "%s ballot %llx promised %llx chosen %llu slot %llu%s", names[m.kind < ARRAY_LEN(names) ? m.kind : 0],
+			     (ull)m.ballot, (ull)m.promised, (ull)m.chosen, (ull)m.slot, m.flag ? " flag" : "");
+	for (uint32_t i = 0; i < m.n_entries && n < cap; i++) {
+		n += (size_t)snprintf(out + n, cap - n, " [%llu@%llx %s", (ull)m.entries[i].slot, (ull)m.entries[i].ballot,
+				      kinds[m.entries[i].kind < ARRAY_LEN(kinds) ? m.entries[i].kind : 0]);
+		if (n < cap && m.entries[i].kind == PAXOS_COMMANDS)
+			n += say_commands(out + n, cap - n, m.entries[i].bytes, m.entries[i].len);
+		if (n < cap)
+			n += (size_t)snprintf(out + n, cap - n, "]");
+	}
+}
+
+static void say_agent(char *out, size_t cap, const void *frame, size_t len)
+{
+	static const char *const words[] = { "?", "commands", "ask", "tell", "chunk", "have" };
+	const unsigned char *bytes;
+	size_t n, size;
+
+	if (wire_get_agent(frame, len, &bytes, &size) < 0 || !size) {
+		snprintf(out, cap, "agent, undecodable");
+		return;
+	}
+	n = (size_t)snprintf(out, cap, "%s, %zu bytes", words[bytes[0] < ARRAY_LEN(words) ? bytes[0] : 0], size);
+	if (bytes[0] == 1)
+		say_commands(out + n, cap - n, bytes + 1, size - 1);
+}
+
+void trace_frame(struct sim *s, const char *what, uint16_t from, uint16_t to, const void *bytes, size_t len)
+{
+	char text[1024] = "";
+
+	if (!s->options.trace)
+		return;
+	if (wire_type_of(bytes) == WIRE_PAXOS)
+		say_paxos(text, sizeof(text), bytes, len);
+	else
+		say_agent(text, sizeof(text), bytes, len);
+	trace(s, "%u %s %u  %s", from, what, to, text);
+}
+
+void trace_request(struct sim *s, const struct client *c, const struct ring_request *r)
+{
+	static const char *const ops[] = { "?", "acquire", "release", "cancel", "holder", "close" };
+	struct key k = { .len = r->key_len };
+
+	if (!s->options.trace)
+		return;
+	memcpy(k.bytes, r->key, r->key_len);
+	trace(s, "program %u of host %u asks: %s %s, call %d%s%s%s, claim %llx", c->id, c->host, ops[r->op], trace_key(&k), (int)r->call,
+	      r->flags & REQUEST_TRY ? ", try" : "", r->flags & REQUEST_RETURN ? ", return" : "",
+	      r->flags & REQUEST_LINEARIZABLE ? ", linearizable" : "", (ull)r->claim);
+}
