@@ -114,8 +114,7 @@ static void let_others_say(struct core *c, struct paxos_message m)
 
 void core_win(struct core *c)
 {
-	while (c->p.role != PAXOS_ASKING && c->p.role != PAXOS_LEADING)
-		core_wait(c, 2 * CORE_ELECTION);
+	core_wait(c, 2 * CORE_ELECTION);
 	if (c->p.role == PAXOS_ASKING)
 		let_others_say(c, PREVOTED(c->p.ballot));
 	if (c->p.role == PAXOS_PREPARING)

@@ -25,16 +25,18 @@ static struct core *late_host(uint16_t self, uint32_t n_voters)
 
 static void start_asking(struct core *c)
 {
-	while (c->p.role != PAXOS_ASKING)
+	for (unsigned i = 0; i < 4 && c->p.role != PAXOS_ASKING; i++)
 		core_wait(c, CORE_ELECTION);
+	cr_assert_eq(c->p.role, PAXOS_ASKING);
 }
 
 static void start_preparing(struct core *c)
 {
 	start_asking(c);
-	for (uint16_t id = 1; c->p.role != PAXOS_PREPARING; id++)
+	for (uint16_t id = 1; id <= c->config.n_voters && c->p.role != PAXOS_PREPARING; id++)
 		if (id != c->config.self)
 			core_hear(c, id, PREVOTED(c->p.ballot));
+	cr_assert_eq(c->p.role, PAXOS_PREPARING);
 }
 
 /* ---- when ---- */

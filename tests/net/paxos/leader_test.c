@@ -187,7 +187,7 @@ Test(leader, a_step_never_says_more_than_it_has_room_for)
 	config.log_slots = 2 * PAXOS_WINDOW_MAX;
 	core_start(&core, &config, NS_PER_S);
 	core_lead(&core);
-	while (paxos_can_propose(&core.p))
+	for (unsigned i = 0; i < PAXOS_WINDOW_MAX; i++)
 		core_propose(&core, "x");
 	for (uint64_t slot = 3; slot <= core.p.next_slot - 1; slot++)
 		core_hear(&core, 2, ACCEPTED(core.p.ballot, slot));
@@ -264,7 +264,7 @@ Test(leader, without_a_majority_it_ends_after_two_election_times)
 	struct core *c = leader_of(5);
 	uint64_t heard = c->now;
 
-	while (c->p.role == PAXOS_LEADING) {
+	for (unsigned i = 0; i < 100 && c->p.role == PAXOS_LEADING; i++) {
 		core_wait(c, CORE_HEARTBEAT);
 		if (c->p.role == PAXOS_LEADING)
 			core_hear(c, 2, BEATEN(c->p.ballot)); /* with us two of five */

@@ -166,7 +166,7 @@ Test(log, undo_has_room_for_the_largest_step)
 
 		core_hear(c, 2, m);
 	}
-	while (c->p.role != PAXOS_ASKING)
+	for (unsigned i = 0; i < 4 && c->p.role != PAXOS_ASKING; i++)
 		core_wait(c, CORE_ELECTION);
 	core_hear(c, 2, PREVOTED(c->p.ballot));
 	for (uint32_t i = 0; i < PAXOS_WINDOW_MAX; i++)
