@@ -114,19 +114,6 @@ static void look_at_registration(struct agent *a)
 	atom_store_release(&a->tables->incarnation, p->incarnation);
 }
 
-void agent_installed(struct agent *a)
-{
-	const struct host_row *h = tables_host(a->tables, a->config.self);
-
-	look_at_registration(a);
-	if (agent_registered(a) && h->last_number >= a->m.p->first_number &&
-	    h->last_number < a->m.p->next_number)
-		commands_applied(a, h->last_number);
-	undo_commit(&a->undo);
-	lines_compare(a);
-	agent_act(a, ACTION_HELLO);
-}
-
 /* ---- applying ---- */
 
 static void own_command_applied(struct agent *a, const struct command *c, const struct effects *e)
@@ -203,6 +190,20 @@ static void apply_chosen(struct agent *a)
 			commands_leads_applied(a, entry.slot);
 	}
 	atom_store_release(&a->tables->chosen, a->m.paxos->chosen);
+}
+
+void agent_installed(struct agent *a)
+{
+	const struct host_row *h = tables_host(a->tables, a->config.self);
+
+	look_at_registration(a);
+	if (agent_registered(a) && h->last_number >= a->m.p->first_number &&
+	    h->last_number < a->m.p->next_number)
+		commands_applied(a, h->last_number);
+	undo_commit(&a->undo);
+	lines_compare(a);
+	apply_chosen(a); /* slots behind the copy may have been learnt before it came */
+	agent_act(a, ACTION_HELLO);
 }
 
 /* ---- Paxos ---- */
