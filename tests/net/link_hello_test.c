@@ -8,9 +8,30 @@
 #include <unistd.h>
 
 #include "../../lib/base.h"
+#include "../../net/link_hello.h"
 #include "link_node.h"
 
 #define EACH_ENGINE(test) EACH_ENGINE_OF(link_hello, test)
+
+/* ---- decided ---- */
+
+Test(link_hello, who_agrees_in_everything_fits)
+{
+	struct wire_hello ours = good_hello(), theirs = good_hello();
+	struct link_peer peer = { .host = 2 };
+
+	ours.from = 1;
+	cr_expect_null(link_misfit(&ours, &theirs, &peer, 0), "it dialled us");
+	peer.dial = true;
+	cr_expect_null(link_misfit(&ours, &theirs, &peer, 2), "we dialled it");
+	ours.history = 7; /* one of two without a history joins the other */
+	cr_expect_null(link_misfit(&ours, &theirs, &peer, 2));
+	theirs.history = 7;
+	cr_expect_null(link_misfit(&ours, &theirs, &peer, 2));
+	theirs.votes = !ours.votes;
+	theirs.nonce++;
+	cr_expect_null(link_misfit(&ours, &theirs, &peer, 2));
+}
 
 /* ---- refused ---- */
 

@@ -21,6 +21,11 @@ static unsigned char *pattern(size_t len, uint64_t seed)
 	return bytes;
 }
 
+Test(loop, closing_nothing_is_fine)
+{
+	loop_close(NULL);
+}
+
 EACH_ENGINE(opening_without_descriptors_left_is_an_error)
 {
 	struct rlimit before, none;
