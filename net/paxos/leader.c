@@ -52,8 +52,7 @@ static void count(struct paxos_stepping *s, uint64_t slot, uint32_t vote)
 void paxos_propose(struct paxos_stepping *s, enum paxos_value_kind kind, const void *bytes, uint32_t len)
 {
 	struct paxos *p = s->p;
-	struct paxos_entry entry = { .slot = p->next_slot, .ballot = p->ballot, .kind = kind,
-				     .len = len, .bytes = bytes };
+	struct paxos_entry entry = { .slot = p->next_slot, .ballot = p->ballot, .kind = kind, .len = len, .bytes = bytes };
 
 	if (p->memory->promised > p->ballot) { /* our own acceptor is asked like any other */
 		paxos_step_down(s);

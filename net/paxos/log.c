@@ -49,8 +49,7 @@ struct paxos_entry paxos_log_entry(const struct paxos *p, uint64_t slot)
 	const struct paxos_slot *at = paxos_log_find(p, slot);
 
 	ASSERT(at != NULL);
-	return (struct paxos_entry){ .slot = slot, .ballot = at->ballot, .kind = at->kind,
-				     .len = at->len, .bytes = bytes_at(p, slot) };
+	return (struct paxos_entry){ .slot = slot, .ballot = at->ballot, .kind = at->kind, .len = at->len, .bytes = bytes_at(p, slot) };
 }
 
 bool paxos_log_has_place(const struct paxos *p, uint64_t slot)

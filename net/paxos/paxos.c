@@ -34,8 +34,7 @@ void paxos_init(struct paxos *p, const struct paxos_config *config, struct paxos
 	assert_sane(config);
 	ASSERT(memory->log_slots == config->log_slots);
 	ASSERT(memory->value_max == config->value_max);
-	*p = (struct paxos){ .config = *config, .memory = memory, .undo = undo, .found_values = scratch,
-			     .seen_ballot = memory->promised };
+	*p = (struct paxos){ .config = *config, .memory = memory, .undo = undo, .found_values = scratch, .seen_ballot = memory->promised };
 	ASSERT(!config->votes || paxos_voter(p, config->self) >= 0);
 	p->random = hash_mix(config->seed ^ hash_mix(config->self));
 	paxos_wait_for_leader(p, now_ns);
@@ -87,12 +86,20 @@ uint32_t paxos_own_vote(const struct paxos *p)
 
 bool paxos_is_majority(const struct paxos *p, uint32_t votes)
 {
-	return 2 * (uint32_t)__builtin_popcount(votes) > p->config.n_voters;
+	uint32_t n = 0;
+
+	for (; votes; votes &= votes - 1) /* takes away the lowest bit */
+		n++;
+	return 2 * n > p->config.n_voters;
 }
 
 /* ---- what comes from a peer is looked at before anybody acts on it ---- */
 
-enum speaker { ANYBODY, VOTER, OWNER_OF_BALLOT };
+enum speaker {
+	ANYBODY,
+	VOTER,
+	OWNER_OF_BALLOT, /* the host that the message's ballot names */
+};
 
 static const struct {
 	void (*handle)(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m);

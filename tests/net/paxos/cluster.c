@@ -33,11 +33,11 @@ struct host {
 	struct core core;
 	bool up;
 	unsigned life;
-	uint64_t back_at;        /* when down */
-	uint64_t applied, hash;  /* of the log up to there */
+	uint64_t back_at; /* when down */
+	uint64_t applied, hash; /* of the log up to there */
 	uint64_t promised, chosen; /* highest seen */
-	void *committed;         /* the memory at the last commit */
-	int probes_left;         /* until it dies inside the step; -1: it does not */
+	void *committed; /* the memory at the last commit */
+	int probes_left; /* until it dies inside the step; -1: it does not */
 };
 
 struct cluster {
@@ -156,8 +156,7 @@ static struct paxos_entry ring_entry(const struct core *c, uint32_t at)
 	const struct paxos_slot *slot = &memory->slots[at];
 	const unsigned char *values = (const unsigned char *)&memory->slots[memory->log_slots];
 
-	return (struct paxos_entry){ .slot = slot->index, .ballot = slot->ballot, .kind = slot->kind,
-				     .len = slot->len, .bytes = values + (uint64_t)at * memory->value_max };
+	return (struct paxos_entry){ .slot = slot->index, .ballot = slot->ballot, .kind = slot->kind, .len = slot->len, .bytes = values + (uint64_t)at * memory->value_max };
 }
 
 static void check_memory(struct host *h, const struct paxos_event *event)
@@ -295,8 +294,7 @@ static void say(struct host *h, unsigned limit)
 	if (out->snapshot_to && limit) {
 		struct packet *packet = calloc(1, sizeof(*packet));
 
-		*packet = (struct packet){ .from = id_of(h), .to = out->snapshot_to, .snapshot = true,
-					   .slot = h->applied, .hash = h->hash };
+		*packet = (struct packet){ .from = id_of(h), .to = out->snapshot_to, .snapshot = true, .slot = h->applied, .hash = h->hash };
 		put(packet);
 	}
 }
@@ -427,8 +425,7 @@ static void deliver(struct packet *packet)
 	if (packet->snapshot)
 		install(to, packet);
 	else
-		step(to, (struct paxos_event){ .kind = PAXOS_EVENT_MESSAGE, .from = packet->from,
-					       .message = &packet->message });
+		step(to, (struct paxos_event){ .kind = PAXOS_EVENT_MESSAGE, .from = packet->from, .message = &packet->message });
 }
 
 static void link_set(uint16_t from, uint16_t to, bool cut)
@@ -469,9 +466,7 @@ static void redraw_links(void)
 			bool split = (group >> from & 1) != (group >> to & 1);
 
 			if (from != to)
-				link_set(from, to, (way == 0 && split) || (way == 1 && to == odd) ||
-						   (way == 2 && from == odd) ||
-						   (way == 3 && (from == odd || to == odd)));
+				link_set(from, to, (way == 0 && split) || (way == 1 && to == odd) || (way == 2 && from == odd) || (way == 3 && (from == odd || to == odd)));
 		}
 }
 

@@ -4,8 +4,7 @@
 struct paxos_config core_config(uint16_t self, uint32_t n_voters)
 {
 	struct paxos_config config = {
-		.self = self, .n_voters = n_voters, .votes = self <= n_voters, .log_slots = 8, .window = 4,
-		.value_max = 32, .heartbeat_ns = CORE_HEARTBEAT, .election_ns = CORE_ELECTION, .seed = 1
+		.self = self, .n_voters = n_voters, .votes = self <= n_voters, .log_slots = 8, .window = 4, .value_max = 32, .heartbeat_ns = CORE_HEARTBEAT, .election_ns = CORE_ELECTION, .seed = 1
 	};
 
 	for (uint32_t i = 0; i < n_voters; i++)
@@ -68,8 +67,7 @@ void core_hear(struct core *c, uint16_t from, struct paxos_message m)
 
 void core_propose(struct core *c, const char *text)
 {
-	core_step(c, &(struct paxos_event){ .kind = PAXOS_EVENT_PROPOSE, .now_ns = c->now, .bytes = text,
-					    .len = (uint32_t)strlen(text) });
+	core_step(c, &(struct paxos_event){ .kind = PAXOS_EVENT_PROPOSE, .now_ns = c->now, .bytes = text, .len = (uint32_t)strlen(text) });
 }
 
 void core_peer_up(struct core *c, uint16_t host)

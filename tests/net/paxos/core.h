@@ -31,7 +31,7 @@ void core_restart(struct core *c, bool was_leader); /* a new life over the same 
 void core_release(struct core *c);
 
 void core_step(struct core *c, const struct paxos_event *event); /* and commits */
-void core_wait(struct core *c, uint64_t ns);                     /* so much time passes, then TIME */
+void core_wait(struct core *c, uint64_t ns); /* so much time passes, then TIME */
 void core_hear(struct core *c, uint16_t from, struct paxos_message m);
 void core_propose(struct core *c, const char *text);
 void core_peer_up(struct core *c, uint16_t host);
@@ -51,25 +51,33 @@ const char *core_text(const struct core *c, uint64_t slot);
 
 #define BALLOT(round, host) ((uint64_t)(round) << 16 | (host))
 #define ENTRY(at, of, text) \
-	&(struct paxos_entry){ .slot = (at), .ballot = (of), .kind = PAXOS_COMMANDS, .len = sizeof(text) - 1, \
-			       .bytes = (const unsigned char *)(text) }
+	&(struct paxos_entry) { .slot = (at), .ballot = (of), .kind = PAXOS_COMMANDS, .len = sizeof(text) - 1, \
+				.bytes = (const unsigned char *)(text) }
 /* What others say. */
-#define PREVOTE(b, known) (struct paxos_message){ .kind = PAXOS_PREVOTE, .ballot = (b), .chosen = (known) }
-#define PREVOTED(b) (struct paxos_message){ .kind = PAXOS_PREVOTED, .ballot = (b), .flag = true }
-#define PREPARE(b, known) (struct paxos_message){ .kind = PAXOS_PREPARE, .ballot = (b), .chosen = (known) }
-#define PROMISE(b) (struct paxos_message){ .kind = PAXOS_PROMISE, .ballot = (b) }
+#define PREVOTE(b, known) \
+	(struct paxos_message) { .kind = PAXOS_PREVOTE, .ballot = (b), .chosen = (known) }
+#define PREVOTED(b) \
+	(struct paxos_message) { .kind = PAXOS_PREVOTED, .ballot = (b), .flag = true }
+#define PREPARE(b, known) \
+	(struct paxos_message) { .kind = PAXOS_PREPARE, .ballot = (b), .chosen = (known) }
+#define PROMISE(b) \
+	(struct paxos_message) { .kind = PAXOS_PROMISE, .ballot = (b) }
 #define PROMISE_WITH(b, entry) \
-	(struct paxos_message){ .kind = PAXOS_PROMISE, .ballot = (b), .n_entries = 1, .entries = (entry) }
+	(struct paxos_message) { .kind = PAXOS_PROMISE, .ballot = (b), .n_entries = 1, .entries = (entry) }
 #define ACCEPT(b, at, text) \
-	(struct paxos_message){ .kind = PAXOS_ACCEPT, .ballot = (b), .flag = true, .n_entries = 1, \
-				.entries = ENTRY(at, b, text) }
-#define ACCEPTED(b, at) (struct paxos_message){ .kind = PAXOS_ACCEPTED, .ballot = (b), .slot = (at) }
+	(struct paxos_message) { .kind = PAXOS_ACCEPT, .ballot = (b), .flag = true, .n_entries = 1, \
+				 .entries = ENTRY(at, b, text) }
+#define ACCEPTED(b, at) \
+	(struct paxos_message) { .kind = PAXOS_ACCEPTED, .ballot = (b), .slot = (at) }
 #define REFUSED(b, higher, known) \
-	(struct paxos_message){ .kind = PAXOS_REFUSED, .ballot = (b), .promised = (higher), .chosen = (known) }
+	(struct paxos_message) { .kind = PAXOS_REFUSED, .ballot = (b), .promised = (higher), .chosen = (known) }
 #define LEARN(of, at, text, known) \
-	(struct paxos_message){ .kind = PAXOS_LEARN, .chosen = (known), .n_entries = 1, .entries = ENTRY(at, of, text) }
-#define BEAT(b, known) (struct paxos_message){ .kind = PAXOS_BEAT, .ballot = (b), .chosen = (known) }
-#define BEATEN(b) (struct paxos_message){ .kind = PAXOS_BEATEN, .ballot = (b) }
-#define FETCH(at) (struct paxos_message){ .kind = PAXOS_FETCH, .slot = (at) }
+	(struct paxos_message) { .kind = PAXOS_LEARN, .chosen = (known), .n_entries = 1, .entries = ENTRY(at, of, text) }
+#define BEAT(b, known) \
+	(struct paxos_message) { .kind = PAXOS_BEAT, .ballot = (b), .chosen = (known) }
+#define BEATEN(b) \
+	(struct paxos_message) { .kind = PAXOS_BEATEN, .ballot = (b) }
+#define FETCH(at) \
+	(struct paxos_message) { .kind = PAXOS_FETCH, .slot = (at) }
 
 #endif

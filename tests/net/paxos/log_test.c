@@ -170,10 +170,8 @@ Test(log, undo_has_room_for_the_largest_step)
 		core_wait(c, CORE_ELECTION);
 	core_hear(c, 2, PREVOTED(c->p.ballot));
 	for (uint32_t i = 0; i < PAXOS_WINDOW_MAX; i++)
-		found[i] = (struct paxos_entry){ .slot = 129 + i, .ballot = BALLOT(2, 2), .kind = PAXOS_COMMANDS,
-						 .len = sizeof(value), .bytes = value };
-	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_PROMISE, .ballot = c->p.ballot,
-						.n_entries = PAXOS_WINDOW_MAX, .entries = found });
+		found[i] = (struct paxos_entry){ .slot = 129 + i, .ballot = BALLOT(2, 2), .kind = PAXOS_COMMANDS, .len = sizeof(value), .bytes = value };
+	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_PROMISE, .ballot = c->p.ballot, .n_entries = PAXOS_WINDOW_MAX, .entries = found });
 	cr_assert_eq(c->p.next_slot, 129 + PAXOS_WINDOW_MAX);
 	cr_assert_eq(core_times_said(c, PAXOS_ACCEPT), PAXOS_WINDOW_MAX);
 }
