@@ -84,7 +84,6 @@ int exit_status(int rc)
 	case -ECONNREFUSED:
 	case -ENOTCONN:
 	case -EPROTO:
-	case -EACCES:
 		return EXIT_NO_AGENT;
 	case -EINVAL:
 	case -ENAMETOOLONG:
@@ -113,7 +112,7 @@ paxshm_session *open_session(const struct common *common, uint32_t flags)
 		const char *reason = paxshm_open_reason();
 
 		fprintf(stderr, "paxctl: %s\n", *reason ? reason : paxshm_strerror(rc));
-		exit(exit_status(rc));
+		exit(EXIT_NO_AGENT);
 	}
 	return s;
 }

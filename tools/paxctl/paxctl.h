@@ -17,7 +17,7 @@
 enum {
 	EXIT_CONFLICT = 1,   /* lock: held by another, or timed out; holder: nobody owns it */
 	EXIT_USAGE = 64,
-	EXIT_NO_AGENT = 69,  /* none there, or one that does not fit */
+	EXIT_NO_AGENT = 69,  /* none there, or one that does not let us in */
 	EXIT_LOST = 70,      /* the lock was lost while the command ran */
 	EXIT_OS = 71,        /* anything else: a limit reached, not allowed, … */
 	EXIT_NO_QUORUM = 75,
