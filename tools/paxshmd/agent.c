@@ -215,7 +215,7 @@ static void publish_leader(struct agent *a)
 
 	if (!leading && a->leading)
 		commands_deposed(a);
-	if (atom_load_relaxed(&t->leader) != a->paxos.leader) {
+	if (a->update.leader_changed) {
 		if (a->paxos.leader)
 			agent_log(a, LOG_INFO, "event=leader host=%u ballot=%llu", a->paxos.leader,
 				  (unsigned long long)a->paxos.seen_ballot);

@@ -41,12 +41,12 @@ static uint32_t buckets_for(const struct agent_limits *l)
 
 static uint64_t undo_words_for(const struct agent_limits *l)
 {
-	/* The largest group: a new leader proposes a whole window again; or a command that frees
+	/* The larger group: a step of Paxos, a new leader's whole window; or a command that frees
 	 * SWEEP_FREES locks, each granted to a line of ours (256 words for a line, its claims and row). */
-	uint64_t paxos = 2ull * l->window * (l->value_max / 8 + 16);
+	uint64_t paxos = paxos_undo_size(l->window, l->value_max) / 8 + 64;
 	uint64_t apply = APPLY_UNDO_WORDS + SWEEP_FREES * 256ull;
 
-	return paxos + apply;
+	return MAX(paxos, apply);
 }
 
 /* Places every array; answers the size of the whole. */
