@@ -88,7 +88,7 @@ PROGRAMS := $(call program,paxshmd,$(wildcard tools/paxshmd/main.c)) \
 	$(call program,paxctl,$(wildcard tools/paxctl/main.c)) \
 	$(call program,paxcluster,$(PAXCLUSTER_SRC))
 LIBRARIES := $(if $(LIB_SRC),$(BUILD)/libpaxshm.so.$(VERSION) $(BUILD)/libpaxshm.a $(BUILD)/paxshm.pc)
-DEMO_PROGRAMS := $(call program,demo-worker,$(DEMO_SRC))
+DEMO_PROGRAMS := $(call program,demo,$(DEMO_SRC))
 SIM := $(call program,sim,$(SIM_SRC))
 
 # Suites that start real agents take their time: `make check` runs them, `make test` does not.
@@ -167,13 +167,13 @@ $(BUILD)/paxctl: $(call objects,$(PAXCTL_SRC)) $(BUILD)/libpaxshm.a
 $(BUILD)/paxcluster: $(call objects,$(PAXCLUSTER_SRC)) $(BUILD)/libpaxshm.a
 	$(call link,$^)
 
-$(BUILD)/demo-worker: $(call objects,$(DEMO_SRC)) $(BUILD)/libpaxshm.a
+$(BUILD)/demo: $(call objects,$(DEMO_SRC)) $(BUILD)/libpaxshm.a
 	$(call link,$^)
 
 demo: ## three agents, eight programs, two kills; what happened, in plain words
 	@scripts/deps build
 	@$(MAKE) -s -j$(JOBS) all $(DEMO_PROGRAMS)
-	@BUILD=$(BUILD) tests/demo/demo.sh
+	@$(BUILD)/paxcluster run -- $(BUILD)/demo
 
 # ---- tests ----
 
@@ -207,12 +207,12 @@ test: all $(call tests_of,$(QUICK_SRC)) ## the quick suites, under a minute
 suites: $(call tests_of,$(QUICK_SRC))
 	@$(RUN) $^
 
-cluster: all $(call tests_of,$(SLOW_SRC))
+cluster: all $(DEMO_PROGRAMS) $(call tests_of,$(SLOW_SRC))
 	@$(RUN) $(call tests_of,$(SLOW_SRC)) $(SLOW_SCRIPTS)
 
 check: ## everything: house, suites, sanitizers, simulator, fuzzing, real clusters
 	@scripts/deps check
-	@$(MAKE) -s -j$(JOBS) WERROR=1 all $(call tests_of,$(TEST_SRC)) $(SIM)
+	@$(MAKE) -s -j$(JOBS) WERROR=1 all $(DEMO_PROGRAMS) $(call tests_of,$(TEST_SRC)) $(SIM)
 	@$(MAKE) -s WERROR=1 test
 	@$(MAKE) -s WERROR=1 campaign
 	@$(MAKE) -s WERROR=1 cluster
