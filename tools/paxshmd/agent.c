@@ -363,13 +363,11 @@ static uint64_t wake_at(const struct agent *a)
 static void start(struct agent *a)
 {
 	a->started = true;
-	if (a->m.p->installing) {
+	if (a->m.p->installing)
 		transfer_install(a);
-		agent_installed(a);
-	}
-	apply_chosen(a);
-	look_at_registration(a);
-	lines_rebuild(a);
+	atom_store_seq_cst(&a->tables->ready, 1); /* nothing is half installed any more */
+	lines_rebuild(a); /* first: what is applied below looks for claims that ask */
+	agent_installed(a); /* always: the predecessor may have died between installing and comparing */
 }
 
 /* ---- the step ---- */
