@@ -152,7 +152,11 @@ void client_let_go(struct sim *s, struct client *c)
 	c->kept = false;
 	if (c->state == CLIENT_OPEN && !c->nonsense) {
 		CHECK(s, c->closing, "the agent of host %u has ended the session of program %u, which lives", c->host, c->id);
-		return; /* it still reads its answer */
+		/* It still reads its answer; if that died with the agent, it sees in a while that its session is over. */
+		for (struct thread *t = c->thread; t < c->thread + c->n_threads; t++)
+			if (t->state == THREAD_CLOSES && t->asleep && !t->woken)
+				client_later(s, c, t, SECOND);
+		return;
 	}
 	client_free(c);
 }
@@ -371,7 +375,7 @@ static void look(struct sim *s, struct client *c, struct thread *t)
 		t->unannounced = false;
 	}
 	take_answers(c);
-	if (t->taken) {
+	if (t->taken || (t->state == THREAD_CLOSES && !c->kept)) {
 		answered(s, c, t);
 		return;
 	}
@@ -619,6 +623,25 @@ void client_nonsense(struct sim *s, struct client *c)
 	client_later(s, c, &c->thread[0], sim_about(s, 20 * MS));
 }
 
+/* What the agent's memory says about a call: claim, line, and which of its commands are under way. */
+static size_t describe_claim(const struct sim *s, const struct client *c, const struct thread *t, char *ret, size_t cap)
+{
+	static const char *const claim_states[] = { "free", "waiting", "owner", "asking" };
+	static const char *const line_states[] = { "idle", "tried", "asked", "cancelling", "ours" };
+	const unsigned char *base = s->host[c->host].memory.private;
+	const struct private_memory *p = s->host[c->host].memory.private;
+	const struct session_record *record = (const struct session_record *)(base + p->sessions_at) + c->slot;
+	const struct claim *claim = (const struct claim *)(base + p->claims_at) + record->call_claim[t->call];
+	const struct line *line = (const struct line *)(base + p->lines_at) + claim->line;
+
+	if (!c->kept || !t->pushed || !record->call_claim[t->call])
+		return 0;
+	return (size_t)snprintf(ret, cap, " <claim %u %s, stage %u, number %llu; line %u %s, queued %u, owner %u, number %llu; commands %llu .. %llu>",
+				record->call_claim[t->call], claim_states[claim->state & 3], claim->stage, (unsigned long long)claim->number,
+				claim->line, line_states[line->state % 5], line->queued, line->owner, (unsigned long long)line->number,
+				(unsigned long long)p->first_number, (unsigned long long)p->next_number - 1);
+}
+
 void client_describe(const struct sim *s, const struct client *c, char *ret, size_t cap)
 {
 	static const char *const client_states[] = { "free", "opening", "open", "closed", "dead" };
@@ -633,5 +656,7 @@ void client_describe(const struct sim *s, const struct client *c, char *ret, siz
 				      t->key ? trace_key(&s->key[t->key]) : "", t->call, t->flags, t->pushed ? "" : ", not pushed",
 				      t->told ? ", told" : "", t->taken ? ", taken" : "", t->cancelled ? ", cancelled" : "",
 				      t->asleep ? ", asleep" : "");
+		if (n < cap)
+			n += describe_claim(s, c, t, ret + n, cap - n);
 	}
 }

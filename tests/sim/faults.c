@@ -29,6 +29,10 @@ static void plan_cluster(struct sim *s)
 	p->limits.window = (uint32_t)ONE_OF(s, 2, 4, 8, 16, 32);
 	p->limits.log_slots = p->limits.window * (uint32_t)ONE_OF(s, 2, 2, 4);
 	p->limits.value_max = (uint32_t)ONE_OF(s, 312, 320, 1024, 4096);
+	if (p->voters == 1) { /* it may choose many slots in one step: the oracle must see them all */
+		p->limits.log_slots = SIM_LOG_SLOTS;
+		p->limits.value_max = 4096;
+	}
 	p->limits.capacity = (struct table_capacity){
 		.rows = (uint32_t)ONE_OF(s, 4, 8, 30, SIM_MAX_ROWS - 1),
 		.cells = (uint32_t)ONE_OF(s, 3, 12, 60),
@@ -259,7 +263,7 @@ static void happen_pause(struct sim *s)
 {
 	struct host *h = some_host(s);
 
-	h->paused_until = s->now_ns + sim_about(s, ONE_OF(s, 5 * MS, s->plan.election_ns, s->plan.host_lease_ns));
+	h->paused_until = MAX(h->paused_until, s->now_ns) + sim_about(s, ONE_OF(s, 5 * MS, s->plan.election_ns, s->plan.host_lease_ns));
 	trace(s, "host %u is stopped until %.6f", h->id, (double)h->paused_until / 1e9);
 	sim_mark(s, MARK_HOST_PAUSED);
 }

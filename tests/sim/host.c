@@ -297,7 +297,7 @@ static bool link_up(struct sim *s, struct host *h, const struct parcel *p)
 	      "hosts %u and %u think that they are of different clusters", h->id, p->from);
 	CHECK(s, !theirs.history || !ours.history || theirs.history == ours.history, "hosts %u and %u have different histories",
 	      h->id, p->from);
-	CHECK(s, theirs.votes == s->host[p->from].votes, "host %u says that it %s", p->from, theirs.votes ? "votes" : "does not vote");
+	CHECK(s, !theirs.votes || s->host[p->from].voter, "observer %u says that it votes", p->from);
 	if (h->up[p->from] && !link_down(s, h, p->from))
 		return false;
 	h->up[p->from] = p->connection;

@@ -182,6 +182,7 @@ static void sweep(struct sim *s, uint16_t host, uint64_t incarnation)
 			    k->lock.incarnation == incarnation)
 				continue;
 			sim_mark(s, k->lock.n_queue ? MARK_SWEPT_TO_WAITER : MARK_SWEPT_LOCK);
+			k->death = true; /* the host cannot say whether anybody had it */
 			end_delegation(s, k, LOCK_RANGE, true);
 			k->touched = true;
 			break;

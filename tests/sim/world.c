@@ -159,7 +159,7 @@ static void close_all(struct sim *s)
 static void stage_healing(struct sim *s)
 {
 	const struct client *busy;
-	char text[512];
+	char text[2048];
 
 	if (clients_quiet(s, &busy)) {
 		enter(s, STAGE_CLOSING);
