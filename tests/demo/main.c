@@ -308,7 +308,7 @@ static void print_verdict(const char *counter, double program_ms, uint64_t kille
 
 	printf("\n  counter      %llu, expected %llu\n", n, expected);
 	printf("  violations   %u  (two owners at once %u, tokens that did not rise %u)\n", violations, record->overlaps, record->backwards);
-	printf("  tokens       rose with each of the %u turns, from %llu to %llu\n", record->turns,
+	printf("  tokens       %s with each of the %u turns, from %llu to %llu\n", record->backwards ? "did NOT rise" : "rose", record->turns,
 	       (unsigned long long)record->first_token, (unsigned long long)record->last_token);
 	printf("  recovery     killed owner: next owner after %.2f ms\n", program_ms);
 	printf("               killed leader: longest time without a turn %.1f ms, on its own host %.1f ms\n",

@@ -27,7 +27,9 @@ copy() {
 	cd "$top"
 	rm -rf "$work/copy"
 	mkdir -p "$work/copy/out"
-	cp -r Makefile lib shm net tools bench tests docs scripts .ci "$work/copy"
+	cp -r Makefile lib shm net tools bench docs scripts .ci "$work/copy"
+	mkdir "$work/copy/tests"
+	cp -r tests/house tests/README.md "$work/copy/tests"
 	cd "$work/copy"
 }
 copy
