@@ -87,7 +87,7 @@ program = $(if $(strip $(2)),$(BUILD)/$(1))
 PROGRAMS := $(call program,paxshmd,$(wildcard tools/paxshmd/main.c)) \
 	$(call program,paxctl,$(wildcard tools/paxctl/main.c)) \
 	$(call program,paxcluster,$(PAXCLUSTER_SRC))
-LIBRARIES := $(if $(LIB_SRC),$(BUILD)/libpaxshm.so.$(VERSION) $(BUILD)/libpaxshm.a $(BUILD)/paxshm.pc)
+LIBRARIES := $(if $(LIB_SRC),$(BUILD)/libpaxshm.so.$(VERSION) $(BUILD)/libpaxshm.a)
 DEMO_PROGRAMS := $(call program,demo,$(DEMO_SRC))
 SIM := $(call program,sim,$(SIM_SRC))
 
@@ -102,7 +102,7 @@ PAXCTL_PACKAGES  := jansson
 BUILD_PACKAGES   := $(PAXSHMD_PACKAGES) $(PAXCTL_PACKAGES)
 packages = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 
-.PHONY: all lib tools demo test check check-suites suites cluster house sim campaign fuzz install uninstall \
+.PHONY: all lib tools demo test check check-suites suites cluster house sim campaign fuzz install install-files uninstall \
 	format format-check lint deps clean help
 
 all: lib tools ## the library and the tools, into build/
@@ -149,10 +149,6 @@ $(BUILD)/libpaxshm.a: $(LIB_OBJ)
 	$(OBJCOPY) --localize-hidden $(BUILD)/libpaxshm.o
 	rm -f $@
 	$(AR) rcs $@ $(BUILD)/libpaxshm.o
-
-$(BUILD)/paxshm.pc: lib/paxshm.pc.in Makefile $(BUILD)/flags
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-		-e 's|@VERSION@|$(VERSION)|' $< >$@
 
 # ---- tools ----
 
@@ -267,12 +263,17 @@ fuzz: $(FUZZERS) ## each decoder for FUZZ_SECONDS
 MAN_PAGES := $(wildcard docs/*.[1-8])
 
 install: all ## PREFIX=/usr/local DESTDIR=: library, header, pkg-config, manual pages, tools, unit
+	@$(MAKE) -s install-files
+
+install-files: # what is built, as it is
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(UNITDIR)
 	$(INSTALL) -m 755 $(BUILD)/libpaxshm.so.$(VERSION) $(DESTDIR)$(LIBDIR)
 	ln -sf libpaxshm.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpaxshm.so.$(SOVERSION)
 	ln -sf libpaxshm.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpaxshm.so
 	$(INSTALL) -m 644 $(BUILD)/libpaxshm.a $(DESTDIR)$(LIBDIR)
-	$(INSTALL) -m 644 $(BUILD)/paxshm.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' lib/paxshm.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/paxshm.pc
+	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/paxshm.pc
 	$(INSTALL) -m 644 lib/paxshm.h $(DESTDIR)$(INCLUDEDIR)
 	$(INSTALL) -m 755 $(BUILD)/paxctl $(BUILD)/paxcluster $(DESTDIR)$(BINDIR)
 	$(INSTALL) -m 755 $(BUILD)/paxshmd $(DESTDIR)$(SBINDIR)
