@@ -14,6 +14,9 @@
 #include "log.h"
 #include "reactor_inside.h"
 
+#define REASON_BYTES sizeof(((struct welcome *)0)->reason)
+#define NO_DESCRIPTOR "the agent has no descriptor left: raise LimitNOFILE of its service"
+
 /* ---- descriptors ---- */
 
 static void close_watched(struct reactor *r, int *fd)
@@ -232,39 +235,58 @@ static int let_in(struct reactor *r, const struct visitor *v, int socket, uint32
 	return 0;
 }
 
-static void admit(struct reactor *r, struct stranger *s, const void *bytes, size_t len)
+/* 0 and the slot he may have; or -errno and why not. */
+static int examine(struct reactor *r, const struct visitor *v, const void *bytes, size_t len, uint32_t *ret_slot, char *reason)
 {
 	struct greeting g;
-	struct visitor v;
-	char reason[256], peer[48] = "uid:unknown";
-	uint32_t slot = 0;
+	int rc = doorman_parse(bytes, len, &g);
+
+	rc = doorman_judge(&r->house, v, &g, rc, reason);
+	if (rc)
+		return rc;
+	*ret_slot = agent_free_slot(r->agent);
+	if (*ret_slot)
+		return 0;
+	snprintf(reason, REASON_BYTES,
+		 "all %u sessions of this host are in use: end some, or raise \"sessions\" in the agent's configuration",
+		 config_limits(r->config).sessions);
+	return -ENOSPC;
+}
+
+static void explain(int rc, char *reason)
+{
+	if (rc == -ESRCH)
+		snprintf(reason, REASON_BYTES, "this process cannot be seen by the agent: is it in another pid namespace?");
+	else if (rc == -EMFILE || rc == -ENFILE)
+		snprintf(reason, REASON_BYTES, NO_DESCRIPTOR);
+	else
+		snprintf(reason, REASON_BYTES, "the agent has no room for this session: %s", strerror(-rc));
+}
+
+static void admit(struct reactor *r, struct stranger *s, const void *bytes, size_t len)
+{
+	struct visitor v = { .pidfd = -1 };
+	char reason[REASON_BYTES], peer[48] = "uid:unknown";
+	uint32_t slot;
 	int rc = doorman_identify(s->fd, &v);
 
 	if (rc) {
-		snprintf(reason, sizeof(reason), rc == -ESRCH ? "this process cannot be seen by the agent: is it in another pid namespace?" : "the agent cannot look after this process: %s", strerror(-rc));
-		if (rc == -ESRCH)
-			rc = -EPERM;
+		explain(rc, reason);
 	} else {
 		snprintf(peer, sizeof(peer), "uid:%u", v.identity.uid);
-		rc = doorman_judge(&r->house, &v, &g, doorman_parse(bytes, len, &g), reason);
-		if (!rc && !(slot = agent_free_slot(r->agent))) {
-			rc = -ENOSPC;
-			snprintf(reason, sizeof(reason),
-				 "all %u sessions of this host are in use: end some, or raise \"sessions\" in the agent's configuration",
-				 config_limits(r->config).sessions);
-		}
+		rc = examine(r, &v, bytes, len, &slot, reason);
 		if (!rc) {
 			rc = let_in(r, &v, s->fd, slot);
 			if (!rc) {
 				s->fd = -1;
 				return;
 			}
-			snprintf(reason, sizeof(reason), "the agent has no room for this session: %s", strerror(-rc));
+			explain(rc, reason);
 		}
 		close(v.pidfd);
 	}
 	log_peer(peer, sys_now_ns(), LOG_WARNING, "event=session.refused peer=%s reason=%s", peer, log_quote(reason));
-	send_away(r, s, rc, reason);
+	send_away(r, s, rc == -ESRCH ? -EPERM : rc, reason);
 }
 
 void guests_heed_stranger(struct reactor *r, uint32_t place)
@@ -318,7 +340,7 @@ static void turn_away(struct reactor *r)
 		return;
 	close(r->reserve_fd);
 	while ((fd = accept4(r->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		doorman_refuse(fd, &r->house, -EMFILE, "the agent has no descriptor left: raise LimitNOFILE of its service");
+		doorman_refuse(fd, &r->house, -EMFILE, NO_DESCRIPTOR);
 		close(fd);
 	}
 	r->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
