@@ -210,7 +210,7 @@ check: ## everything: house, suites, sanitizers, simulator, fuzzing, real cluste
 	@scripts/deps check
 	@$(MAKE) -s -j$(JOBS) WERROR=1 all $(DEMO_PROGRAMS) $(call tests_of,$(TEST_SRC)) $(SIM)
 	@$(MAKE) -s WERROR=1 test
-	@$(MAKE) -s WERROR=1 campaign
+	@$(MAKE) -s WERROR=1 campaign SIM_SEEDS=500
 	@$(MAKE) -s WERROR=1 cluster
 	@$(MAKE) -s -j$(JOBS) WERROR=1 SAN=address,undefined check-suites
 	@$(MAKE) -s WERROR=1 SAN=address,undefined suites
@@ -220,12 +220,12 @@ check: ## everything: house, suites, sanitizers, simulator, fuzzing, real cluste
 check-suites: $(call tests_of,$(QUICK_SRC))
 
 SEED ?= 1
-SIM_RUNS ?= 200
+SIM_SEEDS ?= 200
 sim: $(SIM) ## one simulated cluster, with its trace: make sim SEED=42
 	$(BUILD)/sim --seed $(SEED) --trace
 
-campaign: $(SIM) ## many simulated clusters: make campaign SIM_RUNS=1000
-	$(if $(SIM),$(BUILD)/sim --runs $(SIM_RUNS))
+campaign: $(SIM) ## many simulated clusters: make campaign SIM_SEEDS=5000
+	$(if $(SIM),$(BUILD)/sim --seeds $(SIM_SEEDS))
 
 # The decoders under libFuzzer: everything is compiled once more, by clang.
 FUZZ_BUILD   ?= build-fuzz
@@ -253,9 +253,10 @@ fuzz: $(FUZZERS) ## each decoder for FUZZ_SECONDS
 	@for f in $(FUZZERS); do \
 		name=$${f##*/}; found=$(FUZZ_BUILD)/corpus/$$name; seeds=tests/fuzz/corpus/$${name%_fuzz}; \
 		mkdir -p $$found; [ -d $$seeds ] || seeds=; \
-		echo "fuzz $$name: $(FUZZ_SECONDS) s"; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ_BUILD)/ -verbosity=0 -print_final_stats=0 \
-			$$found $$seeds || exit 1; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ_BUILD)/ -print_final_stats=1 \
+			$$found $$seeds >$(FUZZ_BUILD)/$$name.log 2>&1 || { tail -n 60 $(FUZZ_BUILD)/$$name.log; exit 1; }; \
+		printf '  ok    fuzz %-20s %s inputs in $(FUZZ_SECONDS) s\n' $$name \
+			"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(FUZZ_BUILD)/$$name.log)"; \
 	done
 
 # ---- installing ----
