@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What paxshm does because its model does (docs/design.md): each row by its number, from C and from the command line. */
+/* What users of a lock may rely on first of all, in rows with numbers: each from C and from the command line. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
