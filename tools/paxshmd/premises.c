@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -217,15 +218,52 @@ int premises_mark_founded(const struct config *c, char *why)
 
 /* ---- the older life ---- */
 
-/* Processes that hold the lock file open, ourselves left out: how many, and some of their pids. */
+/* A command that paxctl started has it open … */
+static bool is_open_in(const char *pid, const struct stat *lock)
+{
+	char path[300];
+	struct stat st;
+	struct dirent *f;
+	bool found = false;
+	DIR *fds;
+
+	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+	fds = opendir(path);
+	while (fds && !found && (f = readdir(fds)))
+		found = f->d_name[0] != '.' && !fstatat(dirfd(fds), f->d_name, &st, 0) && st.st_ino == lock->st_ino &&
+			st.st_dev == lock->st_dev;
+	if (fds)
+		closedir(fds);
+	return found;
+}
+
+/* … and a program with a session has it mapped. */
+static bool is_mapped_in(const char *pid, const struct stat *lock)
+{
+	char path[300], line[512];
+	unsigned high, low;
+	unsigned long long inode;
+	bool found = false;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
+	maps = fopen(path, "re");
+	while (maps && !found && fgets(line, sizeof(line), maps))
+		found = sscanf(line, "%*x-%*x %*s %*x %x:%x %llu", &high, &low, &inode) == 3 && inode == lock->st_ino &&
+			makedev(high, low) == lock->st_dev;
+	if (maps)
+		fclose(maps);
+	return found;
+}
+
+/* Processes that live by the lock file, ourselves left out: how many, and some of their pids. */
 unsigned premises_life_holders(int lock_fd, char *ret_pids, size_t cap)
 {
-	struct stat lock, st;
-	struct dirent *p, *f;
+	struct stat lock;
+	struct dirent *p;
 	unsigned n = 0;
 	size_t len = 0;
-	char path[300];
-	DIR *procs = opendir("/proc"), *fds;
+	DIR *procs = opendir("/proc");
 
 	ret_pids[0] = 0;
 	if (!procs || fstat(lock_fd, &lock)) {
@@ -234,22 +272,12 @@ unsigned premises_life_holders(int lock_fd, char *ret_pids, size_t cap)
 		return 0;
 	}
 	while ((p = readdir(procs))) {
-		if (p->d_name[0] < '1' || p->d_name[0] > '9' || atoi(p->d_name) == getpid())
+		if (p->d_name[0] < '1' || p->d_name[0] > '9' || atoi(p->d_name) == getpid() ||
+		    (!is_open_in(p->d_name, &lock) && !is_mapped_in(p->d_name, &lock)))
 			continue;
-		snprintf(path, sizeof(path), "/proc/%s/fd", p->d_name);
-		fds = opendir(path);
-		if (!fds)
-			continue;
-		while ((f = readdir(fds))) {
-			if (f->d_name[0] == '.' || fstatat(dirfd(fds), f->d_name, &st, 0) || st.st_ino != lock.st_ino ||
-			    st.st_dev != lock.st_dev)
-				continue;
-			n++;
-			if (len < cap - 24)
-				len += (size_t)snprintf(ret_pids + len, cap - len, "%s%s", len ? "," : "", p->d_name);
-			break;
-		}
-		closedir(fds);
+		n++;
+		if (len < cap - 24)
+			len += (size_t)snprintf(ret_pids + len, cap - len, "%s%s", len ? "," : "", p->d_name);
 	}
 	closedir(procs);
 	return n;

@@ -27,7 +27,7 @@ int premises_lock(const char *socket_path, char *why);
 int premises_claim_life(int lock_fd);
 /* After that: a descriptor of its own with a read lock on byte 1, the write lock given up. Or -errno. */
 int premises_begin_life(int lock_fd, char *why);
-/* Processes other than this one that hold the lock file open: how many, and some of their pids as text. */
+/* Processes other than this one that have the lock file open or mapped: how many, and some of their pids as text. */
 unsigned premises_life_holders(int lock_fd, char *ret_pids, size_t cap);
 
 /* The listening UNIX socket, in place of a stale one; nothing else is ever removed. Only under the lock. */
