@@ -68,8 +68,12 @@ void guests_process_ended(struct reactor *r, uint32_t slot, uint32_t place)
 {
 	struct guest *g = &r->guest[slot];
 
+	struct handover m = { .kind = HANDOVER_PIDFD, .slot = slot, .place = place };
+
 	close_watched(r, &g->pidfd[place]);
-	if (is_deserted(g))
+	if (!is_deserted(g))
+		reactor_tell_keeper(r, &m, NULL, 0);
+	else
 		reactor_step(r, &(struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = slot });
 }
 
@@ -182,6 +186,8 @@ void guests_inherit(struct reactor *r)
 			continue;
 		}
 		reactor_step(r, &(struct agent_event){ .kind = AGENT_SESSION_MAP, .slot = slot, .rings = g->rings.at });
+		if (g->used && is_deserted(g))
+			reactor_step(r, &(struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = slot });
 		if (g->used && watch_guest(r, slot))
 			log_line(LOG_ERR, "event=session.unwatched slot=%u", slot);
 		/* Its agent died before it had answered. A second welcome is passed over by the library. */
@@ -332,6 +338,7 @@ static void new_stranger(struct reactor *r, int fd)
 /* No descriptor is left: one in reserve says so to whoever waits at the door. */
 static void turn_away(struct reactor *r)
 {
+	char greeting[sizeof(struct greeting)];
 	int fd;
 
 	log_peer("descriptors", sys_now_ns(), LOG_ERR,
@@ -340,6 +347,8 @@ static void turn_away(struct reactor *r)
 		return;
 	close(r->reserve_fd);
 	while ((fd = accept4(r->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+		/* What is left unread would make the kernel throw our answer away. */
+		(void)!recv(fd, greeting, sizeof(greeting), MSG_DONTWAIT);
 		doorman_refuse(fd, &r->house, -EMFILE, NO_DESCRIPTOR);
 		close(fd);
 	}

@@ -36,7 +36,7 @@ enum handover_kind {
 	HANDOVER_SERVES = 100,
 	HANDOVER_KEEP, /* slot, pid, uid; fds: rings, pidfd, socket: a session about to begin */
 	HANDOVER_WELCOMED, /* slot: its client was sent its descriptors */
-	HANDOVER_PIDFD, /* slot, place; fd: the session lives by this process too */
+	HANDOVER_PIDFD, /* slot, place; fd: the session lives by this process too; without: by the one there no more */
 	HANDOVER_MUTE, /* slot: close its socket */
 	HANDOVER_DROP, /* slot: it is over, close all */
 };

@@ -30,6 +30,7 @@
 
 #define DEATHS_MAX 5u /* within … */
 #define DEATHS_NS (10 * NS_PER_S)
+#define SPARE_FILES 16u
 #define STOP_NS (2 * NS_PER_S) /* the agent's time to end when told to */
 #define HANDOVER_SEND_S 5 /* an agent that does not read for so long is killed */
 #define LIFE_LOOK_MS 50 /* how often to look whether an older life is over … */
@@ -211,9 +212,9 @@ static void heed(struct keeper *k, const struct handover *m, int *fds, unsigned 
 		n = 0;
 	} else if (m->kind == HANDOVER_WELCOMED) {
 		s->welcomed = true;
-	} else if (m->kind == HANDOVER_PIDFD && n == 1 && s->used && m->place < HANDOVER_PIDFDS) {
+	} else if (m->kind == HANDOVER_PIDFD && n <= 1 && s->used && m->place < HANDOVER_PIDFDS) {
 		fd_close(&s->pidfd[m->place]);
-		s->pidfd[m->place] = fds[0];
+		s->pidfd[m->place] = n ? fds[0] : -1;
 		n = 0;
 	} else if (m->kind == HANDOVER_MUTE) {
 		fd_close(&s->socket);
@@ -284,12 +285,18 @@ static int hand_over(struct keeper *k)
 static _Noreturn void become_agent(struct keeper *k, int control, pid_t keeper)
 {
 	char *argv[] = { (char *)"paxshmd", (char *)"--agent", NULL };
+	struct rlimit files;
 	sigset_t none;
 
 	/* With the keeper goes the agent, even one that is stopped. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != keeper)
 		_exit(1);
+	/* It runs out of descriptors first, so that the keeper can always take what it is given. */
+	if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur > 4 * SPARE_FILES) {
+		files.rlim_cur -= SPARE_FILES;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	/* Ctrl-C at a terminal is meant for the keeper. */
 	setpgid(0, 0);
 	sigemptyset(&none);

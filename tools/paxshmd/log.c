@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ static void write_line(int level, const char *format, va_list arguments)
 	char line[LINE_BYTES];
 	size_t len = log_journal ? (size_t)snprintf(line, sizeof(line), "<%d>part=%s ", level, log_part)
 				 : (size_t)snprintf(line, sizeof(line), "level=%s part=%s ", level_word(level), log_part);
+	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
 	int n = vsnprintf(line + len, sizeof(line) - len - 1, format, arguments);
 
 	len = MIN(len + (n > 0 ? (size_t)n : 0), sizeof(line) - 2);
@@ -41,8 +43,8 @@ static void write_line(int level, const char *format, va_list arguments)
 		if ((unsigned char)line[i] < ' ' || line[i] == 127)
 			line[i] = '?';
 	line[len++] = '\n';
-	/* Whole or not at all: a log that cannot be written to must not stop the agent. */
-	if (write(STDERR_FILENO, line, len) < 0)
+	/* Whole or not at all: a log that nobody reads must not stop the agent. */
+	if (poll(&p, 1, 0) != 1 || write(STDERR_FILENO, line, len) < 0)
 		return;
 }
 

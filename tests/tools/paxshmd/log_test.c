@@ -83,6 +83,15 @@ Test(log, a_long_line_is_cut_and_ends)
 	cr_assert_leq(strlen(log_quote(text)), 512);
 }
 
+Test(log, a_log_that_nobody_reads_holds_nobody_up)
+{
+	unsetenv("JOURNAL_STREAM");
+	catch_lines();
+	log_begin("agent");
+	for (unsigned i = 0; i < 10000; i++) /* more than a pipe holds */
+		log_line(LOG_INFO, "event=noise");
+}
+
 Test(log, ten_lines_a_minute_for_each_peer)
 {
 	struct log_limits limits = { 0 };
