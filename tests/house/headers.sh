@@ -5,9 +5,8 @@
 set -u
 
 bad=0
-for header in $(find lib shm net tools bench tests -name '*.h' | sort); do
-	${CC:-gcc} -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -x c "$header" || bad=1
-done
+find lib shm net tools bench tests -name '*.h' | sort |
+	xargs -P "$(nproc)" -n 1 ${CC:-gcc} -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -x c || bad=1
 
 # A program's own flags may be stricter than ours.
 use='#include "lib/paxshm.h"
