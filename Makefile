@@ -102,7 +102,7 @@ PAXCTL_PACKAGES  := jansson
 BUILD_PACKAGES   := $(PAXSHMD_PACKAGES) $(PAXCTL_PACKAGES)
 packages = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 
-.PHONY: all lib tools demo test check check-suites suites cluster house sim campaign fuzz install install-files uninstall \
+.PHONY: all lib tools demo test check check-suites suites cluster house sim campaign sim-long fuzz install install-files uninstall \
 	format format-check lint deps clean help
 
 all: lib tools ## the library and the tools, into build/
@@ -210,7 +210,7 @@ check: ## everything: house, suites, sanitizers, simulator, fuzzing, real cluste
 	@scripts/deps check
 	@$(MAKE) -s -j$(JOBS) WERROR=1 all $(DEMO_PROGRAMS) $(call tests_of,$(TEST_SRC)) $(SIM)
 	@$(MAKE) -s WERROR=1 test
-	@$(MAKE) -s WERROR=1 campaign SIM_SEEDS=500
+	@$(MAKE) -s WERROR=1 campaign SIM_SEEDS=1000
 	@$(MAKE) -s WERROR=1 cluster
 	@$(MAKE) -s -j$(JOBS) WERROR=1 SAN=address,undefined check-suites
 	@$(MAKE) -s WERROR=1 SAN=address,undefined suites
@@ -226,6 +226,9 @@ sim: $(SIM) ## one simulated cluster, with its trace: make sim SEED=42
 
 campaign: $(SIM) ## many simulated clusters: make campaign SIM_SEEDS=5000
 	$(if $(SIM),$(BUILD)/sim --seeds $(SIM_SEEDS))
+
+sim-long: $(SIM) ## simulated clusters nobody has seen, until stopped
+	$(BUILD)/sim --from 0 --seconds 0
 
 # The decoders under libFuzzer: everything is compiled once more, by clang.
 FUZZ_BUILD   ?= build-fuzz
