@@ -2,7 +2,7 @@
 /*
  * Programs of the hosts: each has a session and some threads, which do what libpaxshm does - push a
  * request, announce it, look, sleep on the call's bell, cancel at a deadline - through the real
- * rings. They die at any of these points, and some write nonsense.
+ * rings. They die at any of these points.
  */
 #include "sim.h"
 
@@ -10,6 +10,7 @@
 
 #include "../../shm/atom.h"
 
+#define PROBED 60u /* keys that are tried at the end */
 #define LOOK_NS (5 * US) /* how long a thread takes to see that it was woken */
 
 /* ---- keys ---- */
@@ -54,7 +55,7 @@ static void make_key(struct sim *s, unsigned n)
 	sim_key(s, bytes, len);
 }
 
-static uint32_t choose_key(struct sim *s)
+uint32_t sim_choose_key(struct sim *s)
 {
 	if (sim_chance(s, 2, 3))
 		return (uint32_t)sim_pick(s, 1, MIN(s->plan.hot_keys, s->first_keys));
@@ -104,8 +105,13 @@ struct client *client_new(struct sim *s, uint16_t host, bool prober)
 	ASSERT(rings);
 	memset(rings, 0, sizeof(*rings));
 	*c = (struct client){
-		.id = ++s->next_client_id, .state = CLIENT_OPENING, .prober = prober, .host = host, .rings = rings,
-		.pid = (uint32_t)sim_pick(s, 2, 1u << 22), .start = sim_pick(s, 1, 1u << 30),
+		.id = ++s->next_client_id,
+		.state = CLIENT_OPENING,
+		.prober = prober,
+		.host = host,
+		.rings = rings,
+		.pid = (uint32_t)sim_pick(s, 2, 1u << 22),
+		.start = sim_pick(s, 1, 1u << 30),
 		.n_threads = prober ? 1 : (uint32_t)sim_pick(s, 1, s->plan.threads),
 	};
 	trace(s, "program %u starts on host %u, pid %u", c->id, host, c->pid);
@@ -118,7 +124,7 @@ void client_maybe_new(struct sim *s)
 	if (sim_healing(s))
 		return;
 	if (living(s) < s->plan.clients)
-		client_new(s, (uint16_t)sim_pick(s, 1, s->n_hosts), false);
+		client_new(s, s->plan.home ? s->plan.home : (uint16_t)sim_pick(s, 1, s->n_hosts), false);
 	sim_at(s, s->now_ns + sim_about(s, 10 * MS), (struct event){ .kind = EVENT_CLIENT });
 }
 
@@ -174,8 +180,10 @@ void client_kill(struct sim *s, struct client *c)
 	}
 	trace(s, "program %u is killed%s%s%s", c->id, waits ? ", it waits" : "", holds ? ", it holds a lock" : "",
 	      c->closing ? ", it closes its session" : "");
-	sim_mark(s, c->state == CLIENT_OPENING ? MARK_CLIENT_KILLED_OPENING : c->closing ? MARK_CLIENT_KILLED_CLOSING :
-		 holds ? MARK_CLIENT_KILLED_HOLDING : waits ? MARK_CLIENT_KILLED_WAITING : MARK_CLIENT_KILLED_IDLE);
+	sim_mark(s, c->state == CLIENT_OPENING ? MARK_CLIENT_KILLED_OPENING : c->closing ? MARK_CLIENT_KILLED_CLOSING
+								      : holds            ? MARK_CLIENT_KILLED_HOLDING
+								      : waits            ? MARK_CLIENT_KILLED_WAITING
+											 : MARK_CLIENT_KILLED_IDLE);
 	if (c->state == CLIENT_OPENING && !c->kept) {
 		c->state = CLIENT_DEAD; /* until its OPEN comes to the agent */
 		return;
@@ -201,7 +209,7 @@ void client_later(struct sim *s, struct client *c, struct thread *t, uint64_t af
 	       (struct event){ .kind = EVENT_THREAD, .a = (uint16_t)(c - s->client), .b = (uint16_t)(t - c->thread), .number = t->timer });
 }
 
-static void announce(struct sim *s, struct client *c)
+void client_announce(struct sim *s, struct client *c)
 {
 	struct host *h = &s->host[c->host];
 
@@ -222,13 +230,13 @@ static bool push(struct sim *s, struct client *c, const struct ring_request *r)
 {
 	if (!ring_push(c->rings, r)) {
 		sim_mark(s, MARK_RING_FULL);
-		announce(s, c);
+		client_announce(s, c);
 		return false;
 	}
 	return true;
 }
 
-static void put_key(const struct sim *s, struct ring_request *r, uint32_t key)
+void client_put_key(const struct sim *s, struct ring_request *r, uint32_t key)
 {
 	r->key_len = (uint8_t)s->key[key].len;
 	memcpy(r->key, s->key[key].bytes, s->key[key].len);
@@ -242,11 +250,11 @@ static struct ring_request request_of(struct sim *s, const struct thread *t)
 	case THREAD_WAITS:
 		r.op = REQUEST_ACQUIRE;
 		r.mode = 5;
-		put_key(s, &r, t->key);
+		client_put_key(s, &r, t->key);
 		break;
 	case THREAD_ASKS:
 		r.op = REQUEST_HOLDER;
-		put_key(s, &r, t->key);
+		client_put_key(s, &r, t->key);
 		break;
 	case THREAD_RELEASES:
 		r.op = REQUEST_RELEASE;
@@ -298,7 +306,7 @@ static void ask(struct sim *s, struct client *c, struct thread *t)
 	trace_request(s, c, &r);
 	t->unannounced = sim_chance(s, 1, 4);
 	if (!t->unannounced)
-		announce(s, c);
+		client_announce(s, c);
 	client_later(s, c, t, sim_pick(s, 0, 10 * US));
 }
 
@@ -338,7 +346,7 @@ static void push_cancel(struct sim *s, struct client *c, struct thread *t)
 		return;
 	trace_request(s, c, &r);
 	t->cancelled = true;
-	announce(s, c);
+	client_announce(s, c);
 }
 
 static void go_to_sleep(struct sim *s, struct client *c, struct thread *t)
@@ -371,7 +379,7 @@ static void look(struct sim *s, struct client *c, struct thread *t)
 		t->asleep = false;
 	}
 	if (t->unannounced) {
-		announce(s, c);
+		client_announce(s, c);
 		t->unannounced = false;
 	}
 	take_answers(c);
@@ -400,7 +408,7 @@ static void rest(struct sim *s, struct client *c, struct thread *t)
 
 static void begin_acquire(struct sim *s, struct client *c, struct thread *t)
 {
-	t->key = choose_key(s);
+	t->key = sim_choose_key(s);
 	t->flags = sim_chance(s, s->plan.p_try, 1000) ? REQUEST_TRY : 0;
 	t->flags |= sim_chance(s, s->plan.p_return, 1000) ? REQUEST_RETURN : 0;
 	begin(s, c, t, THREAD_WAITS);
@@ -411,11 +419,11 @@ static void begin_acquire(struct sim *s, struct client *c, struct thread *t)
 static void begin_something(struct sim *s, struct client *c, struct thread *t)
 {
 	if (c->prober) {
-		if (c->probed == s->first_keys) {
+		if (c->probed == MIN(s->first_keys, PROBED)) {
 			begin(s, c, t, THREAD_CLOSES);
 			return;
 		}
-		t->key = 1 + (c->probed++ + c->host) % s->first_keys;
+		t->key = 1 + (c->probed++ + c->host) % MIN(s->first_keys, PROBED);
 		t->flags = 0;
 		begin(s, c, t, THREAD_WAITS);
 	} else if (sim_healing(s)) {
@@ -423,7 +431,7 @@ static void begin_something(struct sim *s, struct client *c, struct thread *t)
 	} else if (t == c->thread && sim_chance(s, s->plan.p_close, 1000)) {
 		begin(s, c, t, THREAD_CLOSES);
 	} else if (sim_chance(s, s->plan.p_holder, 1000)) {
-		t->key = choose_key(s);
+		t->key = sim_choose_key(s);
 		t->flags = sim_chance(s, 1, 2) ? REQUEST_LINEARIZABLE : 0;
 		begin(s, c, t, THREAD_ASKS);
 	} else {
@@ -449,7 +457,7 @@ static void release_silently(struct sim *s, struct client *c, struct thread *t, 
 		if (!push(s, c, &r))
 			break;
 	}
-	announce(s, c);
+	client_announce(s, c);
 	rest(s, c, t);
 }
 
@@ -540,123 +548,4 @@ bool clients_quiet(struct sim *s, const struct client **ret_busy)
 				return false;
 	}
 	return true;
-}
-
-/* ---- nonsense ---- */
-
-static struct ring_request odd_request(struct sim *s, const struct client *c)
-{
-	struct ring_request r;
-	unsigned char *bytes = (unsigned char *)&r;
-
-	for (size_t i = 0; i < sizeof(r); i++)
-		bytes[i] = (unsigned char)sim_pick(s, 0, 255);
-	if (sim_chance(s, 1, 4))
-		return r;
-	/* Right in most fields. */
-	r.op = (uint32_t)sim_pick(s, REQUEST_ACQUIRE, REQUEST_CLOSE);
-	r.flags = sim_chance(s, 1, 8) ? (uint32_t)sim_pick(s, 0, 9) : 0;
-	r.call = sim_chance(s, 1, 8) ? CALL_NONE : (uint32_t)sim_pick(s, 0, RING_CALLS);
-	if (sim_chance(s, 1, 4))
-		r.call = c->thread[0].call;
-	r.target = (uint32_t)sim_pick(s, 0, RING_CALLS);
-	r.claim = sim_chance(s, 1, 2) ? sim_pick(s, 0, 64) | sim_pick(s, 0, 8) << 32 : c->thread[0].claim;
-	r.reason = sim_chance(s, 1, 4) ? 0 : -ETIMEDOUT;
-	r.mode = (uint8_t)sim_pick(s, 0, 8);
-	if (!sim_chance(s, 1, 8))
-		put_key(s, &r, choose_key(s));
-	return r;
-}
-
-static void scribble(struct sim *s, struct client *c)
-{
-	struct session_rings *r = c->rings;
-	struct arena *arena = s->host[c->host].memory.arena;
-
-	switch (sim_pick(s, 0, 5)) {
-	case 0:
-		r->request_tail += (uint32_t)sim_pick(s, 0, UINT32_MAX);
-		break;
-	case 1:
-		r->request_tail += (uint32_t)sim_pick(s, 1, RING_REQUESTS);
-		break;
-	case 2:
-		for (unsigned i = 0; i < RING_CALLS; i++)
-			r->bell[i] = (uint32_t)sim_pick(s, 0, UINT32_MAX);
-		break;
-	case 3:
-		for (unsigned i = 0; i < ARRAY_LEN(arena->pending); i++)
-			arena->pending[i] |= random_next(&s->random);
-		break;
-	case 4:
-		r->completion_head = r->completion_tail = r->request_head = (uint32_t)sim_pick(s, 0, UINT32_MAX);
-		r->slot = (uint32_t)sim_pick(s, 0, UINT32_MAX);
-		memset(r->completions, 0x5a, sizeof(r->completions));
-		break;
-	default:
-		for (uint64_t n = sim_pick(s, 1, RING_REQUESTS); n; n--) {
-			struct ring_request odd = odd_request(s, c);
-
-			r->requests[r->request_tail++ % RING_REQUESTS] = odd;
-		}
-	}
-}
-
-void client_nonsense(struct sim *s, struct client *c)
-{
-	if (c->state != CLIENT_OPEN || c->closing || c->prober)
-		return;
-	if (!c->nonsense) {
-		trace(s, "program %u writes nonsense", c->id);
-		sim_mark(s, MARK_CLIENT_NONSENSE);
-		c->nonsense = s->nonsense = true;
-		oracle_ended(s, c, true);
-		for (unsigned i = 0; i < c->n_threads; i++)
-			c->thread[i].timer = 0;
-	}
-	if (sim_chance(s, 1, 6)) {
-		client_kill(s, c);
-		return;
-	}
-	scribble(s, c);
-	announce(s, c);
-	client_later(s, c, &c->thread[0], sim_about(s, 20 * MS));
-}
-
-/* What the agent's memory says about a call: claim, line, and which of its commands are under way. */
-static size_t describe_claim(const struct sim *s, const struct client *c, const struct thread *t, char *ret, size_t cap)
-{
-	static const char *const claim_states[] = { "free", "waiting", "owner", "asking" };
-	static const char *const line_states[] = { "idle", "tried", "asked", "cancelling", "ours" };
-	const unsigned char *base = s->host[c->host].memory.private;
-	const struct private_memory *p = s->host[c->host].memory.private;
-	const struct session_record *record = (const struct session_record *)(base + p->sessions_at) + c->slot;
-	const struct claim *claim = (const struct claim *)(base + p->claims_at) + record->call_claim[t->call];
-	const struct line *line = (const struct line *)(base + p->lines_at) + claim->line;
-
-	if (!c->kept || !t->pushed || !record->call_claim[t->call])
-		return 0;
-	return (size_t)snprintf(ret, cap, " <claim %u %s, stage %u, number %llu; line %u %s, queued %u, owner %u, number %llu; commands %llu .. %llu>",
-				record->call_claim[t->call], claim_states[claim->state & 3], claim->stage, (unsigned long long)claim->number,
-				claim->line, line_states[line->state % 5], line->queued, line->owner, (unsigned long long)line->number,
-				(unsigned long long)p->first_number, (unsigned long long)p->next_number - 1);
-}
-
-void client_describe(const struct sim *s, const struct client *c, char *ret, size_t cap)
-{
-	static const char *const client_states[] = { "free", "opening", "open", "closed", "dead" };
-	static const char *const thread_states[] = { "idle", "waits", "holds", "releases", "asks", "closes" };
-	size_t n = (size_t)snprintf(ret, cap, "program %u on host %u, session %u, %s%s%s:", c->id, c->host, c->slot,
-				    client_states[c->state], c->closing ? ", closing" : "", c->kept ? "" : ", not kept");
-
-	for (unsigned i = 0; i < c->n_threads && n < cap; i++) {
-		const struct thread *t = &c->thread[i];
-
-		n += (size_t)snprintf(ret + n, cap - n, " thread %u %s %s (call %u, flags %u%s%s%s%s%s);", i, thread_states[t->state],
-				      t->key ? trace_key(&s->key[t->key]) : "", t->call, t->flags, t->pushed ? "" : ", not pushed",
-				      t->told ? ", told" : "", t->taken ? ", taken" : "", t->cancelled ? ", cancelled" : "",
-				      t->asleep ? ", asleep" : "");
-		if (n < cap)
-			n += describe_claim(s, c, t, ret + n, cap - n);
-	}
 }

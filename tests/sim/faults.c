@@ -2,7 +2,15 @@
 /* What a seed decides about the cluster, and what goes wrong in it, and when. */
 #include "sim.h"
 
-enum { FAULT_RESET, FAULT_PARTITION, FAULT_PAUSE, FAULT_SLOW, FAULT_CRASH, FAULT_LOSE_MEMORY, FAULT_KILL, FAULT_NONSENSE, N_FAULTS };
+enum { FAULT_RESET,
+       FAULT_PARTITION,
+       FAULT_PAUSE,
+       FAULT_SLOW,
+       FAULT_CRASH,
+       FAULT_LOSE_MEMORY,
+       FAULT_KILL,
+       FAULT_NONSENSE,
+       N_FAULTS };
 
 /* ---- the plan ---- */
 
@@ -34,7 +42,7 @@ static void plan_cluster(struct sim *s)
 		p->limits.value_max = 4096;
 	}
 	p->limits.capacity = (struct table_capacity){
-		.rows = (uint32_t)ONE_OF(s, 4, 8, 30, SIM_MAX_ROWS - 1),
+		.rows = (uint32_t)ONE_OF(s, 4, 8, 30, 60),
 		.cells = (uint32_t)ONE_OF(s, 3, 12, 60),
 		.waits = (uint32_t)ONE_OF(s, 1, 4, 30, 100),
 	};
@@ -71,6 +79,38 @@ static void plan_programs(struct sim *s)
 	p->p_hurry = (uint32_t)ONE_OF(s, 0, 50, 500);
 }
 
+/* One host and one lock: the tokens of a delegation run out. */
+static void plan_one_host(struct sim *s)
+{
+	struct plan *p = &s->plan;
+
+	p->home = (uint16_t)sim_pick(s, 1, p->voters);
+	p->keys = p->hot_keys = 1;
+	p->think_ns = 100 * US;
+	p->hold_ns = 50 * US;
+	p->p_try = p->p_deadline = p->p_close = 0;
+	p->clients = MAX(p->clients, 6);
+}
+
+/* Many keys whose owners die: tables that do not fit into one frame, sweeps of several bites. */
+static void plan_large_tables(struct sim *s)
+{
+	struct plan *p = &s->plan;
+
+	p->limits.capacity = (struct table_capacity){ .rows = SIM_MAX_ROWS - 1, .cells = 500, .waits = 1000 };
+	p->limits.claims = 200;
+	p->keys = 900;
+	p->hot_keys = 900;
+	p->think_ns = 1 * MS;
+	p->hold_ns = 50 * MS;
+	p->kill_ns = 10 * MS;
+	p->crash_ns = MAX(p->crash_ns, 300 * MS);
+	p->clients = 16;
+	p->threads = SIM_THREADS;
+	p->nonsense_ns = 0;
+	p->p_close = 0;
+}
+
 static void plan_faults(struct sim *s)
 {
 	struct plan *p = &s->plan;
@@ -92,6 +132,10 @@ void plan_make(struct sim *s)
 	plan_network(s);
 	plan_programs(s);
 	plan_faults(s);
+	if (sim_chance(s, 1, 25))
+		plan_one_host(s);
+	else if (sim_chance(s, 1, 25))
+		plan_large_tables(s);
 	trace(s, "%u voters, %u observers, latency %u us, %s, log of %u slots, table of %u rows, %u programs, %u keys", s->plan.voters,
 	      s->plan.observers, (unsigned)(s->plan.latency_ns / US), s->plan.datagrams ? "datagrams" : "streams",
 	      s->plan.limits.log_slots, s->plan.limits.capacity.rows, s->plan.clients, s->plan.keys);
@@ -151,7 +195,8 @@ static void isolate(struct sim *s, struct partition *p, bool deaf, bool mute)
 
 	if (!leader)
 		leader = (uint16_t)sim_pick(s, 1, s->n_hosts);
-	sim_mark(s, deaf && mute ? MARK_PARTITION_LEADER : deaf ? MARK_PARTITION_LEADER_DEAF : MARK_PARTITION_LEADER_MUTE);
+	sim_mark(s, deaf && mute ? MARK_PARTITION_LEADER : deaf ? MARK_PARTITION_LEADER_DEAF
+								: MARK_PARTITION_LEADER_MUTE);
 	for (uint16_t other = 1; other <= s->n_hosts; other++) {
 		if (deaf)
 			block(s, p, other, leader);
@@ -283,8 +328,14 @@ static uint64_t mean_of(const struct sim *s, uint8_t what)
 {
 	const struct plan *p = &s->plan;
 	const uint64_t means[N_FAULTS] = {
-		[FAULT_RESET] = p->reset_ns, [FAULT_PARTITION] = p->partition_ns, [FAULT_PAUSE] = p->pause_ns, [FAULT_SLOW] = p->slow_ns,
-		[FAULT_CRASH] = p->crash_ns, [FAULT_LOSE_MEMORY] = p->lose_memory_ns, [FAULT_KILL] = p->kill_ns, [FAULT_NONSENSE] = p->nonsense_ns,
+		[FAULT_RESET] = p->reset_ns,
+		[FAULT_PARTITION] = p->partition_ns,
+		[FAULT_PAUSE] = p->pause_ns,
+		[FAULT_SLOW] = p->slow_ns,
+		[FAULT_CRASH] = p->crash_ns,
+		[FAULT_LOSE_MEMORY] = p->lose_memory_ns,
+		[FAULT_KILL] = p->kill_ns,
+		[FAULT_NONSENSE] = p->nonsense_ns,
 	};
 
 	return means[what];

@@ -37,7 +37,7 @@ void host_init(struct sim *s, uint16_t id)
 		c->voters[i] = (uint16_t)(i + 1);
 	/* What is not agreed may differ from host to host. */
 	c->limits.sessions = (uint32_t)sim_pick(s, 2, SIM_SLOTS);
-	c->limits.claims = (uint32_t)sim_pick(s, 6, 40);
+	c->limits.claims = s->plan.limits.claims ? s->plan.limits.claims : (uint32_t)sim_pick(s, 6, 40);
 	h->clock_ns = sim_pick(s, 0, 1000000) * SECOND;
 	h->private_size = agent_private_size(&c->limits);
 	h->tables_size = tables_size(&c->limits.capacity);
@@ -350,6 +350,8 @@ static bool handle(struct sim *s, struct host *h, const struct parcel *p)
 	case PARCEL_FRAME:
 		if (h->up[p->from] != p->connection)
 			return true;
+		if (p->len > 60000 && wire_type_of(p->bytes) == WIRE_AGENT)
+			sim_mark(s, MARK_SNAPSHOT_IN_CHUNKS);
 		trace_frame(s, "=>", p->from, h->id, p->bytes, p->len);
 		return step(s, h, &(struct agent_event){ .kind = AGENT_FRAME, .from = p->from, .bytes = p->bytes, .len = p->len });
 	case PARCEL_OPEN:
@@ -446,6 +448,20 @@ static void look_after_clients(struct sim *s, struct host *h)
 	}
 }
 
+/* The magic of the private segment is what makes memory count as formatted. */
+static void die_at_birth(struct sim *s, struct host *h)
+{
+	const char *why = "";
+
+	if (agent_new(&h->agent, &h->config, &h->memory, host_clock(s, h), &why))
+		sim_fail(s, "host %u cannot start over fresh memory: %s", h->id, why);
+	sim_mark(s, MARK_CRASH_AT_BIRTH);
+	agent_free(h->agent);
+	h->agent = NULL;
+	((struct private_memory *)h->memory.private)->segment.magic = 0;
+	h->config.nonce = random_next(&s->random) | 1;
+}
+
 void host_start(struct sim *s, struct host *h)
 {
 	bool fresh = h->memory.tables->segment.magic == 0;
@@ -454,6 +470,8 @@ void host_start(struct sim *s, struct host *h)
 
 	h->config.seed = random_next(&s->random);
 	h->config.nonce = random_next(&s->random) | 1;
+	if (fresh && sim_chance(s, 1, 8))
+		die_at_birth(s, h);
 	rc = agent_new(&h->agent, &h->config, &h->memory, host_clock(s, h), &why);
 	CHECK(s, rc == 0, "host %u cannot start: %d, %s", h->id, rc, why);
 	h->lives++;

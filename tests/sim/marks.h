@@ -31,6 +31,7 @@
 	M(CRASH_IN_ROLLBACK, 1, "successors killed while they rolled back") \
 	M(CRASH_OF_LEADER, 1, "leaders killed") \
 	M(CRASH_OF_ALL, 1, "moments with every agent dead") \
+	M(CRASH_AT_BIRTH, 1, "agents killed while they formatted fresh memory") \
 	M(CRASH_TWICE, 1, "successors killed before they had settled") \
 	M(MEMORY_LOST, 1, "hosts that came back without memory") \
 	M(MEMORY_LOST_LEADER, 1, "leaders that lost their memory") \
@@ -52,6 +53,7 @@
 	M(GAP_FILLED, 1, "gaps filled with nothing") \
 	M(PROPOSED_AGAIN, 1, "values of an older ballot proposed again") \
 	M(SNAPSHOT_INSTALLED, 1, "snapshots installed") \
+	M(SNAPSHOT_IN_CHUNKS, 1, "snapshots that took several frames") \
 	M(VALUE_OF_MANY, 1, "slots with several commands") \
 	M(COMMAND_REPEATED, 1, "commands chosen again and ignored") \
 	M(HOST_REGISTERED_AGAIN, 1, "hosts registered with a new life") \
@@ -60,6 +62,7 @@
 	M(GRANTED, 1, "locks granted") \
 	M(GRANT_PASSED, 1, "locks passed from host to host in the release") \
 	M(GRANT_LOCAL, 1, "locks handed over within a host") \
+	M(RANGE_USED_UP, 1, "delegations whose tokens were used up") \
 	M(HANDOVER_MAX, 1, "local lines cut short for another host") \
 	M(GRANT_OWNER_DIED, 1, "grants that told of the last owner's death") \
 	M(DEATH_FORGOTTEN, 1, "deaths forgotten because room was short") \

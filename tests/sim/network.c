@@ -85,6 +85,7 @@ void network_send(struct sim *s, struct host *from, uint16_t to, const void *byt
 	if (!from->up[to])
 		return;
 	trace_frame(s, "->", from->id, to, bytes, len);
+	s->history = hash_bytes(s->history ^ s->now_ns, bytes, len);
 	if (!w->stands || w->connection != from->up[to])
 		return; /* the other side has closed already, this one does not know yet */
 	if (rough && sim_chance(s, s->plan.lose, 1000000)) {

@@ -277,8 +277,9 @@ void oracle_ended(struct sim *s, struct client *c, bool died)
 		k->owner_died = died && !c->nonsense;
 		k->death |= died;
 	}
+	/* Who dies while it closes its session may have let go in time, or not. */
 	for (unsigned i = 0; i < c->n_threads; i++)
-		if (died && c->thread[i].state == THREAD_WAITS)
+		if (died && (c->thread[i].state == THREAD_WAITS || c->closing))
 			s->key[c->thread[i].key].death = true;
 }
 
@@ -296,6 +297,8 @@ static void check_turns(struct sim *s, const struct host *h, struct key *k)
 
 	if (same)
 		sim_mark(s, MARK_GRANT_LOCAL);
+	if (k->last_token + 1 == k->lock.base + LOCK_RANGE)
+		sim_mark(s, MARK_RANGE_USED_UP);
 	if (!same)
 		k->passes = 0;
 	else if (row && table_value(h->memory.tables, row).waiting)
@@ -310,7 +313,7 @@ static void check_turns(struct sim *s, const struct host *h, struct key *k)
 static void check_death_told(struct sim *s, struct key *k, bool told)
 {
 	CHECK(s, !told || k->death, "the owner of %s is told of a death that did not happen", trace_key(k));
-	CHECK(s, told || !k->owner_died || k->death_forgotten, "the owner of %s is not told that the last one died", trace_key(k));
+	CHECK(s, told || !k->owner_died || k->death_forgotten || s->nonsense, "the owner of %s is not told that the last one died", trace_key(k));
 	if (told)
 		sim_mark(s, MARK_GRANT_OWNER_DIED);
 	k->death = k->owner_died = k->death_forgotten = false;
@@ -332,11 +335,12 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	CHECK(s, c->gone || c->closing || (token >= l->base && token < l->base + LOCK_RANGE), "%s is granted with token %llu, the range begins at %llu",
 	      trace_key(k), (ull)token, (ull)l->base);
 	CHECK(s, answer->claim, "%s is granted without a claim", trace_key(k));
+	k->last_token = token;
 	check_turns(s, h, k);
 	check_death_told(s, k, answer->flags & COMPLETION_DIED);
-	k->last_token = token;
 	k->grant[k->n_grants++ % SIM_GRANTS] = (struct grant){
-		.token = token, .at_ns = s->now_ns, .host = h->id, .pid = c->pid, .start = c->start, .released_ns = NEVER };
+		.token = token, .at_ns = s->now_ns, .host = h->id, .pid = c->pid, .start = c->start, .released_ns = NEVER
+	};
 	sim_mark(s, t->flags & REQUEST_TRY ? MARK_TRY_GRANTED : MARK_GRANTED);
 	if (t->cancelled)
 		sim_mark(s, MARK_CANCEL_MET_GRANT);
@@ -386,7 +390,8 @@ static void busy(struct sim *s, const struct host *h, struct thread *t, const st
 {
 	CHECK(s, t->flags & REQUEST_TRY, "a call that is no try is answered busy");
 	CHECK(s, answer->holder_host, "a try is answered busy, and no host is named");
-	sim_mark(s, !answer->holder_pid ? MARK_TRY_BUSY_UNKNOWN : answer->holder_host == h->id ? MARK_TRY_BUSY_HERE : MARK_TRY_BUSY_THERE);
+	sim_mark(s, !answer->holder_pid ? MARK_TRY_BUSY_UNKNOWN : answer->holder_host == h->id ? MARK_TRY_BUSY_HERE
+											       : MARK_TRY_BUSY_THERE);
 	if (answer->holder_pid)
 		check_named(s, t, answer);
 }
@@ -402,6 +407,7 @@ static void acquire_answered(struct sim *s, struct host *h, struct client *c, st
 		break;
 	case -ENETUNREACH:
 		CHECK(s, t->flags & REQUEST_RETURN, "a call that wants to wait is answered with no quorum");
+		CHECK(s, c->gone || !h->memory.tables->quorum, "a call is answered with no quorum, and host %u has one", h->id);
 		sim_mark(s, MARK_NO_QUORUM);
 		break;
 	case -ENOSPC:
@@ -437,6 +443,7 @@ static void holder_answered(struct sim *s, struct host *h, struct thread *t, con
 static void answered(struct sim *s, struct host *h, struct client *c, struct thread *t, const struct ring_completion *answer)
 {
 	t->told = true;
+	s->history = hash_bytes(s->history ^ s->now_ns, answer, sizeof(*answer));
 	trace(s, "host %u tells program %u, call %u: %d, token %llu%s", h->id, c->id, answer->call, answer->result,
 	      (ull)answer->token, answer->flags & COMPLETION_DIED ? ", owner died" : "");
 	switch (t->state) {

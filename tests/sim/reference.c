@@ -172,22 +172,33 @@ static void cancel(struct sim *s, struct key *k, uint16_t host)
 		queue_cut(s, k, at);
 }
 
-/* In the order of rows, as every host does. The tables of a run are smaller than what one command
- * sweeps. */
+static struct key *in_row(struct sim *s, uint32_t row)
+{
+	struct key *k = s->key + 1;
+
+	while (k <= s->key + s->n_keys && k->lock.row != row)
+		k++;
+	return k <= s->key + s->n_keys ? k : NULL;
+}
+
+/* In the order of rows, and no more than a bite. */
 static void sweep(struct sim *s, uint16_t host, uint64_t incarnation)
 {
-	for (uint32_t row = 1; row <= s->reference.rows_high; row++)
-		for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++) {
-			if (k->lock.row != row || !k->lock.delegation || k->lock.host != host ||
-			    k->lock.incarnation == incarnation)
-				continue;
-			sim_mark(s, k->lock.n_queue ? MARK_SWEPT_TO_WAITER : MARK_SWEPT_LOCK);
-			k->death = true; /* the host cannot say whether anybody had it */
-			end_delegation(s, k, LOCK_RANGE, true);
-			k->touched = true;
-			break;
-		}
-	s->reference.host[host].swept = true;
+	struct reference_host *h = &s->reference.host[host];
+	uint32_t row = h->sweep, frees = 0;
+
+	for (; row < h->sweep + SWEEP_ROWS && row <= s->reference.rows_high && frees < SWEEP_FREES; row++) {
+		struct key *k = in_row(s, row);
+
+		if (!k || !k->lock.delegation || k->lock.host != host || k->lock.incarnation == incarnation)
+			continue;
+		sim_mark(s, k->lock.n_queue ? MARK_SWEPT_TO_WAITER : MARK_SWEPT_LOCK);
+		k->death = true; /* the host cannot say whether anybody had it */
+		end_delegation(s, k, LOCK_RANGE, true);
+		k->touched = true;
+		frees++;
+	}
+	h->sweep = row <= s->reference.rows_high ? row : 0;
 }
 
 /* ---- commands ---- */
@@ -213,7 +224,7 @@ static void host_up(struct sim *s, const struct command *c, uint64_t slot)
 		return;
 	if (h->incarnation)
 		sim_mark(s, MARK_HOST_REGISTERED_AGAIN);
-	*h = (struct reference_host){ .incarnation = slot, .nonce = c->host_up.nonce, .swept = h->incarnation == 0 };
+	*h = (struct reference_host){ .incarnation = slot, .nonce = c->host_up.nonce, .sweep = h->incarnation ? 1 : 0 };
 }
 
 static void apply(struct sim *s, const struct command *c, uint64_t slot)
@@ -250,7 +261,7 @@ static void apply(struct sim *s, const struct command *c, uint64_t slot)
 		cancel(s, k, c->host);
 		break;
 	case COMMAND_SWEEP:
-		if (!s->reference.host[c->host].swept)
+		if (s->reference.host[c->host].sweep)
 			sweep(s, c->host, c->incarnation);
 		break;
 	}
@@ -323,7 +334,7 @@ static void compare_host(struct sim *s, const struct host *h, uint16_t id)
 	SAME("a nonce", row->nonce, r->nonce);
 	SAME("a last number", row->last_number, r->last_number);
 	if (r->incarnation)
-		SAME("swept", row->sweep == HOST_SWEPT, r->swept);
+		SAME("the row to sweep next", row->sweep == HOST_SWEPT ? 0 : row->sweep, r->sweep);
 }
 
 void reference_compare(struct sim *s, struct host *h, bool whole)

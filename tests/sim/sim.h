@@ -8,6 +8,7 @@
  *   network.c    links between hosts: delay, loss, resets, partitions
  *   host.c       one host's keeper and reactor: feeds its agent, carries actions out, dies, returns
  *   client.c     programs: sessions, their threads, the rings' other side
+ *   nonsense.c   programs that write nonsense into their rings
  *   faults.c     what goes wrong, and when
  *   oracle.c     what must hold after every step
  *   reference.c  the agreed state, written a second time
@@ -31,13 +32,13 @@
 #include "../../tools/paxshmd/memory.h"
 #include "marks.h"
 
-#define SIM_HOSTS 7u     /* host ids are 1 .. SIM_HOSTS */
-#define SIM_SLOTS 8u     /* session slots of a host */
-#define SIM_CLIENTS 96u  /* programs that are known at once */
-#define SIM_THREADS 4u   /* of one program */
-#define SIM_KEYS 1024u   /* keys ever met in a run */
-#define SIM_GRANTS 32u   /* of a key, remembered */
-#define SIM_MAX_ROWS 64u /* so that one SWEEP sees a whole table and frees all it finds */
+#define SIM_HOSTS 7u /* host ids are 1 .. SIM_HOSTS */
+#define SIM_SLOTS 8u /* session slots of a host */
+#define SIM_CLIENTS 96u /* programs that are known at once */
+#define SIM_THREADS 4u /* of one program */
+#define SIM_KEYS 1024u /* keys ever met in a run */
+#define SIM_GRANTS 32u /* of a key, remembered */
+#define SIM_MAX_ROWS 1200u
 
 #define US 1000ull
 #define MS (1000ull * US)
@@ -53,15 +54,16 @@ struct options {
 
 struct plan {
 	unsigned voters, observers;
-	bool datagrams;                      /* single frames are lost, doubled, overtaken */
-	uint32_t lose, twice, overtake;      /* of a million frames */
+	bool datagrams; /* single frames are lost, doubled, overtaken */
+	uint32_t lose, twice, overtake; /* of a million frames */
 	uint64_t latency_ns, jitter_ns;
-	uint64_t duration_ns;                /* of the time with faults */
+	uint64_t duration_ns; /* of the time with faults */
 	struct agent_limits limits;
 	uint64_t heartbeat_ns, election_ns, host_lease_ns, ask_ns;
 	uint32_t handover_max;
 	/* programs */
 	unsigned clients, threads, keys, hot_keys;
+	uint16_t home; /* all programs run on this host; 0: anywhere */
 	uint64_t think_ns, hold_ns;
 	uint32_t key_style;
 	uint32_t p_try, p_deadline, p_return, p_holder, p_close, p_hurry; /* of a thousand */
@@ -71,13 +73,17 @@ struct plan {
 
 /* ---- the network ---- */
 
-enum parcel_kind { PARCEL_HELLO, PARCEL_FRAME, PARCEL_END, PARCEL_OPEN, PARCEL_GONE };
+enum parcel_kind { PARCEL_HELLO,
+		   PARCEL_FRAME,
+		   PARCEL_END,
+		   PARCEL_OPEN,
+		   PARCEL_GONE };
 
 struct client;
 
 struct parcel { /* something under way to a host, or in its inbox */
 	struct parcel *next;
-	uint64_t at;         /* when it arrives */
+	uint64_t at; /* when it arrives */
 	uint64_t connection; /* it belongs to; of OPEN and GONE the program's id */
 	uint8_t kind;
 	uint16_t from;
@@ -88,9 +94,9 @@ struct parcel { /* something under way to a host, or in its inbox */
 
 struct pipe { /* one direction of a link */
 	struct parcel *head, *tail;
-	uint64_t last_at;  /* of the youngest parcel that keeps its place */
-	unsigned blocked;  /* partitions that stand in the way */
-	uint64_t slow_ns;  /* more delay, for a while */
+	uint64_t last_at; /* of the youngest parcel that keeps its place */
+	unsigned blocked; /* partitions that stand in the way */
+	uint64_t slow_ns; /* more delay, for a while */
 	uint64_t pump_at;
 };
 
@@ -101,18 +107,23 @@ struct wiring { /* both directions */
 
 /* ---- programs ---- */
 
-enum thread_state { THREAD_IDLE, THREAD_WAITS, THREAD_HOLDS, THREAD_RELEASES, THREAD_ASKS, THREAD_CLOSES };
+enum thread_state { THREAD_IDLE,
+		    THREAD_WAITS,
+		    THREAD_HOLDS,
+		    THREAD_RELEASES,
+		    THREAD_ASKS,
+		    THREAD_CLOSES };
 
 struct thread {
-	uint8_t state;  /* enum thread_state */
-	bool pushed;    /* its request is in the ring */
-	bool asleep;    /* sleeps on its bell; only a wake gets it up */
-	bool woken;     /* a wake is on its way */
-	bool told;      /* the agent has shown the answer */
-	bool taken;     /* and somebody of the program has read it: `answer` */
+	uint8_t state; /* enum thread_state */
+	bool pushed; /* its request is in the ring */
+	bool asleep; /* sleeps on its bell; only a wake gets it up */
+	bool woken; /* a wake is on its way */
+	bool told; /* the agent has shown the answer */
+	bool taken; /* and somebody of the program has read it: `answer` */
 	bool cancelled; /* CANCEL was pushed */
 	bool unannounced; /* a request was pushed, the doorbell not yet rung */
-	bool again;       /* RELEASES: for a second time, the agent must refuse */
+	bool again; /* RELEASES: for a second time, the agent must refuse */
 	uint32_t call, key, flags;
 	int32_t reason;
 	uint64_t since_ns, deadline_ns; /* of the call, world time */
@@ -121,19 +132,23 @@ struct thread {
 	struct ring_completion answer;
 };
 
-enum client_state { CLIENT_FREE, CLIENT_OPENING, CLIENT_OPEN, CLIENT_CLOSED, CLIENT_DEAD };
+enum client_state { CLIENT_FREE,
+		    CLIENT_OPENING,
+		    CLIENT_OPEN,
+		    CLIENT_CLOSED,
+		    CLIENT_DEAD };
 
 struct client {
 	uint32_t id;
 	uint8_t state;
-	bool nonsense;  /* what its ring says is not believed any more */
-	bool kept;      /* its host's keeper holds the session */
-	bool prober;    /* takes every lock once, at the end */
-	bool closing;   /* CLOSE was pushed: it uses nothing any more */
-	bool gone;      /* the agent was told of its death */
+	bool nonsense; /* what its ring says is not believed any more */
+	bool kept; /* its host's keeper holds the session */
+	bool prober; /* takes every lock once, at the end */
+	bool closing; /* CLOSE was pushed: it uses nothing any more */
+	bool gone; /* the agent was told of its death */
 	uint32_t probed;
 	uint16_t host;
-	uint32_t slot;  /* 0: none */
+	uint32_t slot; /* 0: none */
 	uint32_t pid;
 	uint64_t start;
 	uint32_t scanned; /* completions that the oracle has seen */
@@ -145,26 +160,32 @@ struct client {
 
 /* ---- hosts ---- */
 
-enum doom { DOOM_NONE, DOOM_SAVE, DOOM_COMMIT, DOOM_ACTION };
+enum doom { DOOM_NONE,
+	    DOOM_SAVE,
+	    DOOM_COMMIT,
+	    DOOM_ACTION };
 
-struct seen_slot { uint64_t index, ballot; bool chosen; };
+struct seen_slot {
+	uint64_t index, ballot;
+	bool chosen;
+};
 #define SIM_LOG_SLOTS 128u
 
 struct host {
 	uint16_t id;
 	bool exists, voter, votes; /* votes: a voter with its memory */
-	struct agent *agent;  /* NULL: dead */
+	struct agent *agent; /* NULL: dead */
 	struct agent_config config;
 	struct agent_memory memory;
 	uint64_t private_size, tables_size, arena_size;
 	uint64_t clock_ns; /* its clock is ahead of the world's by this */
-	uint64_t run_at;   /* when its loop runs next; NEVER */
-	uint64_t wake_at;  /* when its agent wants TIME, world time */
+	uint64_t run_at; /* when its loop runs next; NEVER */
+	uint64_t wake_at; /* when its agent wants TIME, world time */
 	uint64_t paused_until;
-	bool asleep;       /* agent_may_sleep said so */
+	bool asleep; /* agent_may_sleep said so */
 	struct parcel *inbox, *inbox_last;
 	struct client *session[SIM_SLOTS + 1]; /* what the keeper holds */
-	uint64_t up[SIM_HOSTS + 1];            /* connection to each host, 0: down */
+	uint64_t up[SIM_HOSTS + 1]; /* connection to each host, 0: down */
 	bool up_votes[SIM_HOSTS + 1];
 	uint64_t lives; /* agents started */
 	uint64_t settled_life; /* the last life that went to sleep once */
@@ -176,7 +197,7 @@ struct host {
 
 	/* what the oracle has seen */
 	uint64_t promised, chosen, applied;
-	uint64_t ballot_before;  /* highest that an earlier life of this memory led or prepared with */
+	uint64_t ballot_before; /* highest that an earlier life of this memory led or prepared with */
 	uint64_t ballot_now;
 	bool leading;
 	struct seen_slot slot[SIM_LOG_SLOTS];
@@ -184,7 +205,10 @@ struct host {
 
 /* ---- what all hosts agree on, once more (reference.c) ---- */
 
-struct wish { uint16_t host; uint64_t incarnation; };
+struct wish {
+	uint16_t host;
+	uint64_t incarnation;
+};
 
 struct lock { /* of a key */
 	uint32_t row; /* 0: none */
@@ -209,14 +233,14 @@ struct key {
 	uint8_t bytes[KEY_MAX];
 	uint64_t hash;
 	struct lock lock; /* reference */
-	bool touched;     /* by a command since it was last compared */
+	bool touched; /* by a command since it was last compared */
 	/* who was told that it owns the lock */
 	struct client *owner;
 	uint32_t owner_thread;
 	uint64_t last_token;
 	uint16_t last_host;
 	uint64_t last_delegation;
-	bool death;      /* somebody with an interest in it died since the last grant: the next may say so */
+	bool death; /* somebody with an interest in it died since the last grant: the next may say so */
 	bool owner_died; /* the last owner died: the next grant must say so … */
 	bool death_forgotten; /* … unless it was forgotten for want of room */
 	uint32_t passes; /* grants within one delegation since another host waits */
@@ -226,7 +250,7 @@ struct key {
 
 struct reference_host {
 	uint64_t incarnation, nonce, last_number;
-	bool swept;
+	uint32_t sweep; /* the row that its next SWEEP looks at first; 0: all swept */
 };
 
 struct reference {
@@ -237,7 +261,12 @@ struct reference {
 	struct reference_host host[SIM_HOSTS + 1];
 };
 
-struct accepted { uint64_t ballot, hash; uint32_t voters; uint8_t kind; bool again; };
+struct accepted {
+	uint64_t ballot, hash;
+	uint32_t voters;
+	uint8_t kind;
+	bool again;
+};
 
 struct log_entry {
 	bool chosen;
@@ -245,14 +274,22 @@ struct log_entry {
 	uint32_t len;
 	uint64_t hash;
 	unsigned char *bytes; /* until the reference has applied it */
-	uint64_t state_hash;  /* of tables at this index */
+	uint64_t state_hash; /* of tables at this index */
 	unsigned n_accepted;
 	struct accepted accepted[6];
 };
 
 /* ---- the world ---- */
 
-enum event_kind { EVENT_RUN, EVENT_PUMP, EVENT_CONNECT, EVENT_START, EVENT_THREAD, EVENT_CLIENT, EVENT_FAULT, EVENT_HEAL, EVENT_STAGE };
+enum event_kind { EVENT_RUN,
+		  EVENT_PUMP,
+		  EVENT_CONNECT,
+		  EVENT_START,
+		  EVENT_THREAD,
+		  EVENT_CLIENT,
+		  EVENT_FAULT,
+		  EVENT_HEAL,
+		  EVENT_STAGE };
 
 struct event {
 	uint64_t at, order;
@@ -261,7 +298,12 @@ struct event {
 	uint64_t number;
 };
 
-enum stage { STAGE_FAULTS, STAGE_HEALING, STAGE_CLOSING, STAGE_PROBING, STAGE_LAST, STAGE_DONE };
+enum stage { STAGE_FAULTS,
+	     STAGE_HEALING,
+	     STAGE_CLOSING,
+	     STAGE_PROBING,
+	     STAGE_LAST,
+	     STAGE_DONE };
 
 struct partition {
 	bool stands;
@@ -274,6 +316,7 @@ struct sim {
 	struct tally *tally;
 	uint64_t now_ns;
 	uint64_t random;
+	uint64_t history; /* hash of what was sent and told: the same for the same seed */
 	enum stage stage;
 	uint64_t stage_since_ns;
 	struct event *heap;
@@ -302,7 +345,8 @@ struct sim {
 
 /* ---- world.c ---- */
 
-void sim_run(struct sim *s, const struct options *options, struct tally *tally);
+/* Plays one seed to its end; answers the hash of its history. */
+uint64_t sim_run(struct sim *s, const struct options *options, struct tally *tally);
 /* A check failed: says so, and how to play it again; the process ends. */
 _Noreturn void sim_fail(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #define CHECK(s, fact, ...) ((fact) ? (void)0 : sim_fail((s), __VA_ARGS__))
@@ -350,12 +394,17 @@ void client_thread(struct sim *s, struct client *c, struct thread *t);
 void client_later(struct sim *s, struct client *c, struct thread *t, uint64_t after_ns);
 void client_kill(struct sim *s, struct client *c);
 void client_gone(struct sim *s, struct client *c); /* its host's agent is told that it has ended */
-void client_nonsense(struct sim *s, struct client *c);
 void client_maybe_new(struct sim *s);
 void client_close(struct sim *s, struct client *c);
 bool clients_quiet(struct sim *s, const struct client **ret_busy);
-void client_describe(const struct sim *s, const struct client *c, char *ret, size_t cap);
 uint32_t sim_key(struct sim *s, const void *bytes, uint32_t len); /* its number */
+uint32_t sim_choose_key(struct sim *s); /* one of those that programs use */
+void client_announce(struct sim *s, struct client *c);
+void client_put_key(const struct sim *s, struct ring_request *r, uint32_t key);
+
+/* ---- nonsense.c ---- */
+
+void client_nonsense(struct sim *s, struct client *c);
 
 /* ---- faults.c ---- */
 
@@ -372,7 +421,7 @@ void oracle_host_started(struct sim *s, struct host *h, bool fresh);
 void oracle_host_died(struct sim *s, struct host *h);
 void oracle_may_sleep(struct sim *s, struct host *h);
 void oracle_released(struct sim *s, struct client *c, struct thread *t); /* the program lets go of the lock */
-void oracle_ended(struct sim *s, struct client *c, bool died);           /* the agent may know now */
+void oracle_ended(struct sim *s, struct client *c, bool died); /* the agent may know now */
 void oracle_same_everywhere(struct sim *s);
 void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
 void oracle_end(struct sim *s);
@@ -397,5 +446,6 @@ void trace(struct sim *s, const char *format, ...) __attribute__((format(printf,
 void trace_frame(struct sim *s, const char *what, uint16_t from, uint16_t to, const void *bytes, size_t len);
 void trace_request(struct sim *s, const struct client *c, const struct ring_request *r);
 const char *trace_key(const struct key *k);
+void client_describe(const struct sim *s, const struct client *c, char *ret, size_t cap);
 
 #endif

@@ -115,3 +115,41 @@ void trace_request(struct sim *s, const struct client *c, const struct ring_requ
 	      r->flags & REQUEST_TRY ? ", try" : "", r->flags & REQUEST_RETURN ? ", return" : "",
 	      r->flags & REQUEST_LINEARIZABLE ? ", linearizable" : "", (ull)r->claim);
 }
+
+/* What the agent's memory says about a call: claim, line, and which of its commands are under way. */
+static size_t describe_claim(const struct sim *s, const struct client *c, const struct thread *t, char *ret, size_t cap)
+{
+	static const char *const claim_states[] = { "free", "waiting", "owner", "asking" };
+	static const char *const line_states[] = { "idle", "tried", "asked", "cancelling", "ours" };
+	const unsigned char *base = s->host[c->host].memory.private;
+	const struct private_memory *p = s->host[c->host].memory.private;
+	const struct session_record *record = (const struct session_record *)(base + p->sessions_at) + c->slot;
+	const struct claim *claim = (const struct claim *)(base + p->claims_at) + record->call_claim[t->call];
+	const struct line *line = (const struct line *)(base + p->lines_at) + claim->line;
+
+	if (!c->kept || !t->pushed || !record->call_claim[t->call])
+		return 0;
+	return (size_t)snprintf(ret, cap, " <claim %u %s, stage %u, number %llu; line %u %s, queued %u, owner %u, number %llu; commands %llu .. %llu>",
+				record->call_claim[t->call], claim_states[claim->state & 3], claim->stage, (unsigned long long)claim->number,
+				claim->line, line_states[line->state % 5], line->queued, line->owner, (unsigned long long)line->number,
+				(unsigned long long)p->first_number, (unsigned long long)p->next_number - 1);
+}
+
+void client_describe(const struct sim *s, const struct client *c, char *ret, size_t cap)
+{
+	static const char *const client_states[] = { "free", "opening", "open", "closed", "dead" };
+	static const char *const thread_states[] = { "idle", "waits", "holds", "releases", "asks", "closes" };
+	size_t n = (size_t)snprintf(ret, cap, "program %u on host %u, session %u, %s%s%s:", c->id, c->host, c->slot,
+				    client_states[c->state], c->closing ? ", closing" : "", c->kept ? "" : ", not kept");
+
+	for (unsigned i = 0; i < c->n_threads && n < cap; i++) {
+		const struct thread *t = &c->thread[i];
+
+		n += (size_t)snprintf(ret + n, cap - n, " thread %u %s %s (call %u, flags %u%s%s%s%s%s);", i, thread_states[t->state],
+				      t->key ? trace_key(&s->key[t->key]) : "", t->call, t->flags, t->pushed ? "" : ", not pushed",
+				      t->told ? ", told" : "", t->taken ? ", taken" : "", t->cancelled ? ", cancelled" : "",
+				      t->asleep ? ", asleep" : "");
+		if (n < cap)
+			n += describe_claim(s, c, t, ret + n, cap - n);
+	}
+}

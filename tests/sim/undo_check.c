@@ -13,7 +13,10 @@
  * outside [first, next), lines never used, and the words of the tables that stand for themselves. */
 #define RANGES_MAX 64u
 
-struct range { const unsigned char *at; size_t len, place; };
+struct range {
+	const unsigned char *at;
+	size_t len, place;
+};
 
 struct watch {
 	struct range range[RANGES_MAX];
@@ -111,9 +114,17 @@ static const char *name_of(const struct host *h, const unsigned char *at, uint64
 {
 	const struct private_memory *p = h->memory.private;
 	const unsigned char *base = h->memory.private, *tables = (const unsigned char *)h->memory.tables;
-	const struct { uint64_t at; const char *name; } parts[] = {
-		{ 0, "the private header" }, { p->paxos_at, "Paxos' memory" }, { p->sessions_at, "sessions" }, { p->claims_at, "claims" },
-		{ p->lines_at, "lines" }, { p->buckets_at, "line buckets" }, { p->commands_at, "commands" },
+	const struct {
+		uint64_t at;
+		const char *name;
+	} parts[] = {
+		{ 0, "the private header" },
+		{ p->paxos_at, "Paxos' memory" },
+		{ p->sessions_at, "sessions" },
+		{ p->claims_at, "claims" },
+		{ p->lines_at, "lines" },
+		{ p->buckets_at, "line buckets" },
+		{ p->commands_at, "commands" },
 	};
 	const char *name = "?";
 

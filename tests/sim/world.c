@@ -6,11 +6,11 @@
 
 #include "sim.h"
 
-#define HEAL_LIMIT (60 * SECOND)  /* by then every waiting call must be answered */
+#define HEAL_LIMIT (60 * SECOND) /* by then every waiting call must be answered */
 #define CLOSE_LIMIT (20 * SECOND)
 #define PROBE_LIMIT (40 * SECOND)
 #define LAST_LIMIT (20 * SECOND)
-#define EVENTS_MAX 20000000ull    /* of one run: more means that somebody goes in circles */
+#define EVENTS_MAX 20000000ull /* of one run: more means that somebody goes in circles */
 
 _Noreturn void sim_fail(struct sim *s, const char *format, ...)
 {
@@ -294,7 +294,7 @@ static void tidy(struct sim *s)
 	free(s->copy);
 }
 
-void sim_run(struct sim *s, const struct options *options, struct tally *tally)
+uint64_t sim_run(struct sim *s, const struct options *options, struct tally *tally)
 {
 	memset(s, 0, sizeof(*s));
 	s->options = *options;
@@ -321,4 +321,5 @@ void sim_run(struct sim *s, const struct options *options, struct tally *tally)
 	tally->seeds++;
 	tally->simulated_ns += s->now_ns;
 	tidy(s);
+	return s->history;
 }
