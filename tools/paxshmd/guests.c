@@ -150,17 +150,17 @@ void guests_heed_socket(struct reactor *r, uint32_t slot)
 	}
 }
 
-static int say_welcome(struct reactor *r, uint32_t slot)
+/* Takes the life descriptor (or -errno) that the client is to get. */
+static int say_welcome(struct reactor *r, uint32_t slot, int life)
 {
 	struct handover m = { .kind = HANDOVER_WELCOMED, .slot = slot };
 	struct guest *g = &r->guest[slot];
-	int fds[] = { r->tables_fd, r->arena.fd, g->rings.fd, doorman_life(r->life_fd) };
 	int rc;
 
-	if (fds[3] < 0)
-		return fds[3];
-	rc = doorman_welcome(g->socket, &r->house, slot, fds);
-	close(fds[3]);
+	if (life < 0)
+		return life;
+	rc = doorman_welcome(g->socket, &r->house, slot, (int[]){ r->tables_fd, r->arena.fd, g->rings.fd, life });
+	close(life);
 	if (rc)
 		return rc;
 	g->welcomed = true;
@@ -191,7 +191,7 @@ void guests_inherit(struct reactor *r)
 		if (g->used && watch_guest(r, slot))
 			log_line(LOG_ERR, "event=session.unwatched slot=%u", slot);
 		/* Its agent died before it had answered. A second welcome is passed over by the library. */
-		if (g->used && !g->welcomed && g->socket >= 0 && say_welcome(r, slot))
+		if (g->used && !g->welcomed && g->socket >= 0 && say_welcome(r, slot, doorman_life(r->life_fd)))
 			guests_mute(r, slot);
 	}
 }
@@ -213,10 +213,15 @@ static int let_in(struct reactor *r, const struct visitor *v, int socket, uint32
 	struct guest *g = &r->guest[slot];
 	struct handover m = { .kind = HANDOVER_KEEP, .slot = slot, .pid = v->identity.pid, .uid = v->identity.uid };
 	struct segment rings = SEGMENT_NONE;
-	int rc = segment_create(&rings, "paxshm-session", align_up(sizeof(struct session_rings), 4096));
+	int life = doorman_life(r->life_fd), rc;
 
-	if (rc)
+	if (life < 0)
+		return life;
+	rc = segment_create(&rings, "paxshm-session", align_up(sizeof(struct session_rings), 4096));
+	if (rc) {
+		close(life);
 		return rc;
+	}
 	ASSERT(!g->used);
 	rings_format(rings.at, slot, atom_load_acquire(&t->incarnation));
 	g->used = true;
@@ -229,12 +234,16 @@ static int let_in(struct reactor *r, const struct visitor *v, int socket, uint32
 	/* The keeper first: from here on this process may be killed at any instruction. */
 	reactor_tell_keeper(r, &m, (int[]){ rings.fd, v->pidfd, socket }, 3);
 	reactor_step(r, &(struct agent_event){ .kind = AGENT_SESSION_OPEN, .slot = slot, .rings = rings.at, .identity = v->identity });
-	if (r->status >= 0 || !g->used)
+	if (r->status >= 0 || !g->used) {
+		close(life);
 		return 0;
+	}
 	loop_forget(r->loop, socket); /* it was watched as a stranger's */
 	rc = watch_guest(r, slot);
 	if (!rc)
-		rc = say_welcome(r, slot);
+		rc = say_welcome(r, slot, life);
+	else
+		close(life);
 	if (rc && g->used)
 		/* He never got the session, so nothing was done in it. */
 		reactor_step(r, &(struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = slot });

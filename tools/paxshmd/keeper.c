@@ -499,15 +499,16 @@ static int watch_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Standard input, output and error must not be numbers that a socket of ours could get. */
-static void fill_standard(void)
+/* Standard input, output and error must not be numbers that a socket of ours could get; and what was inherited
+ * beside them would be held open for as long as the keeper runs. */
+static void tidy_descriptors(void)
 {
 	int fd;
 
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
-	fd_close(&fd);
+	close_range(STDERR_FILENO + 1, ~0u, 0);
 }
 
 static int find_exe(struct keeper *k, char *why)
@@ -602,7 +603,7 @@ int keeper_run(const struct config *config, bool bootstrap)
 			k->kept[i].pidfd[p] = -1;
 	}
 	log_begin("keeper");
-	fill_standard();
+	tidy_descriptors();
 	raise_limits();
 	k->signal_fd = watch_signals();
 

@@ -590,7 +590,7 @@ Test(keeper, the_last_session_is_told_of_the_limit)
 
 Test(keeper, without_descriptors_it_says_so_and_goes_on)
 {
-	struct rlimit files = { 48, 48 };
+	struct rlimit files = { 80, 80 };
 	struct keeper_process k;
 	struct client c, first;
 	int rc;
