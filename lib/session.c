@@ -86,9 +86,11 @@ static int adopt_answer(struct paxshm_session *s, uint64_t deadline_ns, int *ret
 	unsigned char answer;
 
 	for (;;) {
-		ssize_t n = recv(s->socket, &answer, 1, MSG_DONTWAIT);
+		ssize_t n = recv(s->socket, &answer, 1, MSG_DONTWAIT | MSG_TRUNC);
 		uint64_t now = sys_now_ns();
 
+		if (n > 1)
+			continue; /* a second welcome: of an agent that followed one killed while it sent the first */
 		if (n == 1) {
 			*ret_answer = -(int)answer;
 			return 0;
