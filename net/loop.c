@@ -180,7 +180,6 @@ void loop_forget(struct loop *l, int fd)
 		l->ops->disarm(l, fd);
 	end_watch(&watched->side[LOOP_IN]);
 	end_watch(&watched->side[LOOP_OUT]);
-	watched->life++;
 }
 
 uint64_t loop_arm_due(struct loop *l, uint64_t now_ns)

@@ -44,7 +44,6 @@ struct loop_side {
 
 struct loop_fd {
 	struct loop_side side[LOOP_SIDES];
-	uint32_t life;     /* how often forgotten: readiness reported to an earlier life is dropped */
 	uint32_t interest; /* epoll: what the kernel was asked for; 0: nothing */
 };
 

@@ -33,7 +33,7 @@ static int update_interest(struct loop *l, int fd)
 {
 	struct loop_fd *watched = &l->fds[fd];
 	uint32_t want = wanted(watched);
-	struct epoll_event event = { .events = want, .data.u64 = (uint64_t)watched->life << 32 | (uint32_t)fd };
+	struct epoll_event event = { .events = want, .data.fd = fd };
 	int op = !watched->interest ? EPOLL_CTL_ADD : want ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
 
 	if (want == watched->interest)
@@ -116,15 +116,15 @@ static void ready_out(struct loop *l, int fd)
 		loop_complete(l, fd, LOOP_OUT, result, NULL, true);
 }
 
+/* What a handler forgot or started in this turn is not ARMED before the next: its readiness here is another's. */
 static void dispatch(struct loop *l, const struct epoll_event *event)
 {
-	int fd = (int)(uint32_t)event->data.u64;
-	uint32_t life = (uint32_t)(event->data.u64 >> 32);
 	const uint32_t broken = EPOLLHUP | EPOLLERR;
+	int fd = event->data.fd;
 
-	if (l->fds[fd].life == life && loop_side(l, fd, LOOP_IN)->state == LOOP_ARMED && event->events & (EPOLLIN | broken))
+	if (loop_side(l, fd, LOOP_IN)->state == LOOP_ARMED && event->events & (EPOLLIN | broken))
 		ready_in(l, fd);
-	if (l->fds[fd].life == life && loop_side(l, fd, LOOP_OUT)->state == LOOP_ARMED && event->events & (EPOLLOUT | broken))
+	if (loop_side(l, fd, LOOP_OUT)->state == LOOP_ARMED && event->events & (EPOLLOUT | broken))
 		ready_out(l, fd);
 	(void)update_interest(l, fd); /* takes back at most, and what is gone is taken back */
 }

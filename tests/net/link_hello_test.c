@@ -142,12 +142,12 @@ struct nonsense {
 };
 
 static const struct nonsense nonsense[] = {
-	{ "no hello", "GET / HTTP/1.1\r\n\r\n", 18 },
-	{ "no hello", { 0xff, 0xff, 0xff, 0xff }, 4 },
-	{ "no hello", { 0, 0, 0, 0, 0, 0 }, 6 },
-	{ "no hello", { 3, 0, 0, 0, WIRE_VERSION, WIRE_AGENT, 1 }, 7 },
-	{ "no hello", { 2, 0, 0, 0, WIRE_VERSION, WIRE_HELLO }, 6 },
-	{ "no hello", { 0, 4, 0, 0, WIRE_VERSION, WIRE_HELLO }, 6 }, /* a hello of 1 KiB */
+	{ "no hello of a paxshm agent", "GET / HTTP/1.1\r\n\r\n", 18 },
+	{ "no hello of a paxshm agent", { 0xff, 0xff, 0xff, 0xff }, 4 },
+	{ "no hello of a paxshm agent", { 0, 0, 0, 0, 0, 0 }, 6 },
+	{ "no hello of a paxshm agent", { 3, 0, 0, 0, WIRE_VERSION, WIRE_AGENT, 1 }, 7 },
+	{ "no hello of a paxshm agent", { 2, 0, 0, 0, WIRE_VERSION, WIRE_HELLO }, 6 },
+	{ "no hello of a paxshm agent", { 0, 4, 0, 0, WIRE_VERSION, WIRE_HELLO }, 6 }, /* a hello of 1 KiB */
 	{ "speaks version 9", { 43, 0, 0, 0, 9, WIRE_HELLO }, 6 },
 };
 

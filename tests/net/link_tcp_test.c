@@ -114,6 +114,35 @@ EACH_ENGINE(what_is_sent_in_one_turn_is_one_send)
 	end_nodes();
 }
 
+EACH_ENGINE(what_is_queued_while_a_send_is_under_way_follows)
+{
+	enum { FRAMES = 7 };
+	size_t len = make_frame(WIRE_FRAME_MAX - WIRE_HEADER, 1), got = 0;
+	uint64_t until_ns = loop_now_ns() + 10 * NS_PER_S;
+	struct wire_hello hello = good_hello();
+	int few = 64 * 1024, fd;
+
+	prepare_node(&node_a, 1);
+	setsockopt(node_a.config.listen_fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof(few)); /* inherited */
+	begin_node(&node_a, *engine);
+	fd = connect_bare(&node_a);
+	write_hello(fd, &hello);
+	read_hello(fd);
+	for (int i = 0; i < FRAMES; i++)
+		cr_assert_eq(links_send(node_a.links, 2, a_frame, len), 0);
+	turn_node(&node_a, 2); /* more than the sockets take */
+	cr_assert_eq(links_send(node_a.links, 2, a_frame, WIRE_HEADER), 0);
+	turn_node(&node_a, 2);
+	while (got < FRAMES * len + WIRE_HEADER && loop_now_ns() < until_ns) {
+		ssize_t n = recv(fd, a_frame, sizeof(a_frame), MSG_DONTWAIT);
+
+		got += n > 0 ? (size_t)n : 0;
+		turn_node(&node_a, n > 0 ? 0 : 1);
+	}
+	cr_expect_eq(got, FRAMES * len + WIRE_HEADER);
+	end_nodes();
+}
+
 EACH_ENGINE(hello_and_frames_may_come_byte_by_byte)
 {
 	unsigned char bytes[1024];

@@ -70,6 +70,20 @@ EACH_ENGINE(a_turn_without_deadline_ends_with_the_first_event)
 	loop_close(l);
 }
 
+EACH_ENGINE(a_turn_that_handed_out_something_does_not_wait)
+{
+	struct loop *l = open_engine(*engine);
+	uint64_t deadline_ns = loop_now_ns() + 20 * NS_PER_S;
+	int pair[2];
+
+	make_pair(pair);
+	cr_assert_eq(loop_send(l, pair[0], "x", 1, 1), 0);
+	cr_assert_eq(loop_turn(l, deadline_ns, record_event, NULL), 0);
+	cr_expect_eq(count_events(LOOP_SENT, 1), 1);
+	cr_expect_lt(loop_now_ns(), deadline_ns);
+	loop_close(l);
+}
+
 EACH_ENGINE(starting_makes_no_system_call)
 {
 	struct loop *l = open_engine(*engine);
@@ -355,6 +369,52 @@ EACH_ENGINE(a_forgotten_receive_is_silent_even_when_bytes_were_there)
 	settle_loop(l);
 	cr_expect_eq(n_came, 0);
 	cr_expect_eq(read(pair[0], &byte, 1), 1, "nobody takes the bytes of a forgotten descriptor");
+	loop_close(l);
+}
+
+EACH_ENGINE(a_forgotten_descriptor_may_be_watched_again)
+{
+	struct loop *l = open_engine(*engine);
+	int pair[2];
+
+	make_pair(pair);
+	for (unsigned i = 1; i <= 3; i++) {
+		cr_assert_eq(loop_receive(l, pair[0], i), 0);
+		settle_loop(l);
+		cr_assert_eq(write(pair[1], "x", 1), 1);
+		TURN_LOOP_UNTIL(l, count_events(LOOP_RECEIVED, i));
+		loop_forget(l, pair[0]);
+	}
+	cr_expect_eq(n_bytes, 3);
+	loop_close(l);
+}
+
+/* As a handler does that sees the end of a connection. */
+static void close_at_end(void *context, const struct loop_event *event)
+{
+	record_event(NULL, event);
+	cr_assert_eq(event->result, 0);
+	loop_forget(context, event->fd);
+	close(event->fd);
+}
+
+EACH_ENGINE(a_forgotten_descriptor_costs_no_turns_though_its_file_lives_on)
+{
+	struct loop *l = open_engine(*engine);
+	uint64_t deadline_ns;
+	int pair[2];
+
+	make_pair(pair);
+	cr_assert_geq(dup(pair[0]), 0);
+	cr_assert_eq(loop_receive(l, pair[0], 1), 0);
+	settle_loop(l);
+	close(pair[1]);
+	while (!n_came)
+		cr_assert_eq(loop_turn(l, loop_now_ns() + NS_PER_S, close_at_end, l), 0);
+	settle_loop(l);
+	deadline_ns = loop_now_ns() + 20 * NS_PER_MS;
+	cr_assert_eq(loop_turn(l, deadline_ns, record_event, NULL), 0);
+	cr_expect_geq(loop_now_ns(), deadline_ns);
 	loop_close(l);
 }
 
