@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../../net/loop.h"
@@ -242,26 +243,48 @@ Test(config, single_is_a_voter_without_address)
 	cr_assert(config.hosts[0].name[0]);
 }
 
-Test(config, places_of_a_user_are_his_own)
+Test(config, places_of_root_are_the_systems)
 {
+	if (geteuid() != 0)
+		return;
 	config_single(&config);
-	if (geteuid() == 0) {
-		cr_assert_eq(config_places(&config, why), 0);
-		cr_assert_str_eq(config.socket, "/run/paxshm/agent.sock");
-		/* The rest as somebody else. */
-		cr_assert_eq(seteuid(65534), 0);
-	}
+	config.single = false;
+	cr_assert_eq(config_places(&config, why), 0);
+	cr_assert_str_eq(config.socket, "/run/paxshm/agent.sock");
+	cr_assert_str_eq(config.state, "/var/lib/paxshm");
+}
+
+/* What is wrong, by number; as somebody who is not root. */
+static int look_as_user(void)
+{
+	if (geteuid() == 0 && seteuid(65534))
+		return 1;
 	config_single(&config);
 	config.single = false;
 	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
 	setenv("XDG_STATE_HOME", "/home/x/state", 1);
-	cr_assert_eq(config_places(&config, why), 0);
-	cr_assert_str_eq(config.socket, "/run/user/7/paxshm/agent.sock");
-	cr_assert_str_eq(config.state, "/home/x/state/paxshm");
+	if (config_places(&config, why))
+		return 2;
+	if (strcmp(config.socket, "/run/user/7/paxshm/agent.sock") || strcmp(config.state, "/home/x/state/paxshm"))
+		return 3;
 	config.socket[0] = 0;
 	unsetenv("XDG_RUNTIME_DIR");
-	cr_assert_eq(config_places(&config, why), -ENOENT);
-	cr_assert_str_eq(why, "no place is known for socket; give --socket");
+	if (config_places(&config, why) != -ENOENT || strcmp(why, "no place is known for socket; give --socket"))
+		return 4;
+	config_single(&config);
+	strcpy(config.socket, "/s");
+	return config_places(&config, why) || config.state[0] ? 5 : 0; /* a cluster of one has no state */
+}
+
+Test(config, places_of_a_user_are_his_own)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(look_as_user());
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(WEXITSTATUS(status), 0, "step %d", WEXITSTATUS(status));
 }
 
 Test(config, limits_follow_the_settings)
