@@ -183,6 +183,16 @@ enum request_op {
 #define REQUEST_TRY 1u          /* NOWAIT */
 #define REQUEST_RETURN 2u       /* no quorum: answer -ENETUNREACH instead of waiting */
 #define REQUEST_LINEARIZABLE 4u /* HOLDER: agree on an index first */
+#define REQUEST_STAMPS 8u       /* ACQUIRE: the completion says when the request passed each place */
+
+/* The places, in CLOCK_MONOTONIC nanoseconds; 0: it did not pass here. */
+enum stamp {
+	STAMP_TAKEN,   /* the agent took it from the ring */
+	STAMP_SENT,    /* its command was proposed, or handed to the link to the leader */
+	STAMP_CHOSEN,  /* what granted it reached this agent: a frame, or our own acceptance */
+	STAMP_GRANTED, /* applied, and about to be announced */
+	STAMPS,
+};
 
 struct ring_request {
 	uint32_t op, flags;
@@ -206,6 +216,7 @@ struct ring_completion {
 	uint64_t holder_start;
 	uint64_t holder_token;
 	uint32_t holder_pid, holder_session; /* 0: that host did not answer */
+	uint64_t stamp_ns[STAMPS];
 };
 
 #define COMPLETION_DIED 1u
@@ -264,7 +275,7 @@ _Static_assert(sizeof(struct agreed) % 8 == 0, "layout");
 _Static_assert(sizeof(struct tables) % 8 == 0 && offsetof(struct tables, agreed) % 8 == 0, "layout");
 _Static_assert(sizeof(struct arena) % 8 == 0, "layout");
 _Static_assert(sizeof(struct ring_request) == 288, "layout");
-_Static_assert(sizeof(struct ring_completion) == 64, "layout");
+_Static_assert(sizeof(struct ring_completion) == 96, "layout");
 _Static_assert(sizeof(struct session_rings) % 64 == 0, "layout");
 
 #endif

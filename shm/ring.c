@@ -134,7 +134,7 @@ static const char *acquire_check(const struct ring_request *q)
 		return "acquire: a key of length 0";
 	if (q->mode >= MODES)
 		return "acquire: no such mode";
-	if (q->flags & ~(REQUEST_TRY | REQUEST_RETURN))
+	if (q->flags & ~(REQUEST_TRY | REQUEST_RETURN | REQUEST_STAMPS))
 		return "acquire: unknown flags";
 	return NULL;
 }

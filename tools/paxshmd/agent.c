@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The agent's step: events in, actions out; Paxos; applying what is chosen. See agent.h and inside.h. */
 #include "inside.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -86,6 +87,11 @@ void agent_commit(struct agent *a)
 	undo_commit(&a->undo);
 	if (a->n_completed)
 		session_publish(a);
+}
+
+uint64_t agent_stamp(const struct agent *a)
+{
+	return a->config.clock_ns ? a->config.clock_ns() : a->now_ns;
 }
 
 /* ---- our own life ---- */
@@ -177,6 +183,8 @@ static void apply_chosen(struct agent *a)
 {
 	struct agreed *agreed = &a->tables->agreed;
 
+	if (agreed->applied < a->m.paxos->chosen)
+		PROBE1(chosen, a->m.paxos->chosen);
 	while (agreed->applied < a->m.paxos->chosen) {
 		struct paxos_entry entry = paxos_chosen_entry(&a->paxos, agreed->applied + 1);
 
@@ -186,6 +194,7 @@ static void apply_chosen(struct agent *a)
 		atom_store_release(&agreed->applied, entry.slot);
 		agreed->applied_part = 0;
 		undo_commit(&a->undo);
+		PROBE1(applied, entry.slot);
 		if (entry.kind == PAXOS_LEADS)
 			commands_leads_applied(a, entry.slot);
 	}
@@ -239,6 +248,7 @@ void agent_paxos_step(struct agent *a, const struct paxos_event *event)
 		send_bytes(a, s->to, wire_put_paxos(a->out + a->out_len, a->out_cap - a->out_len, &s->message));
 	}
 	publish_leader(a);
+	a->chosen_ns = event->kind == PAXOS_EVENT_MESSAGE ? a->now_ns : agent_stamp(a);
 	apply_chosen(a);
 	if (a->update.snapshot_to)
 		transfer_offer(a, a->update.snapshot_to);
@@ -402,6 +412,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 		ask_tick(a);
 		if (e->kind == AGENT_TURN)
 			commands_flush(a);
+		a->n_unsent = 0; /* the rest was granted here, or waits for room */
 	}
 	agent_commit(a);
 	return (struct agent_actions){
@@ -557,10 +568,11 @@ static bool allocate(struct agent *a, const struct agent_limits *l)
 	a->taken = calloc(HOSTS_MAX, sizeof(*a->taken));
 	a->pending = malloc(PENDING_BYTES);
 	a->linked = calloc(HOSTS_MAX, 1);
+	a->stamps = calloc(a->m.p->n_claims + 1, sizeof(*a->stamps));
 	a->give.bytes = malloc(a->m.p->inbox_size);
 	a->paxos.found_values = malloc(paxos_scratch_size(&probe));
 	return a->actions && a->completed && a->out && a->body && a->rings && a->dirty && a->is_dirty &&
-	       a->taken && a->pending && a->linked && a->give.bytes && a->paxos.found_values;
+	       a->taken && a->pending && a->linked && a->stamps && a->give.bytes && a->paxos.found_values;
 }
 
 static void start_paxos(struct agent *a, uint64_t now_ns)
@@ -666,6 +678,7 @@ void agent_free(struct agent *a)
 	free(a->taken);
 	free(a->pending);
 	free(a->linked);
+	free(a->stamps);
 	free(a->give.bytes);
 	free(a->paxos.found_values);
 	free(a);

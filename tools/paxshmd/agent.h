@@ -51,6 +51,7 @@ struct agent_config {
 	uint64_t ask_ns;        /* how long another host may take to say who owns a lock */
 	uint64_t seed;          /* random: timeouts */
 	uint64_t nonce;         /* random, not 0: the identity of a memory that is fresh now */
+	uint64_t (*clock_ns)(void); /* for requests that ask for stamps; NULL: the time of the event stands in */
 };
 
 struct agent_memory { /* the mappings; `private` and tables zeroed when fresh */

@@ -7,6 +7,7 @@
  * again from the oldest, in order; whoever meets a number twice ignores it. So each takes effect once.
  */
 #include "inside.h"
+#include "probe.h"
 
 #include <errno.h>
 
@@ -161,6 +162,13 @@ void commands_deposed(struct agent *a)
 	a->pending_first = a->pending_end = 0;
 }
 
+/* What was taken in this turn goes out now. */
+static void stamp_sent(struct agent *a)
+{
+	for (; a->n_unsent; a->n_unsent--)
+		a->stamps[a->unsent[a->n_unsent - 1]][STAMP_SENT] = agent_stamp(a);
+}
+
 /* One value: as many whole commands as fit. */
 static void propose_batch(struct agent *a)
 {
@@ -180,6 +188,8 @@ static void propose_batch(struct agent *a)
 	}
 	struct paxos_event e = { .kind = PAXOS_EVENT_PROPOSE, .now_ns = a->now_ns, .bytes = value, .len = len };
 
+	PROBE1(proposed, len);
+	stamp_sent(a);
 	agent_paxos_step(a, &e);
 }
 
@@ -202,6 +212,7 @@ static void send_stored(struct agent *a)
 			a->sent_number++;
 		}
 		agent_frame_send(a, leader, &w);
+		stamp_sent(a);
 		a->resend_at_ns = a->now_ns + patience_ns(a);
 	}
 }

@@ -225,6 +225,11 @@ static void complete(struct agent *a, uint32_t i, struct ring_completion *comple
 		return;
 	completion->call = c->call;
 	completion->incarnation = a->m.p->incarnation;
+	if (c->flags & REQUEST_STAMPS) {
+		memcpy(completion->stamp_ns, a->stamps[i], sizeof(completion->stamp_ns));
+		completion->stamp_ns[STAMP_CHOSEN] = a->chosen_ns;
+		completion->stamp_ns[STAMP_GRANTED] = agent_stamp(a);
+	}
 	CHANGE(a->m.sessions[c->session].call_claim[c->call], 0);
 	session_complete(a, c->session, completion);
 }

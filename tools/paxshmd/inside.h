@@ -62,6 +62,11 @@ struct agent {
 	unsigned char *pending;   /* leading: commands taken in and not proposed, each with its u16 length */
 	uint32_t pending_first, pending_end;
 
+	/* requests that asked for stamps: where they passed, and which still wait for STAMP_SENT */
+	uint64_t (*stamps)[STAMPS]; /* [claim] */
+	uint32_t unsent[64], n_unsent;
+	uint64_t chosen_ns;         /* when the last step of Paxos began */
+
 	/* ask.c */
 	uint32_t asking;          /* claims in CLAIM_ASKING */
 	uint64_t ask_at_ns;       /* when to look at them again */
@@ -120,6 +125,9 @@ void agent_fatal(struct agent *a, const char *format, ...) __attribute__((format
  * actions is dropped, as the network may do. */
 struct writer agent_frame_begin(struct agent *a, enum agent_word word);
 void agent_frame_send(struct agent *a, uint16_t to, const struct writer *w);
+
+/* The time now where somebody asked for it, else the time of the event. */
+uint64_t agent_stamp(const struct agent *a);
 
 /* Our own life is registered and in force. */
 bool agent_registered(const struct agent *a);

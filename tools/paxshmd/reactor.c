@@ -13,6 +13,7 @@
 #include "../../shm/atom.h"
 #include "../../shm/sys.h"
 #include "log.h"
+#include "probe.h"
 #include "reactor_inside.h"
 
 #define TURNS_MAX 16u /* in a row, before descriptors are looked at again */
@@ -74,6 +75,7 @@ static void carry_out(struct reactor *r, const struct agent_action *a)
 		send_frame(r, a);
 		break;
 	case ACTION_WAKE:
+		PROBE2(woken, a->slot, a->call);
 		if (r->guest[a->slot].used)
 			sys_futex_wake(&((struct session_rings *)r->guest[a->slot].rings.at)->bell[a->call], 1);
 		break;

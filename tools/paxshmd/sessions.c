@@ -7,6 +7,7 @@
  * Each request is one group: taken, acted upon, answered if it can be - or none of it.
  */
 #include "inside.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <syslog.h>
@@ -80,6 +81,12 @@ static void acquire(struct agent *a, uint32_t slot, const struct ring_request *r
 		return;
 	}
 	line = a->m.claims[i].line;
+	if (r->flags & REQUEST_STAMPS) {
+		memset(a->stamps[i], 0, sizeof(a->stamps[i]));
+		a->stamps[i][STAMP_TAKEN] = agent_stamp(a);
+		if (a->n_unsent < ARRAY_LEN(a->unsent))
+			a->unsent[a->n_unsent++] = i;
+	}
 	claim_wait(a, i);
 	line_settle(a, line);
 	if (a->no_quorum && (r->flags & REQUEST_RETURN) && a->m.claims[i].state == CLAIM_WAITING &&
@@ -146,6 +153,7 @@ static const char *act_on(struct agent *a, uint32_t slot, const struct ring_requ
 
 	if (wrong)
 		return wrong;
+	PROBE2(taken, slot, r->call);
 	if (r->call != CALL_NONE && session_of(a, slot)->call_claim[r->call])
 		return "a call that waits already asked again";
 	switch (r->op) {

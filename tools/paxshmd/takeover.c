@@ -119,6 +119,7 @@ static int start_agent(struct reactor *r, const char **ret_why)
 		.handover_max = c->handover_max,
 		.ask_ns = ASK_NS,
 		.nonce = r->nonce,
+		.clock_ns = sys_now_ns,
 	};
 	int rc = sys_random(&config.seed, sizeof(config.seed));
 
