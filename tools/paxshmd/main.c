@@ -17,8 +17,6 @@
 #define PAXSHM_VERSION "0.1.0"
 #endif
 
-const char *argp_program_version = "paxshmd " PAXSHM_VERSION;
-
 enum { OPTION_CONFIG = 256,
        OPTION_HOST,
        OPTION_SOCKET,
@@ -141,6 +139,7 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--agent"))
 		return reactor_run();
 
+	argp_program_version = "paxshmd " PAXSHM_VERSION;
 	argp_err_exit_status = EX_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &wishes);
 	if (wishes.single)
