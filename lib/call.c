@@ -215,8 +215,8 @@ static int call_await(struct paxshm_session *s, unsigned slot, struct patience p
 
 		if (call_answered(s, slot))
 			return 0;
-		if (session_lost(s)) /* what was answered before the end counts */
-			return call_answered(s, slot) ? 0 : -ENOTCONN;
+		if (session_lost(s))
+			return -ENOTCONN; /* call_end() looks once more: what was answered before the end counts */
 		rc = patience_over(s, patience);
 		if (rc)
 			return rc;

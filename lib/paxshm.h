@@ -232,7 +232,8 @@ struct paxshm_grant {
  * session's, until paxshm_lock_unref() or paxshm_close(). -EINVAL, -ENAMETOOLONG, -ENOMEM. */
 int paxshm_lock_ref(paxshm_session *s, const void *key, size_t len, paxshm_lock_handle **ret_handle) PAXSHM_MUST_CHECK;
 
-/* Frees a handle. -EBUSY: it owns its lock, or a thread is just acquiring it; it stays. */
+/* Frees a handle; no other thread may use it any more. -EBUSY: it owns its lock, or a thread is just
+ * acquiring it; it stays. */
 int paxshm_lock_unref(paxshm_lock_handle *l);
 
 /* Acquires. how NULL: exclusive, wait, retry, no deadline. grant NULL: not wanted; else token and flags

@@ -330,10 +330,16 @@ static void hear(struct fake *f, struct fake_session *s)
 	ssize_t len = sys_recv_fds(s->socket, &byte, 1, &fd, 1, &n, MSG_DONTWAIT);
 
 	if (len == 1 && byte == SOCKET_ADOPT && n == 1) {
-		unsigned char said = (unsigned char)f->adopt_errno;
+		unsigned char said = (unsigned char)f->adopt_errno, late = EMFILE;
 
 		f->adopts++;
 		close(fd);
+		if (f->adopt_late) {
+			f->adopts_kept++;
+			return;
+		}
+		for (; f->adopts_kept; f->adopts_kept--)
+			send(s->socket, &late, 1, MSG_NOSIGNAL);
 		send(s->socket, &said, 1, MSG_NOSIGNAL);
 	} else if (len == 0 || (len < 0 && len != -EAGAIN)) {
 		close(s->socket);

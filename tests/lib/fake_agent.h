@@ -81,12 +81,13 @@ struct fake {
 	bool no_quorum;
 	bool grant_before_cancel; /* a CANCEL finds its acquire granted a moment ago */
 	int adopt_errno;
+	bool adopt_late;        /* answers to ADOPT are kept back until the next one */
 	uint32_t holder_host, holder_pid; /* answers to HOLDER */
 	int holder_result;
 
 	/* Seen. */
 	struct greeting greeting;
-	unsigned welcomes, acquires, releases, stale_releases, cancels, closes, holders, adopts;
+	unsigned welcomes, acquires, releases, stale_releases, cancels, closes, holders, adopts, adopts_kept;
 	struct ring_request last_cancel, last_holder, last_acquire;
 };
 

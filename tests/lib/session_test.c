@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../lib/session.h"
 #include "../../shm/atom.h"
 #include "fake_agent.h"
 
@@ -204,6 +205,77 @@ Test(session, cancel_ends_all_waits)
 	paxshm_close(session);
 }
 
+/* Far more rounds than the suite has seconds: sleepers look by themselves once a second only. */
+Test(session, cancel_wakes_sleepers)
+{
+	struct waiter w;
+
+	fake_hold(&fake, "k");
+	for (int i = 0; i < 100; i++) {
+		waiter_start(&w, "k");
+		while (!(atom_load_acquire(&session->rings->bell[0]) & 1))
+			usleep(200);
+		paxshm_cancel(session);
+		cr_assert_eq(waiter_end(&w), -ECANCELED);
+	}
+	paxshm_close(session);
+}
+
+static uint32_t turn_waiters(void)
+{
+	pthread_mutex_lock(&session->mutex);
+	uint32_t n = session->turn_waiters;
+	pthread_mutex_unlock(&session->mutex);
+	return n;
+}
+
+Test(session, cancel_wakes_who_waits_for_another_thread)
+{
+	struct waiter a, b;
+
+	fake_hold(&fake, "k");
+	waiter_start(&a, "k");
+	fake_until_waiting(&fake, "k", 1);
+	fake_lock(&fake);
+	fake.paused = true; /* a waits for its cancel to be answered; nothing but the cancel wakes b */
+	fake_unlock(&fake);
+	for (int i = 0; i < 100; i++) {
+		b.lock = a.lock;
+		pthread_create(&b.thread, NULL, waiter_main, &b);
+		while (!turn_waiters())
+			usleep(200);
+		paxshm_cancel(session);
+		cr_assert_eq(waiter_end(&b), -ECANCELED);
+	}
+	fake_lock(&fake);
+	fake.paused = false;
+	fake_unlock(&fake);
+	cr_assert_eq(waiter_end(&a), -ECANCELED);
+	paxshm_close(session);
+}
+
+Test(session, thread_that_waits_for_another_is_woken_by_it)
+{
+	struct waiter a, b;
+
+	for (int i = 0; i < 100; i++) {
+		fake_hold(&fake, "k");
+		waiter_start(&a, "k");
+		fake_until_waiting(&fake, "k", 1);
+		b.lock = a.lock;
+		pthread_create(&b.thread, NULL, waiter_main, &b);
+		while (!turn_waiters())
+			usleep(200);
+		fake_free(&fake, "k");
+		cr_assert_eq(waiter_end(&a), 0);
+		cr_assert_eq(waiter_end(&b), 0);
+		cr_assert_eq(paxshm_lock_release(a.lock), 0);
+		cr_assert_eq(paxshm_lock_release(a.lock), 0);
+		fake_until(&fake, &fake.releases, (unsigned)i + 1);
+	}
+	paxshm_close(session);
+}
+
 Test(session, cancel_does_not_touch_calls_begun_later)
 {
 	struct waiter w;
@@ -353,6 +425,24 @@ Test(session, adopt_passes_the_pidfd_and_the_answer)
 	cr_assert_eq(paxshm_adopt(session, -1), -EINVAL);
 	close(pidfd);
 	paxshm_close(session);
+}
+
+Test(session, late_answer_is_not_taken_for_the_next_adopts)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	paxshm_session *s = fake_open(&fake, 20);
+
+	fake_lock(&fake);
+	fake.adopt_late = true;
+	fake_unlock(&fake);
+	cr_expect_eq(paxshm_adopt(s, pidfd), -ENOTCONN);
+	fake_lock(&fake);
+	fake.adopt_late = false;
+	fake_unlock(&fake);
+	s->agent_timeout_ns = 10 * NS_PER_S;
+	cr_expect_eq(paxshm_adopt(s, pidfd), 0);
+	close(pidfd);
+	paxshm_close(s);
 }
 
 Test(session, adopt_of_no_descriptor_is_bad)
