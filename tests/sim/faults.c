@@ -399,6 +399,8 @@ void faults_heal(struct sim *s)
 		partition_heal(s, i);
 	for (uint16_t a = 1; a <= s->n_hosts; a++) {
 		s->host[a].paused_until = 0;
+		s->host[a].run_at = NEVER;
+		host_wake(s, &s->host[a], 0);
 		s->host[a].doom = DOOM_NONE;
 		for (uint16_t b = 1; b <= s->n_hosts; b++)
 			s->pipe[a][b].slow_ns = 0;
