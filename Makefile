@@ -40,7 +40,7 @@ PKG_CONFIG ?= pkg-config
 INSTALL    ?= install
 JOBS       ?= $(shell nproc 2>/dev/null || echo 2)
 
-CFLAGS  ?= -O2 -g
+CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
 LDFLAGS ?=
 
 # Shared memory is looked at as structures and as words: no optimisation may assume otherwise.
@@ -68,6 +68,7 @@ NET_SRC  := $(wildcard net/*.c net/paxos/*.c)
 PAXSHMD_SRC    := $(wildcard tools/paxshmd/*.c)
 PAXCTL_SRC     := $(wildcard tools/paxctl/*.c)
 PAXCLUSTER_SRC := $(wildcard tools/paxcluster/*.c)
+PAXBENCH_SRC   := $(wildcard bench/*.c)
 DEMO_SRC       := $(wildcard tests/demo/*.c)
 SIM_SRC        := $(filter-out %_test.c,$(wildcard tests/sim/*.c))
 FUZZ_SRC       := $(wildcard tests/fuzz/*_fuzz.c)
@@ -77,7 +78,8 @@ HELPER_SRC     := $(sort $(shell find tests -name '*.c' ! -name '*_test.c' ! -pa
 # A file that defines main() belongs to its program alone; all else may be linked by any test.
 main_line := ^int main(
 without_main = $(if $(strip $(1)),$(shell grep -L '$(main_line)' $(1)))
-SHARED_SRC := $(call without_main,$(LIB_SRC) $(SHM_SRC) $(NET_SRC) $(PAXSHMD_SRC) $(PAXCTL_SRC) $(PAXCLUSTER_SRC))
+SHARED_SRC := $(call without_main,$(LIB_SRC) $(SHM_SRC) $(NET_SRC) $(PAXSHMD_SRC) $(PAXCTL_SRC) $(PAXCLUSTER_SRC) \
+	$(PAXBENCH_SRC))
 HELPER_SRC := $(call without_main,$(HELPER_SRC))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -86,7 +88,8 @@ program = $(if $(strip $(2)),$(BUILD)/$(1))
 
 PROGRAMS := $(call program,paxshmd,$(wildcard tools/paxshmd/main.c)) \
 	$(call program,paxctl,$(wildcard tools/paxctl/main.c)) \
-	$(call program,paxcluster,$(PAXCLUSTER_SRC))
+	$(call program,paxcluster,$(PAXCLUSTER_SRC)) \
+	$(call program,paxbench,$(wildcard bench/main.c))
 LIBRARIES := $(if $(LIB_SRC),$(BUILD)/libpaxshm.so.$(VERSION) $(BUILD)/libpaxshm.a)
 DEMO_PROGRAMS := $(call program,demo,$(DEMO_SRC))
 SIM := $(call program,sim,$(SIM_SRC))
@@ -128,7 +131,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/packages
 	$(CC) $(BASE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(call objects,$(PAXSHMD_SRC) $(NET_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(PAXSHMD_PACKAGES))
-$(call objects,$(PAXCTL_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(PAXCTL_PACKAGES))
+$(call objects,$(PAXCTL_SRC) $(PAXBENCH_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(PAXCTL_PACKAGES))
 $(call objects,$(TEST_SRC) $(HELPER_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(BUILD_PACKAGES) criterion)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
@@ -163,6 +166,9 @@ $(BUILD)/paxctl: $(call objects,$(PAXCTL_SRC)) $(BUILD)/libpaxshm.a
 $(BUILD)/paxcluster: $(call objects,$(PAXCLUSTER_SRC)) $(BUILD)/libpaxshm.a
 	$(call link,$^)
 
+$(BUILD)/paxbench: $(call objects,$(PAXBENCH_SRC)) $(BUILD)/libpaxshm.a
+	$(call link,$^ $(call packages,--libs,$(PAXCTL_PACKAGES)) -lm)
+
 $(BUILD)/demo: $(call objects,$(DEMO_SRC)) $(BUILD)/libpaxshm.a
 	$(call link,$^)
 
@@ -178,16 +184,16 @@ TEST_ARCHIVES := $(BUILD)/all.a $(if $(strip $(HELPER_SRC)),$(BUILD)/helpers.a)
 $(BUILD)/all.a: $(call objects,$(SHARED_SRC))
 	@mkdir -p $(@D)
 	rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) rcsP $@ $^
 
 $(BUILD)/helpers.a: $(call objects,$(HELPER_SRC))
 	rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) rcsP $@ $^
 
 .SECONDARY: $(call objects,$(TEST_SRC))
 $(call tests_of,$(TEST_SRC)): %: %.o $(TEST_ARCHIVES)
 	$(call link,$< -Wl$(comma)--start-group $(TEST_ARCHIVES) -Wl$(comma)--end-group \
-		$(call packages,--libs,$(BUILD_PACKAGES) criterion))
+		$(call packages,--libs,$(BUILD_PACKAGES) criterion) -lm)
 
 $(BUILD)/sim: $(call objects,$(SIM_SRC)) $(BUILD)/all.a
 	$(call link,$^ $(call packages,--libs,$(BUILD_PACKAGES)))
@@ -244,7 +250,7 @@ $(FUZZ_BUILD)/%.o: %.c
 
 $(FUZZ_BUILD)/all.a: $(FUZZ_OBJ)
 	rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) rcsP $@ $^
 
 .SECONDARY: $(patsubst %.c,$(FUZZ_BUILD)/%.o,$(FUZZ_SRC))
 $(FUZZERS): $(FUZZ_BUILD)/%: $(FUZZ_BUILD)/tests/fuzz/%.o $(FUZZ_BUILD)/all.a
@@ -279,7 +285,7 @@ install-files: # what is built, as it is
 		-e 's|@VERSION@|$(VERSION)|' lib/paxshm.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/paxshm.pc
 	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/paxshm.pc
 	$(INSTALL) -m 644 lib/paxshm.h $(DESTDIR)$(INCLUDEDIR)
-	$(INSTALL) -m 755 $(BUILD)/paxctl $(BUILD)/paxcluster $(DESTDIR)$(BINDIR)
+	$(INSTALL) -m 755 $(filter-out %/paxshmd,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
 	$(INSTALL) -m 755 $(BUILD)/paxshmd $(DESTDIR)$(SBINDIR)
 	sed 's|@SBINDIR@|$(SBINDIR)|' tools/paxshmd/paxshmd.service.in >$(DESTDIR)$(UNITDIR)/paxshmd.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/paxshmd.service
@@ -288,7 +294,7 @@ install-files: # what is built, as it is
 
 uninstall: ## takes away what install put there
 	rm -f $(DESTDIR)$(LIBDIR)/libpaxshm.so* $(DESTDIR)$(LIBDIR)/libpaxshm.a $(DESTDIR)$(LIBDIR)/pkgconfig/paxshm.pc \
-		$(DESTDIR)$(INCLUDEDIR)/paxshm.h $(DESTDIR)$(BINDIR)/paxctl $(DESTDIR)$(BINDIR)/paxcluster \
+		$(DESTDIR)$(INCLUDEDIR)/paxshm.h $(patsubst $(BUILD)/%,$(DESTDIR)$(BINDIR)/%,$(filter-out %/paxshmd,$(PROGRAMS))) \
 		$(DESTDIR)$(SBINDIR)/paxshmd $(DESTDIR)$(UNITDIR)/paxshmd.service
 	for page in $(MAN_PAGES); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
 
