@@ -19,9 +19,23 @@
 #if __has_feature(thread_sanitizer)
 #define STEP_UNDER_TSAN 1
 #endif
+#if __has_feature(address_sanitizer)
+#define STEP_UNDER_ASAN 1
+#endif
 #endif
 #if defined(__SANITIZE_THREAD__)
 #define STEP_UNDER_TSAN 1
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define STEP_UNDER_ASAN 1
+#endif
+
+/* For onlookers that fork: look in at every so many instructions. AddressSanitizer makes more of
+ * them out of the same code, and forks cost much there. */
+#ifdef STEP_UNDER_ASAN
+#define STEP_STRIDE 13u
+#else
+#define STEP_STRIDE 1u
 #endif
 
 /* ThreadSanitizer puts signals off, so there is nothing to see. */

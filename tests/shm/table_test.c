@@ -619,6 +619,7 @@ static struct {
 	struct key key, other, moved;
 	uint32_t row;
 	void (*meanwhile)(void); /* what the writer does while the reader is stopped */
+	unsigned long stride;    /* stop the reader at every so many instructions; 0: at each */
 	volatile bool in_child;
 	volatile bool bad;       /* a child met with a bad outcome: `*shown`, after instruction `at` */
 	unsigned long at;
@@ -643,7 +644,7 @@ static void stage_look(unsigned long n)
 	pid_t pid;
 	int status;
 
-	if (stage.bad)
+	if (stage.bad || n % (STEP_STRIDE * MAX(stage.stride, 1ul)))
 		return;
 	pid = fork();
 	if (pid == 0) {
@@ -707,6 +708,76 @@ Test(table, a_reader_whose_way_is_moved_to_another_chain_still_finds_its_key)
 	insert_with(&stage.s, &head, 9); /* the other one leaves from the middle */
 	undo_commit(&stage.s.undo);
 	stage_play(stage_read, move_the_row_before, found_whole);
+}
+
+/* The writer, too, is stopped anywhere: images of the memory at each of its saves, and at the end. */
+#define IMAGES 100u
+#define IMAGE_BYTES 8192u
+
+static struct {
+	unsigned n, from;
+	unsigned char bytes[IMAGES][IMAGE_BYTES];
+} images;
+
+static void take_image(void *context)
+{
+	(void)context;
+	cr_assert_lt(images.n, IMAGES);
+	memcpy(images.bytes[images.n++], stage.s.t, stage.s.used_bytes);
+}
+
+static void show_image(unsigned i)
+{
+	memcpy(stage.s.t, images.bytes[i], stage.s.used_bytes);
+}
+
+static void go_on_to_the_end(void)
+{
+	show_image(images.n - 1);
+}
+
+static void play_with_writer_at_every_save(void)
+{
+	cr_assert_leq(stage.s.used_bytes, IMAGE_BYTES);
+	images.n = 0;
+	stage.s.undo.probe = take_image;
+	table_remove(stage.s.t, &stage.s.undo, find(&stage.s, &stage.other));
+	table_insert(stage.s.t, &stage.s.undo, stage.moved.bytes, stage.moved.len);
+	take_image(NULL);
+	cr_assert_gt(images.n, 20);
+	stage.stride = 5;
+	for (unsigned i = 0; i + 1 < images.n; i++) {
+		show_image(i);
+		stage_play(stage_read, go_on_to_the_end, found_whole);
+	}
+}
+
+static void stage_a_chain(bool other_is_head)
+{
+	struct key head = key_in_bucket(0, 2, 0), neighbour = key_in_bucket(1, 1, 0);
+
+	stage_init();
+	stage.key = key_in_bucket(0, 0, 0);
+	stage.other = key_in_bucket(0, 1, 0);
+	stage.moved = key_in_bucket(1, 0, 0);
+	insert_with(&stage.s, &neighbour, 6);
+	insert_with(&stage.s, &stage.key, 7);
+	insert_with(&stage.s, &stage.other, 8);
+	if (!other_is_head)
+		insert_with(&stage.s, &head, 9);
+	undo_commit(&stage.s.undo);
+}
+
+Test(table, reader_and_writer_stopped_anywhere_when_a_row_leaves_from_the_middle, .timeout = 60)
+{
+	stage_a_chain(false);
+	play_with_writer_at_every_save();
+}
+
+Test(table, reader_and_writer_stopped_anywhere_when_a_row_leaves_from_the_head, .timeout = 60)
+{
+	stage_a_chain(true);
+	play_with_writer_at_every_save();
 }
 
 static void set_twice(void)
