@@ -107,7 +107,7 @@ static int wish_check(const struct paxshm_acquire *how, struct paxshm_acquire *r
 		return 0;
 	}
 	if (how->size < sizeof(*how) || how->mode > PAXSHM_EX || how->no_quorum > PAXSHM_RETURN ||
-	    how->flags & ~(PAXSHM_NOWAIT | PAXSHM_ASYNC))
+	    how->flags & ~(PAXSHM_NOWAIT | PAXSHM_ASYNC | PAXSHM_STAMPS))
 		return -EINVAL;
 	if ((how->mode && how->mode != PAXSHM_EX) || how->flags & PAXSHM_ASYNC)
 		return -ENOSYS;
@@ -200,6 +200,7 @@ static int acquire_ask(struct paxshm_lock_handle *l, const struct paxshm_acquire
 	struct ring_request request = {
 		.op = REQUEST_ACQUIRE,
 		.flags = (how->flags & PAXSHM_NOWAIT ? REQUEST_TRY : 0) |
+			 (how->flags & PAXSHM_STAMPS ? REQUEST_STAMPS : 0) |
 			 (how->no_quorum != PAXSHM_RETRY ? REQUEST_RETURN : 0),
 		.mode = PAXSHM_EX,
 		.key_len = (uint8_t)l->key_len,
@@ -244,6 +245,7 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
 	if (grant && rc == 0) {
 		grant->flags = answer.flags & COMPLETION_DIED ? PAXSHM_OWNER_DIED : 0;
 		grant->token = answer.token;
+		memcpy(grant->stamp_ns, answer.stamp_ns, sizeof(grant->stamp_ns));
 	}
 	if (grant && rc == -EBUSY)
 		holder_from(s, &answer, &grant->holder);

@@ -209,10 +209,11 @@ enum paxshm_no_quorum {
 
 #define PAXSHM_NOWAIT 1u /* do not wait for an owner: -EBUSY, and grant->holder says who it is */
 #define PAXSHM_ASYNC 2u  /* return at once, the grant comes as an event: -ENOSYS for now */
+#define PAXSHM_STAMPS 4u /* fill grant->stamp_ns: where the time of this acquire went */
 
 struct paxshm_acquire {
 	uint32_t size;
-	uint32_t flags;       /* PAXSHM_NOWAIT, PAXSHM_ASYNC */
+	uint32_t flags;       /* PAXSHM_NOWAIT, PAXSHM_ASYNC, PAXSHM_STAMPS */
 	uint32_t mode;        /* enum paxshm_mode; 0 stands for PAXSHM_EX */
 	uint32_t no_quorum;   /* enum paxshm_no_quorum */
 	uint64_t deadline_ns; /* absolute CLOCK_MONOTONIC, 0: none */
@@ -226,6 +227,10 @@ struct paxshm_grant {
 	uint32_t flags; /* PAXSHM_OWNER_DIED, PAXSHM_REENTERED */
 	uint64_t token; /* fencing token: for a key, greater than every earlier one */
 	struct paxshm_who holder; /* filled on -EBUSY; its size need not be set */
+	/* With PAXSHM_STAMPS, and not re-entered: CLOCK_MONOTONIC nanoseconds at which this host's agent
+	 * took the request; sent its command off; learnt the choice that granted it; granted it.
+	 * 0: the grant did not pass there (a lock handed on within this host is sent nowhere). */
+	uint64_t stamp_ns[4];
 };
 
 /* A handle for `len` bytes of key (copied). Acquires nothing and asks nobody. *ret_handle is the
