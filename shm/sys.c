@@ -55,7 +55,7 @@ int sys_futex_wake(uint32_t *word, int n)
 
 /* ---- spinning ---- */
 
-#define FEW_CORES 4u        /* here a spinner probably stands in somebody's way */
+#define FEW_CORES 4u /* here a spinner probably stands in somebody's way */
 #define TURNS_BEFORE_YIELD 64u
 #define SPIN_LEAST 32u
 

@@ -481,7 +481,9 @@ void table_rebuild(struct tables *t)
 
 /* ---- readers ---- */
 
-enum look { LOOK_AGAIN, LOOK_FOUND, LOOK_NOTHING };
+enum look { LOOK_AGAIN,
+	    LOOK_FOUND,
+	    LOOK_NOTHING };
 
 /* One walk along the chain of a key. Any index may be torn, so each is checked; and a walk that was
  * led into another chain ends when it sees the version move. */

@@ -11,8 +11,12 @@
 #ifndef PAXSHM_TESTS_SHM_STEP_H
 #define PAXSHM_TESTS_SHM_STEP_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* register names; whoever includes this after a system header defines it first */
+#endif
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <ucontext.h>
 
 #if defined(__has_feature)
