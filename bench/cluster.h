@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cluster: the agents that are measured. With --cluster they are paxbench's own, started and ended
+ * with paxcluster, in the shape that each case asks for. Otherwise they are those it finds: all that
+ * PAXCLUSTER_HOSTS and PAXSHM_SOCKET_n name, else the one that any program would find.
+ *
+ * Own agents end with paxbench, however that ends: their paxcluster runs until a pipe from here is
+ * closed.
+ *
+ * Who may enter: main, the cases.
+ */
+#ifndef PAXSHM_BENCH_CLUSTER_H
+#define PAXSHM_BENCH_CLUSTER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define BENCH_HOSTS 16u
+#define BENCH_SOCKET 108u
+
+struct bench_cluster {
+	bool own;
+	unsigned voters, observers; /* own: as started */
+	char settings[256];
+	unsigned n;                 /* hosts whose agents can be asked */
+	char socket[BENCH_HOSTS][BENCH_SOCKET]; /* "": as any program finds it */
+	pid_t keeper[BENCH_HOSTS];  /* own */
+	pid_t pid;                  /* of paxcluster; 0: not started */
+	int hold;                   /* the pipe */
+};
+
+/* The one that is there. 0, or -errno and a line on standard error when no agent answers. */
+int bench_cluster_find(struct bench_cluster *c);
+
+/* Own agents in this shape; `settings`: "key=value key=value". Those that run already are kept when
+ * they fit and `fresh` is not asked for. 0, or -errno and a line on standard error. */
+int bench_cluster_start(struct bench_cluster *c, unsigned voters, unsigned observers, const char *settings, bool fresh);
+void bench_cluster_stop(struct bench_cluster *c); /* a found one goes on */
+
+/* --pin: own agents, host n on core n. */
+void bench_cluster_pin(const struct bench_cluster *c);
+
+#endif

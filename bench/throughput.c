@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * throughput: how many times a second a crowd of processes can acquire and release. Distinct keys:
+ * no two acquires are of one key, so each needs the cluster's word. Hot key: all want the same one.
+ * The processes are spread over the voters; and once more they all sit on the leader's host.
+ *
+ * The limit: the same processes on a cluster of one, which does all the same but agree.
+ */
+#include <stdio.h>
+
+#include "case.h"
+#include "limit.h"
+#include "member.h"
+#include "sync.h"
+
+enum spread { SPREAD_VOTERS, SPREAD_LEADER };
+
+struct crowd {
+	const struct bench_cluster *cluster;
+	enum spread spread;
+	bool hot;
+};
+
+struct seat {
+	struct member *member;
+	paxshm_session *session;
+	paxshm_lock_handle *hot;
+};
+
+/* Voters in turn; a host that only learns takes nobody. */
+static int host_for(const struct crowd *crowd, unsigned index)
+{
+	unsigned places[BENCH_HOSTS], n = 0;
+	struct paxshm_status st;
+
+	for (unsigned i = 0; i < crowd->cluster->n; i++)
+		if (member_status(crowd->cluster->socket[i], &st) &&
+		    (crowd->spread == SPREAD_LEADER ? st.leader_id == st.host_id : st.role == 1))
+			places[n++] = i;
+	return n ? (int)places[index % n] : (int)(index % crowd->cluster->n);
+}
+
+static void crowd_begin(struct worker *w, const void *with)
+{
+	const struct crowd *crowd = with;
+	struct seat *seat = calloc(1, sizeof(*seat));
+
+	if (!seat)
+		return;
+	seat->member = member_open(w, crowd->cluster, host_for(crowd, w->index));
+	seat->session = member_find(seat->member, PART_ANY);
+	if (seat->session && crowd->hot && member_ref(w, seat->session, "throughput/hot", &seat->hot) < 0)
+		seat->session = NULL;
+	w->own = seat;
+}
+
+static bool pair(struct worker *w, paxshm_lock_handle *lock)
+{
+	uint64_t start = worker_start_ns(w);
+
+	if (!member_acquire(w, lock) || !member_release(w, lock))
+		return false;
+	worker_saw(w, start, now_ns());
+	return true;
+}
+
+static bool fresh_pair(struct worker *w, paxshm_session *s)
+{
+	paxshm_lock_handle *lock;
+	char key[64];
+
+	snprintf(key, sizeof(key), "throughput/%d/%llu", (int)getpid(), (unsigned long long)w->state[0]++);
+	if (member_ref(w, s, key, &lock) < 0)
+		return false;
+	bool ok = pair(w, lock);
+	paxshm_lock_unref(lock);
+	return ok;
+}
+
+static void crowd_turn(struct worker *w, const void *with)
+{
+	struct seat *seat = w->own;
+	bool ok = true;
+
+	(void)with;
+	while (ok && seat && seat->session && worker_goes_on(w))
+		ok = seat->hot ? pair(w, seat->hot) : fresh_pair(w, seat->session);
+	if (seat)
+		member_look(seat->member, w);
+}
+
+static void crowd_end(struct worker *w, const void *with)
+{
+	struct seat *seat = w->own;
+
+	(void)with;
+	if (seat)
+		member_close(seat->member);
+}
+
+static struct series *crowd_series(const struct bench *b, const struct crowd *crowd, const char *name)
+{
+	struct crew_plan plan = {
+		.name = name, .n = b->processes, .begin = crowd_begin, .turn = crowd_turn, .end = crowd_end, .with = crowd, .rate = b->rate, .only_core = -1
+	};
+	return series_new(&plan);
+}
+
+/* One crowd on the cluster, and its twin on a cluster of one. */
+static void measure(struct bench *b, const struct bench_cluster *one, const char *name, enum spread spread, bool hot)
+{
+	struct crowd ours = { .cluster = &b->cluster, .spread = spread, .hot = hot };
+	struct crowd theirs = { .cluster = one, .hot = hot };
+	struct series *all[2] = { crowd_series(b, &ours, name), NULL };
+	char metric[40];
+
+	if (one->n)
+		all[1] = crowd_series(b, &theirs, "cluster of one");
+	series_measure(all, all[1] ? 2 : 1, b->seconds, "throughput");
+	struct beside beside = { .name = "cluster of one", .part = { all[1] } };
+	report_rate(&b->report, "throughput", name, all[0], &beside);
+	snprintf(metric, sizeof(metric), "%s, pair", name);
+	report_latency(&b->report, "throughput", metric, "us", all[0], &beside);
+	series_free(all[0]);
+	series_free(all[1]);
+}
+
+static int run(struct bench *b)
+{
+	struct bench_cluster one = { .hold = -1 };
+	int rc = bench_need(b, 0, "");
+
+	if (rc < 0)
+		return rc;
+	if (bench_cluster_start(&one, 1, 0, "", false) < 0)
+		fprintf(stderr, "paxbench: throughput: its limit is left out: paxcluster is not there\n");
+	measure(b, &one, "distinct keys", SPREAD_VOTERS, false);
+	if (b->voters)
+		measure(b, &one, "one host", SPREAD_LEADER, false);
+	measure(b, &one, "hot key", SPREAD_VOTERS, true);
+	bench_cluster_stop(&one);
+	return 0;
+}
+
+const struct bench_case case_throughput = {
+	"throughput", "many processes acquire and release: distinct keys, one hot key", "the same processes on a cluster of one", run
+};
