@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "../../lib/session.h"
 #include "../../shm/atom.h"
 #include "../../shm/sys.h"
 #include "fake_agent.h"
@@ -83,6 +84,19 @@ static void paused(bool paused)
 	fake_lock(&fake);
 	fake.paused = paused;
 	fake_unlock(&fake);
+}
+
+/* No call is under way, and none that was given up has left anything. */
+static void assert_settled(paxshm_session *s)
+{
+	pthread_mutex_lock(&s->mutex);
+	for (int i = 0; i < PAXSHM_CALLS_MAX; i++)
+		cr_assert_eq(s->calls[i].state, CALL_FREE, "call %d", i);
+	for (unsigned w = 0; w < WAITING_WORDS; w++)
+		cr_assert_eq(s->waiting[w], 0);
+	cr_assert_eq(s->owed, 0);
+	cr_assert_eq(s->silent, 0);
+	pthread_mutex_unlock(&s->mutex);
 }
 
 /* ---- waiting ---- */
@@ -274,6 +288,7 @@ Test(call, late_grant_of_a_given_up_acquire_is_released)
 	cr_expect_eq(FAKE_SAW(stale_releases), 0);
 	fake_unlock(&fake);
 	cr_expect_eq(acquire_within(handle(s, "k"), FOREVER), 0);
+	assert_settled(s);
 	paxshm_close(s);
 }
 
@@ -310,34 +325,66 @@ Test(call, deadline_passes_while_the_ring_is_full)
 		cr_expect_eq(acquirer_end(&a[i]), -ECANCELED);
 }
 
-Test(call, cancel_that_found_no_room_is_sent_later)
+/* A session whose ring was full when a deadline passed: slot 0's acquire of "j" is given up and its
+ * CANCEL not sent; the others wait for "k". */
+enum { CROWD = RING_REQUESTS - 1 };
+static struct acquirer crowd[CROWD];
+
+static paxshm_session *given_up_unsent(void)
 {
-	enum { CALLERS = RING_REQUESTS - 1 };
-	struct acquirer a[CALLERS], b;
 	paxshm_session *s = fake_open(&fake, 20);
+	struct acquirer a;
 
 	fake_hold(&fake, "k");
 	fake_hold(&fake, "j");
 	paused(true);
-	acquirer_start(&b, s, "j", 100); /* its CANCEL will find the ring full */
+	acquirer_start(&a, s, "j", 100);
 	while (atom_load_acquire(&fake.sessions[2].rings->request_tail) < 1)
 		usleep(500);
-	for (int i = 0; i < CALLERS; i++)
-		acquirer_start(&a[i], s, "k", FOREVER);
+	for (int i = 0; i < CROWD; i++)
+		acquirer_start(&crowd[i], s, "k", FOREVER);
 	while (atom_load_acquire(&fake.sessions[2].rings->request_tail) < RING_REQUESTS)
 		usleep(500);
-	cr_expect_eq(acquirer_end(&b), -ENOTCONN);
+	cr_expect_eq(acquirer_end(&a), -ENOTCONN);
+	return s;
+}
+
+static void crowd_end(paxshm_session *s)
+{
+	paxshm_cancel(s);
+	for (int i = 0; i < CROWD; i++)
+		acquirer_end(&crowd[i]);
+}
+
+Test(call, cancel_that_found_no_room_is_sent_later)
+{
+	paxshm_session *s = given_up_unsent();
+
 	paused(false);
-	fake_until_waiting(&fake, "k", CALLERS);
+	fake_until_waiting(&fake, "k", CROWD);
 	(void)acquire_within(handle(s, "next"), FOREVER); /* any call pays what is owed */
 	fake_until(&fake, &fake.cancels, 1);
-	fake_lock(&fake);
-	cr_expect_eq(fake_key(&fake, "j")->waiting, 0);
-	fake_unlock(&fake);
+	cr_expect_eq(FAKE_SAW(last_cancel.target), 0);
+	cr_expect_eq(FAKE_SAW(last_cancel.reason), -ETIMEDOUT);
 	cr_expect_eq(acquire_within(handle(s, "next"), FOREVER), 0);
-	paxshm_cancel(s);
-	for (int i = 0; i < CALLERS; i++)
-		acquirer_end(&a[i]);
+	crowd_end(s);
+	assert_settled(s);
+	paxshm_close(s);
+}
+
+Test(call, late_grant_makes_an_unsent_cancel_needless)
+{
+	paxshm_session *s = given_up_unsent();
+
+	fake_lock(&fake);
+	fake_key(&fake, "j")->owned = false; /* its owner went: granted as soon as it is asked for */
+	fake_unlock(&fake);
+	paused(false);
+	fake_until_waiting(&fake, "k", CROWD);
+	crowd_end(s); /* hands in and waits: takes the grant, gives it back */
+	fake_until(&fake, &fake.releases, 1);
+	cr_expect_eq(FAKE_SAW(stale_releases), 0);
+	assert_settled(s);
 	paxshm_close(s);
 }
 
