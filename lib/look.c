@@ -70,8 +70,8 @@ static int look_begin(paxshm_session *s, const void *ret, size_t size, size_t kn
 static int state_hash(const struct tables *t, uint64_t *ret_hash, uint64_t *ret_applied)
 {
 	for (unsigned i = 0; i < TRIES; i++) {
+		uint64_t changing = atom_load_acquire(&t->changing); /* odd: between two slots is where hosts compare */
 		uint32_t recoveries = atom_load_acquire(&t->recoveries);
-		uint64_t part = atom_load_acquire(&t->agreed.applied_part);
 		uint64_t applied = atom_load_acquire(&t->agreed.applied);
 		uint64_t hash;
 
@@ -79,9 +79,8 @@ static int state_hash(const struct tables *t, uint64_t *ret_hash, uint64_t *ret_
 			return -ENETUNREACH;
 		hash = snapshot_state_hash(t);
 		atom_fence_acquire(); /* what was hashed was read before we look again */
-		if (atom_load_relaxed(&t->agreed.applied) == applied &&
-		    atom_load_relaxed(&t->agreed.applied_part) == part &&
-		    atom_load_relaxed(&t->recoveries) == recoveries && !part) {
+		if (atom_load_relaxed(&t->changing) == changing && atom_load_relaxed(&t->recoveries) == recoveries &&
+		    !(changing & 1) && !(recoveries & 1)) {
 			*ret_hash = hash;
 			*ret_applied = applied;
 			return 0;

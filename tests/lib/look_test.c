@@ -70,9 +70,9 @@ Test(look, hash_is_refused_while_the_tables_move)
 {
 	struct paxshm_status st = PAXSHM_INIT(st);
 
-	fake.tables->agreed.applied_part = 1;
+	fake.tables->changing = 1;
 	cr_assert_eq(paxshm_status(session, PAXSHM_STATUS_HASH, &st), -EAGAIN);
-	fake.tables->agreed.applied_part = 0;
+	fake.tables->changing = 2;
 	atom_store_release(&fake.tables->ready, 0u);
 	cr_assert_eq(paxshm_status(session, PAXSHM_STATUS_HASH, &st), -ENETUNREACH);
 	cr_assert_eq(st.host_id, 0);

@@ -188,12 +188,14 @@ static void apply_chosen(struct agent *a)
 	while (agreed->applied < a->m.paxos->chosen) {
 		struct paxos_entry entry = paxos_chosen_entry(&a->paxos, agreed->applied + 1);
 
+		atom_store_seq_cst(&a->tables->changing, a->tables->changing | 1);
 		if (entry.kind == PAXOS_COMMANDS)
 			apply_commands(a, &entry);
 		undo_save(&a->undo, agreed, sizeof(*agreed));
 		atom_store_release(&agreed->applied, entry.slot);
 		agreed->applied_part = 0;
 		undo_commit(&a->undo);
+		atom_store_seq_cst(&a->tables->changing, a->tables->changing + 1);
 		PROBE1(applied, entry.slot);
 		if (entry.kind == PAXOS_LEADS)
 			commands_leads_applied(a, entry.slot);
@@ -595,9 +597,9 @@ static void take_over(struct agent *a)
 {
 	struct tables *t = a->tables;
 
-	atom_add_seq_cst(&t->recoveries, 1);
-	undo_rollback(&a->undo);
-	atom_add_seq_cst(&t->recoveries, 1);
+	table_recover(t, &a->undo);
+	if (t->agreed.applied_part == 0) /* between two slots; else start() ends the one that was begun */
+		atom_store_seq_cst(&t->changing, (t->changing + 1) & ~1ull);
 	for (uint32_t slot = 1; slot <= a->m.p->n_sessions; slot++)
 		a->ending += a->m.sessions[slot].state == SESSION_ENDING;
 	t->sessions = a->m.p->sessions_used; /* may have been left behind a commit */
