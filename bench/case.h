@@ -23,6 +23,7 @@ struct bench {
 
 struct bench_case {
 	const char *name, *what, *limit;
+	bool kills; /* agents, so only own ones */
 	/* 0, also when rows have errors; -errno: the run cannot go on (no agents), which was said. */
 	int (*run)(struct bench *b);
 };
@@ -31,6 +32,9 @@ extern const struct bench_case case_quorum, case_local, case_handoff, case_looku
 
 /* Agents for a case: own ones in this shape, or those that were found. */
 int bench_need(struct bench *b, unsigned observers, const char *settings);
+
+/* Own agents that nobody has used yet. */
+int bench_need_fresh(struct bench *b, const char *settings);
 
 /* A big table for lookup and table: own agents are a cluster of one, which agrees with itself. */
 int bench_need_table(struct bench *b, unsigned keys);

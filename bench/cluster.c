@@ -212,3 +212,26 @@ void bench_cluster_pin(const struct bench_cluster *c)
 		pin_to(c->keeper[i], i);
 	}
 }
+
+static pid_t parent_of(pid_t pid)
+{
+	char path[48];
+	int parent = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	FILE *file = fopen(path, "re");
+	if (file && fscanf(file, "%*d (%*[^)]) %*c %d", &parent) != 1)
+		parent = -1;
+	if (file)
+		fclose(file);
+	return parent;
+}
+
+bool bench_cluster_kill(const struct bench_cluster *c, unsigned i, pid_t agent, bool keeper_too)
+{
+	if (!c->own || i >= c->n || agent <= 0 || c->keeper[i] <= 0 || parent_of(c->keeper[i]) != c->pid || parent_of(agent) != c->keeper[i])
+		return false;
+	if (keeper_too && kill(c->keeper[i], SIGKILL) < 0)
+		return false;
+	return kill(agent, SIGKILL) == 0 || (keeper_too && errno == ESRCH);
+}

@@ -37,6 +37,9 @@ int bench_cluster_find(struct bench_cluster *c);
 int bench_cluster_start(struct bench_cluster *c, unsigned voters, unsigned observers, const char *settings, bool fresh);
 void bench_cluster_stop(struct bench_cluster *c); /* a found one goes on */
 
+/* SIGKILL to the agent of own host i, and to its keeper. false: they are not what was started here. */
+bool bench_cluster_kill(const struct bench_cluster *c, unsigned i, pid_t agent, bool keeper_too);
+
 /* --pin: own agents, host n on core n. */
 void bench_cluster_pin(const struct bench_cluster *c);
 

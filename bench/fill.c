@@ -44,7 +44,7 @@ static void fill_close(struct worker *w, const void *with)
 
 int fill_start(struct fill *f, const struct bench_cluster *c, unsigned from, unsigned to)
 {
-	struct crew_plan plan = { .name = "fill", .begin = fill_begin, .turn = fill_turn, .end = fill_close, .with = f, .only_core = -1 };
+	struct crew_plan plan = { .name = "fill", .begin = fill_begin, .turn = fill_turn, .end = fill_close, .with = f };
 	uint64_t begun = now_ns();
 
 	plan.n = MAX(1u, MIN(FILLERS, to - from));

@@ -100,10 +100,10 @@ static void tcp_turn(struct worker *w, const void *with)
 		worker_fail(w, "TCP on the loopback: the other end is gone");
 }
 
-struct crew_plan limit_tcp(void)
+struct crew_plan limit_tcp(enum place place)
 {
 	return (struct crew_plan){
-		.name = "tcp ping-pong", .n = 2, .begin = tcp_begin, .turn = tcp_turn, .shared_bytes = sizeof(struct tcp_shared), .only_core = -1
+		.name = place == PLACE_TWO ? "tcp, two cores" : "tcp ping-pong", .n = 2, .place = place, .begin = tcp_begin, .turn = tcp_turn, .shared_bytes = sizeof(struct tcp_shared)
 	};
 }
 
@@ -160,10 +160,10 @@ static void futex_turn(struct worker *w, const void *with)
 	}
 }
 
-struct crew_plan limit_futex(void)
+struct crew_plan limit_futex(enum place place)
 {
 	return (struct crew_plan){
-		.name = "futex ping-pong", .n = 2, .turn = futex_turn, .shared_bytes = sizeof(struct futex_shared), .only_core = -1
+		.name = place == PLACE_TWO ? "futex, two cores" : "futex ping-pong", .n = 2, .place = place, .turn = futex_turn, .shared_bytes = sizeof(struct futex_shared)
 	};
 }
 
@@ -231,7 +231,7 @@ static void wake_begin(struct worker *w, const void *with)
 struct crew_plan limit_wake(void)
 {
 	return (struct crew_plan){
-		.name = "futex wake", .n = 2, .begin = wake_begin, .turn = wake_turn, .shared_bytes = sizeof(struct wake_shared), .only_core = -1
+		.name = "futex wake", .n = 2, .begin = wake_begin, .turn = wake_turn, .shared_bytes = sizeof(struct wake_shared)
 	};
 }
 
@@ -276,7 +276,7 @@ static void mutex_turn(struct worker *w, const void *with)
 struct crew_plan limit_mutex(void)
 {
 	return (struct crew_plan){
-		.name = "robust mutex", .n = 1, .begin = mutex_begin, .turn = mutex_turn, .shared_bytes = sizeof(pthread_mutex_t), .only_core = -1
+		.name = "robust mutex", .n = 1, .begin = mutex_begin, .turn = mutex_turn, .shared_bytes = sizeof(pthread_mutex_t)
 	};
 }
 
@@ -328,7 +328,7 @@ struct crew_plan limit_ticket(unsigned processes)
 {
 	ASSERT(processes < WORKERS_MAX);
 	return (struct crew_plan){
-		.name = "ticket lock", .n = processes, .begin = ticket_begin, .turn = ticket_turn, .shared_bytes = sizeof(struct ticket_shared), .only_core = -1
+		.name = "ticket lock", .n = processes, .begin = ticket_begin, .turn = ticket_turn, .shared_bytes = sizeof(struct ticket_shared)
 	};
 }
 
@@ -388,5 +388,5 @@ static void loads_turn(struct worker *w, const void *with)
 
 struct crew_plan limit_loads(const size_t *bytes)
 {
-	return (struct crew_plan){ .name = "2 random loads", .n = 1, .begin = loads_begin, .turn = loads_turn, .with = bytes, .only_core = -1 };
+	return (struct crew_plan){ .name = "2 random loads", .n = 1, .begin = loads_begin, .turn = loads_turn, .with = bytes };
 }

@@ -20,8 +20,8 @@
 
 #include "worker.h"
 
-struct crew_plan limit_tcp(void);
-struct crew_plan limit_futex(void);
+struct crew_plan limit_tcp(enum place place);
+struct crew_plan limit_futex(enum place place);
 struct crew_plan limit_wake(void);
 struct crew_plan limit_mutex(void);
 struct crew_plan limit_ticket(unsigned processes);

@@ -80,7 +80,7 @@ static void measure(struct bench *b, unsigned keys, bool random, double bytes_a_
 	struct lookup_with with = { .cluster = &b->cluster, .keys = keys, .random = random };
 	size_t bytes = random ? (size_t)(bytes_a_lock * keys) : 0;
 	struct crew_plan loads = limit_loads(&bytes);
-	struct crew_plan plan = { .name = name, .n = 1, .begin = lookup_begin, .turn = lookup_turn, .end = lookup_end, .with = &with, .only_core = -1 };
+	struct crew_plan plan = { .name = name, .n = 1, .begin = lookup_begin, .turn = lookup_turn, .end = lookup_end, .with = &with };
 	struct series *all[2] = { series_new(&loads), series_new(&plan) };
 
 	series_measure(all, 2, b->seconds, "lookup");
@@ -181,5 +181,5 @@ static int run(struct bench *b)
 }
 
 const struct bench_case case_lookup = {
-	"lookup", "who owns a lock, among 1, 1000 and 1000000: one key, any key", "two dependent random loads", run
+	.name = "lookup", .what = "who owns a lock, among 1, 1000 and 1000000: one key, any key", .limit = "two dependent random loads", .run = run
 };

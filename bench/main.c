@@ -17,7 +17,7 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 64, EXIT_NO_AGENT = 69, EXIT_NO_FOLDER = 73
 enum { OPTION_CLUSTER = 256, OPTION_PIN, OPTION_SECONDS, OPTION_RATE, OPTION_JSON, OPTION_CSV, OPTION_PLOT, OPTION_SAVE, OPTION_LIST, OPTION_PROCESSES, OPTION_KEYS, OPTION_LOOP };
 
 static const struct bench_case *const cases[] = {
-	&case_quorum, &case_throughput, &case_lookup,
+	&case_quorum, &case_local, &case_handoff, &case_lookup, &case_throughput, &case_table, &case_failover,
 };
 
 static const struct argp_option options[] = {
@@ -41,6 +41,7 @@ struct wishes {
 	const char *plot, *save, *loop;
 	const struct bench_case *chosen[ARRAY_LEN(cases)];
 	unsigned n_chosen;
+	bool all;
 };
 
 static void list_cases(FILE *out)
@@ -76,8 +77,10 @@ static void choose(struct wishes *w, const char *name)
 			choose_one(w, cases[i]);
 			known = true;
 		}
-	if (known)
+	if (known) {
+		w->all = w->all || all;
 		return;
+	}
 	fprintf(stderr, "paxbench: there is no case \"%s\"; there are, beside \"all\":\n", name);
 	list_cases(stderr);
 	exit(EXIT_USAGE);
@@ -132,13 +135,13 @@ static void tell_agents(struct bench *b)
 
 static const char *loop_setting;
 
-static int need(struct bench *b, unsigned voters, unsigned observers, const char *settings)
+static int need(struct bench *b, unsigned voters, unsigned observers, const char *settings, bool fresh)
 {
 	char all[256];
 
 	if (b->voters) {
-		snprintf(all, sizeof(all), "%s%s%s %s", settings, loop_setting ? " loop=" : "", loop_setting ? loop_setting : "", "");
-		int rc = bench_cluster_start(&b->cluster, voters, observers, all, false);
+		snprintf(all, sizeof(all), "%s%s%s", settings, loop_setting ? " loop=" : "", loop_setting ? loop_setting : "");
+		int rc = bench_cluster_start(&b->cluster, voters, observers, all, fresh);
 		if (rc < 0)
 			return rc;
 	}
@@ -148,7 +151,12 @@ static int need(struct bench *b, unsigned voters, unsigned observers, const char
 
 int bench_need(struct bench *b, unsigned observers, const char *settings)
 {
-	return need(b, b->voters, observers, settings);
+	return need(b, b->voters, observers, settings, false);
+}
+
+int bench_need_fresh(struct bench *b, const char *settings)
+{
+	return need(b, b->voters, 0, settings, true);
 }
 
 int bench_need_table(struct bench *b, unsigned keys)
@@ -157,7 +165,7 @@ int bench_need_table(struct bench *b, unsigned keys)
 
 	/* Room for a few more: what else is locked, and what is looked up beside. */
 	snprintf(settings, sizeof(settings), "locks=%u claims=%u", keys + keys / 32 + 64, keys + keys / 32 + 64);
-	return need(b, 1, 0, settings);
+	return need(b, 1, 0, settings, false);
 }
 
 bool bench_status(struct bench *b, struct paxshm_status *ret)
@@ -186,14 +194,21 @@ static void begin_header(struct wishes *w)
 static int run_all(struct wishes *w)
 {
 	struct bench *b = &w->bench;
+	bool left_out = false;
 
 	for (unsigned i = 0; i < w->n_chosen; i++) {
+		if (w->chosen[i]->kills && b->voters < 3) {
+			fprintf(stderr, "paxbench: %s is left out: it kills agents, and only its own: --cluster 3\n", w->chosen[i]->name);
+			left_out |= !w->all;
+			continue;
+		}
 		progress_begin();
 		int rc = w->chosen[i]->run(b);
 		progress_end();
 		if (rc < 0)
 			return rc;
 	}
+	b->report.errors += left_out;
 	return 0;
 }
 

@@ -101,7 +101,7 @@ static void crowd_end(struct worker *w, const void *with)
 static struct series *crowd_series(const struct bench *b, const struct crowd *crowd, const char *name)
 {
 	struct crew_plan plan = {
-		.name = name, .n = b->processes, .begin = crowd_begin, .turn = crowd_turn, .end = crowd_end, .with = crowd, .rate = b->rate, .only_core = -1
+		.name = name, .n = b->processes, .begin = crowd_begin, .turn = crowd_turn, .end = crowd_end, .with = crowd, .rate = b->rate
 	};
 	return series_new(&plan);
 }
@@ -143,5 +143,5 @@ static int run(struct bench *b)
 }
 
 const struct bench_case case_throughput = {
-	"throughput", "many processes acquire and release: distinct keys, one hot key", "the same processes on a cluster of one", run
+	.name = "throughput", .what = "many processes acquire and release: distinct keys, one hot key", .limit = "the same processes on a cluster of one", .run = run
 };

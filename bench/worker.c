@@ -113,8 +113,8 @@ static _Noreturn void work(const struct crew_plan *plan, struct worker *w, pid_t
 		_exit(1);
 	prctl(PR_SET_TIMERSLACK, 1ul);
 	signal(SIGPIPE, SIG_IGN);
-	if (crew_pins)
-		pin(plan->only_core >= 0 ? plan->only_core : (int)w->index);
+	if (crew_pins || plan->place == PLACE_TWO)
+		pin(plan->place == PLACE_ONE ? 0 : (int)w->index);
 	if (plan->begin)
 		plan->begin(w, plan->with);
 	for (;;) {

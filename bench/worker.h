@@ -43,6 +43,13 @@ struct worker {
 	struct histogram seen;     /* picoseconds, of this turn */
 };
 
+/* On which cores a crew runs. */
+enum place {
+	PLACE_AS_SAID, /* where the scheduler likes; with --pin worker i on core i */
+	PLACE_ONE,     /* all on one core, if --pin was said */
+	PLACE_TWO,     /* worker i on core i, whatever was said */
+};
+
 struct crew_plan {
 	const char *name;
 	unsigned n;
@@ -52,7 +59,7 @@ struct crew_plan {
 	const void *with;    /* handed to them */
 	size_t shared_bytes; /* for worker_shared(), zero at first */
 	double rate;         /* operations a second of the whole crew; 0: closed loop */
-	int only_core;       /* with --pin: all on this core; -1: one after the other */
+	enum place place;
 };
 
 struct crew {

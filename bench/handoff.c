@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * handoff: two processes pass one lock to and fro; from just before the release in one to running in
+ * the other, which has waited for a while and sleeps. On one host, and between two.
+ *
+ * The limits: one wake-up, and a fair lock of nothing but futexes, for one host; for two, half a TCP
+ * ping-pong and a futex ping-pong: to the agent, to the other agent, to the next owner.
+ */
+#include "case.h"
+#include "limit.h"
+#include "member.h"
+#include "sync.h"
+
+#define HOLD_NS (500 * NS_PER_US) /* until who said that it asks sleeps in the queue */
+#define HOLD_REMOTE_NS (3 * NS_PER_MS)
+#define LOOK_NS (100 * NS_PER_US)
+
+struct handoff_with {
+	const struct bench_cluster *cluster;
+	const char *key;
+	bool remote; /* worker 1 is on another voter's host */
+};
+
+struct handoff_shared {
+	uint32_t asks[2];     /* this worker is about to acquire, or waits */
+	uint32_t counts;      /* the releaser knew that the other waits */
+	uint64_t released_at; /* these two are the owner's */
+};
+
+struct handoff {
+	struct member *member;
+	paxshm_lock_handle *lock;
+};
+
+static void handoff_begin(struct worker *w, const void *with)
+{
+	const struct handoff_with *h = with;
+	struct handoff *own = calloc(1, sizeof(*own));
+
+	if (!own)
+		return;
+	own->member = member_open(w, h->cluster, -1);
+	paxshm_session *s = member_find(own->member, h->remote && w->index == 1 ? PART_VOTER : PART_LEADER);
+	if (s)
+		member_ref(w, s, h->key, &own->lock);
+	else if (own->member)
+		worker_fail(w, h->remote ? "no second voter can be asked" : "no host leads now");
+	w->own = own;
+}
+
+/* With the lock: until the other waits for it, and sleeps. */
+static void hold(struct worker *w, struct handoff_shared *s, uint64_t ns)
+{
+	bool asked;
+
+	while (!(asked = load_acquire(&s->asks[1 - w->index])) && worker_goes_on(w))
+		sleep_ns(LOOK_NS);
+	if (asked)
+		sleep_ns(ns);
+	s->counts = asked;
+}
+
+static void handoff_turn(struct worker *w, const void *with)
+{
+	const struct handoff_with *h = with;
+	struct handoff_shared *s = worker_shared(w);
+	struct handoff *own = w->own;
+	bool ok = own && own->lock;
+
+	while (ok && worker_goes_on(w)) {
+		uint64_t asked = now_ns();
+
+		store_release(&s->asks[w->index], 1u);
+		ok = member_acquire(w, own->lock);
+		uint64_t now = now_ns();
+		store_release(&s->asks[w->index], 0u);
+		if (!ok)
+			break;
+		/* Released before we asked: nothing was handed over. */
+		if (s->counts && s->released_at > asked)
+			worker_saw(w, s->released_at, now);
+		hold(w, s, h->remote ? HOLD_REMOTE_NS : HOLD_NS);
+		s->released_at = now_ns();
+		ok = member_release(w, own->lock);
+	}
+	if (own)
+		member_look(own->member, w);
+}
+
+static void handoff_end(struct worker *w, const void *with)
+{
+	struct handoff *own = w->own;
+
+	(void)with;
+	if (own)
+		member_close(own->member);
+}
+
+static struct crew_plan handoff_plan(const struct handoff_with *with, const char *name)
+{
+	return (struct crew_plan){
+		.name = name, .n = 2, .begin = handoff_begin, .turn = handoff_turn, .end = handoff_end, .with = with, .shared_bytes = sizeof(struct handoff_shared)
+	};
+}
+
+static bool two_voters(const struct bench_cluster *c)
+{
+	struct paxshm_status st;
+	unsigned voters = 0;
+
+	for (unsigned i = 0; i < c->n; i++)
+		voters += member_status(c->socket[i], &st) && st.role == 1;
+	return voters >= 2;
+}
+
+static int run(struct bench *b)
+{
+	int rc = bench_need(b, 0, "");
+
+	if (rc < 0)
+		return rc;
+	struct handoff_with same = { .cluster = &b->cluster, .key = "handoff/same" };
+	struct handoff_with other = { .cluster = &b->cluster, .key = "handoff/other", .remote = true };
+	struct crew_plan plans[] = {
+		limit_wake(), limit_ticket(2), limit_tcp(PLACE_AS_SAID), limit_futex(PLACE_AS_SAID),
+		handoff_plan(&same, "same host"), handoff_plan(&other, "other host"),
+	};
+	struct series *all[ARRAY_LEN(plans)] = { 0 };
+	unsigned n = two_voters(&b->cluster) ? 6 : 5;
+
+	for (unsigned i = 0; i < n; i++)
+		all[i] = series_new(&plans[i]);
+	series_measure(all, n, b->seconds, "handoff");
+	struct beside wake = { .name = "futex wake", .part = { all[0] } };
+	struct beside ticket = { .name = "fair futex lock", .part = { all[1] } };
+	struct beside wire = { .name = "tcp/2 + futex", .part = { all[2], all[3] }, .weight = { 0.5, 1 } };
+	report_latency(&b->report, "handoff", "same host", "us", all[4], &wake);
+	report_latency(&b->report, "handoff", "same host, fair", "us", all[4], &ticket);
+	if (n == 6)
+		report_latency(&b->report, "handoff", "other host", "us", all[5], &wire);
+	for (unsigned i = 0; i < n; i++)
+		series_free(all[i]);
+	return 0;
+}
+
+const struct bench_case case_handoff = {
+	.name = "handoff", .what = "from release to running in the next owner: same host, other host", .limit = "futex wake; fair futex lock; half a TCP and a futex ping-pong", .run = run
+};

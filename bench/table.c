@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * table: a table is filled with a million locks, all held, and emptied again by the end of the
+ * processes that hold them: bytes of shared memory and of the agent's own for each, and how long each
+ * took.
+ *
+ * The limits: 256 bytes beside the key; a futex ping-pong, one trip to another process and back.
+ */
+#include <math.h>
+#include <stdio.h>
+
+#include "case.h"
+#include "fill.h"
+#include "limit.h"
+#include "member.h"
+#include "progress.h"
+#include "sync.h"
+
+#define BYTES_BESIDE_KEY 256.0
+#define EMPTY_PATIENCE_NS (300 * NS_PER_S)
+
+/* Resident bytes of a process, without what it only mapped. 0: not known. */
+static double resident(pid_t pid)
+{
+	char path[48], line[128];
+	double kb = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	FILE *file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "VmRSS: %lf", &kb) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kb * 1024;
+}
+
+static void report_fill(struct bench *b, const struct series *futex, const char *what, uint64_t ns, unsigned keys)
+{
+	char metric[40];
+	double limit = series_quantile(futex, 0, 0.5) / 1e6;
+
+	snprintf(metric, sizeof(metric), "%s, each", what);
+	report_value(&b->report, "table", metric, "us", (double)ns / 1e3 / keys, keys, "futex ping-pong", limit);
+	report_value(&b->report, "table", what, "s", (double)ns / 1e9, 1, NULL, NAN);
+}
+
+/* Until the locks of the processes that ended are free. */
+static bool wait_empty(struct bench *b, unsigned before, uint64_t *ret_ns)
+{
+	uint64_t begun = now_ns();
+	struct paxshm_status st;
+
+	while (now_ns() - begun < EMPTY_PATIENCE_NS && bench_status(b, &st)) {
+		if (st.locks <= before) {
+			*ret_ns = now_ns() - begun;
+			return true;
+		}
+		progress("table", "waiting until it is empty again");
+		sleep_ns(NS_PER_MS);
+	}
+	return false;
+}
+
+static void fill_and_empty(struct bench *b, const struct series *futex, const struct paxshm_status *st)
+{
+	struct fill fill;
+	double before = resident((pid_t)st->agent_pid);
+	uint64_t emptied;
+
+	if (fill_start(&fill, &b->cluster, 0, b->keys) < 0) {
+		report_failure(&b->report, "table", "fill", "s", fill.why);
+		fill_end(&fill);
+		return;
+	}
+	report_fill(b, futex, "fill", fill.took_ns, b->keys);
+	double bytes = member_table_bytes_a_lock(b->cluster.socket[0]), after = resident((pid_t)st->agent_pid);
+	char key[FILL_KEY];
+	fill_key(key, 0);
+	report_value(&b->report, "table", "table, each", "B", bytes, b->keys, "256 + key", BYTES_BESIDE_KEY + (double)strlen(key));
+	if (before > 0 && after > before)
+		report_value(&b->report, "table", "agent grew, each", "B", (after - before) / b->keys, b->keys, NULL, NAN);
+	fill_end(&fill);
+	if (wait_empty(b, st->locks, &emptied))
+		report_fill(b, futex, "empty", emptied, b->keys);
+	else
+		report_failure(&b->report, "table", "empty", "s", "the locks of processes that ended were not freed in time");
+}
+
+static int run(struct bench *b)
+{
+	struct paxshm_status st;
+	char why[WORKER_WHY];
+	int rc = bench_need_table(b, b->keys);
+
+	if (rc < 0)
+		return rc;
+	if (!bench_status(b, &st))
+		return -ECONNREFUSED;
+	if (b->keys > st.locks_max) {
+		snprintf(why, sizeof(why), "the table is too small: it has room for %u locks, and %u are needed", st.locks_max, b->keys);
+		report_failure(&b->report, "table", "fill", "s", why);
+		return 0;
+	}
+	struct crew_plan plan = limit_futex(PLACE_AS_SAID);
+	struct series *futex = series_new(&plan);
+	series_measure(&futex, 1, 0.5, "table");
+	fill_and_empty(b, futex, &st);
+	series_free(futex);
+	return 0;
+}
+
+const struct bench_case case_table = {
+	.name = "table", .what = "a million locks are held, and freed: bytes and time for each", .limit = "256 bytes beside the key; futex ping-pong", .run = run
+};
