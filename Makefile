@@ -309,9 +309,11 @@ format-check:
 	clang-format --dry-run -Werror $(ALL_C)
 
 lint: ## clang-tidy and cppcheck
-	clang-tidy --quiet $(filter %.c,$(filter-out tests/%,$(ALL_C))) -- -std=gnu11 $(call packages,--cflags,$(BUILD_PACKAGES))
-	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem \
-		--error-exitcode=1 lib shm net tools
+	@scripts/deps lint
+	@printf '%s\n' $(filter %.c,$(filter-out tests/%,$(ALL_C))) | xargs -P $(JOBS) -n 4 sh -c \
+		'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- -std=gnu11 $(call packages,--cflags,$(BUILD_PACKAGES)) 2>/dev/null' lint
+	@cppcheck --quiet -j $(JOBS) --std=c11 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem \
+		--suppress=uninitvar --suppress=legacyUninitvar --error-exitcode=1 lib shm net tools bench
 
 deps: ## get missing packages for everything
 	scripts/deps check

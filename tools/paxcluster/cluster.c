@@ -108,7 +108,7 @@ static int make_folder(struct cluster *c)
 
 int cluster_make(struct cluster *c, const char *const *settings, unsigned n_settings)
 {
-	uint16_t ports[CLUSTER_HOSTS];
+	uint16_t ports[CLUSTER_HOSTS] = { 0 };
 	uint32_t random;
 	int rc = make_folder(c);
 

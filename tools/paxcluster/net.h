@@ -16,7 +16,7 @@
  * connections, so that only another listener could take one meanwhile. False: there are none. */
 bool net_free_ports(uint16_t *ret, unsigned n);
 
-#define NETNS_PORT 7400
+#define NETNS_PORT 7400u
 
 /* Namespaces TAG-0 (the bridge) and TAG-1 … TAG-n, each with eth0 at 10.77.0.N. Needs root. False: not
  * all could be made; what was made is gone again. */
