@@ -4,8 +4,8 @@
  * readable descriptors, time. Completions in, one handler out.
  *
  * Two engines behind one table of functions. io_uring: one ring, made by the thread that runs it
- * (SINGLE_ISSUER and DEFER_TASKRUN where the kernel has them), multishot accept and receive with
- * provided buffers (re-armed after ENOBUFS), everything queued in a turn submitted by the one call
+ * (SINGLE_ISSUER and DEFER_TASKRUN where the kernel has them), multishot receive with provided
+ * buffers (re-armed after ENOBUFS), everything queued in a turn submitted by the one call
  * that also waits. epoll: the same events from readiness, for kernels and containers where
  * io_uring is forbidden. What the kernel offers is probed when the loop is opened.
  *
@@ -58,7 +58,7 @@ const char *loop_engine_name(const struct loop *l); /* "io_uring (single issuer,
  * themselves, but for an accept that failed for want of descriptors or memory (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM):
  * that is said once, and tried again by the loop after 100 ms.
  * poll reports a descriptor in each turn in which it is readable, whether the handler reads all of it or not. */
-int loop_accept(struct loop *l, int fd, uint64_t tag);
+int loop_accept(struct loop *l, int fd, uint64_t tag); /* fd does not block */
 int loop_connect(struct loop *l, int fd, const struct sockaddr *address, socklen_t len, uint64_t tag);
 int loop_receive(struct loop *l, int fd, uint64_t tag);
 int loop_poll(struct loop *l, int fd, uint64_t tag);

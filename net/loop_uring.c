@@ -3,9 +3,14 @@
  * loop_uring: one ring, one system call a turn. That call submits everything armed since the last
  * turn, runs the completions that were deferred to us, and waits.
  *
- * Needs what Linux 6.0 brought together: a ring of provided buffers, multishot accept and receive,
- * synchronous cancelling. All of it is tried when the ring is opened; where something is missing the
- * answer is -ENOSYS and epoll does the work.
+ * Needs what Linux 6.0 brought together: a ring of provided buffers, multishot receive, synchronous
+ * cancelling. All of it is tried when the ring is opened; where something is missing the answer is
+ * -ENOSYS and epoll does the work.
+ *
+ * Listeners are polled, and connections taken by a call of their own. An accept in the ring waits
+ * exclusively: of all who wait for one socket, one is woken. A killed agent's ring goes on waiting for
+ * some milliseconds while its successor listens to the same socket, and would be the one that is
+ * woken; nobody would take that connection before another one comes. Polls are woken all.
  *
  * Polls are armed again after each report, by the submission that is made anyway: a multishot poll
  * reports edges, and a handler that leaves something unread would never hear of it again.
@@ -116,14 +121,12 @@ static bool uring_arm(struct loop *l, int fd, enum loop_which which)
 	if (!sqe)
 		return false;
 	switch (side->wait_ready ? LOOP_OP_POLL : (enum loop_op)side->op) {
-	case LOOP_OP_ACCEPT:
-		io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		break;
 	case LOOP_OP_RECEIVE:
 		io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
 		sqe->flags |= IOSQE_BUFFER_SELECT;
 		sqe->buf_group = BUFFER_GROUP;
 		break;
+	case LOOP_OP_ACCEPT:
 	case LOOP_OP_POLL:
 		io_uring_prep_poll_add(sqe, fd, which == LOOP_IN ? POLLIN : POLLOUT);
 		break;
@@ -204,13 +207,29 @@ static bool must_poll_first(const struct loop_side *side, int result)
 	return side->op == LOOP_OP_CONNECT ? result == -EINPROGRESS || result == -EALREADY : result == -EAGAIN;
 }
 
+/* A listener is readable, or its poll failed. One connection a turn: what is left is reported again. */
+static void accept_ready(struct loop *l, int fd, int result)
+{
+	if (result >= 0) {
+		l->counts.enters++;
+		result = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (result < 0)
+			result = -errno;
+	}
+	if (result == -EAGAIN) /* it left again before it was taken */
+		loop_queue(l, fd, LOOP_IN, 0);
+	else
+		loop_complete(l, fd, LOOP_IN, result, NULL, false);
+}
+
 static void completed(struct loop *l, const struct request *request, int result, const unsigned char *bytes, bool more)
 {
 	struct loop_side *side;
 
-	if (nobody_waits(l, request)) {
-		if (request->op == LOOP_OP_ACCEPT && !request->polled && result >= 0)
-			close(result); /* a connection that came for a listener which was forgotten */
+	if (nobody_waits(l, request))
+		return;
+	if (request->op == LOOP_OP_ACCEPT) {
+		accept_ready(l, request->fd, result);
 		return;
 	}
 	side = loop_side(l, request->fd, request->which);
@@ -308,7 +327,7 @@ static int open_ring(struct loop_uring *u, enum loop_flavour flavour)
 
 static bool has_operations(struct io_uring *ring)
 {
-	static const int needed[] = { IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_POLL_ADD };
+	static const int needed[] = { IORING_OP_CONNECT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_POLL_ADD };
 	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
 	bool all = probe && ring->features & IORING_FEAT_EXT_ARG && ring->features & IORING_FEAT_NODROP;
 

@@ -175,6 +175,26 @@ EACH_ENGINE(accept_goes_on)
 	loop_close(l);
 }
 
+/* As the ring of a killed agent does, until the kernel has taken it apart. */
+EACH_ENGINE(another_loop_that_waits_for_the_same_listener_takes_no_wake_up_away)
+{
+	struct loop *dead = open_engine(*engine), *l = open_engine(*engine);
+	struct sockaddr_in address;
+	int listener = listen_somewhere(&address);
+
+	cr_assert_eq(loop_accept(dead, listener, 9), 0);
+	settle_loop(dead); /* it waits, and takes no turn any more */
+	cr_assert_eq(loop_accept(l, listener, 1), 0);
+	settle_loop(l);
+	for (unsigned i = 1; i <= 3; i++) {
+		connect_to(&address);
+		TURN_LOOP_UNTIL(l, count_events(LOOP_ACCEPTED, 1) == i);
+	}
+	cr_expect_eq(count_events(LOOP_ACCEPTED, 9), 0);
+	loop_close(l);
+	loop_close(dead);
+}
+
 EACH_ENGINE(accept_pauses_when_descriptors_are_used_up)
 {
 	struct loop *l = open_engine(*engine);
