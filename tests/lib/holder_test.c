@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "../../lib/session.h"
 #include "../../shm/atom.h"
 #include "fake_agent.h"
 
@@ -14,7 +15,7 @@ static struct paxshm_who who;
 static void start(void)
 {
 	fake_start(&fake);
-	session = fake_open(&fake, 50);
+	session = fake_open(&fake, 10000);
 	who = (struct paxshm_who)PAXSHM_INIT(who);
 }
 
@@ -114,7 +115,9 @@ Test(holder, silent_agent_is_not_waited_for_for_ever)
 	fake_lock(&fake);
 	fake.paused = true;
 	fake_unlock(&fake);
+	session->agent_timeout_ns = 20 * NS_PER_MS;
 	cr_assert_eq(ask(0), -ENOTCONN);
+	session->agent_timeout_ns = 10 * NS_PER_S;
 	/* The answer that comes in the end disturbs nobody, and the call's place is free again. */
 	fake_lock(&fake);
 	fake.paused = false;

@@ -14,7 +14,7 @@ static paxshm_session *session;
 static void start(void)
 {
 	fake_start(&fake);
-	session = fake_open(&fake, 1000);
+	session = fake_open(&fake, 10000);
 }
 
 static void stop(void)
