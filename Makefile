@@ -20,6 +20,7 @@ SBINDIR    ?= $(PREFIX)/sbin
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR     ?= $(PREFIX)/share/man
+DOCDIR     ?= $(PREFIX)/share/doc/paxshm
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 
 SAN ?=
@@ -289,13 +290,15 @@ install-files: # what is built, as it is
 	$(INSTALL) -m 755 $(BUILD)/paxshmd $(DESTDIR)$(SBINDIR)
 	sed 's|@SBINDIR@|$(SBINDIR)|' tools/paxshmd/paxshmd.service.in >$(DESTDIR)$(UNITDIR)/paxshmd.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/paxshmd.service
+	$(INSTALL) -D -m 644 docs/paxshmd.conf.example $(DESTDIR)$(DOCDIR)/paxshmd.conf.example
 	for page in $(MAN_PAGES); do \
 		$(INSTALL) -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit 1; done
 
 uninstall: ## takes away what install put there
 	rm -f $(DESTDIR)$(LIBDIR)/libpaxshm.so* $(DESTDIR)$(LIBDIR)/libpaxshm.a $(DESTDIR)$(LIBDIR)/pkgconfig/paxshm.pc \
 		$(DESTDIR)$(INCLUDEDIR)/paxshm.h $(patsubst $(BUILD)/%,$(DESTDIR)$(BINDIR)/%,$(filter-out %/paxshmd,$(PROGRAMS))) \
-		$(DESTDIR)$(SBINDIR)/paxshmd $(DESTDIR)$(UNITDIR)/paxshmd.service
+		$(DESTDIR)$(SBINDIR)/paxshmd $(DESTDIR)$(UNITDIR)/paxshmd.service \
+		$(DESTDIR)$(DOCDIR)/paxshmd.conf.example
 	for page in $(MAN_PAGES); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
 
 # ---- keeping house ----
