@@ -91,6 +91,17 @@ Test(lock, grant_carries_the_token_and_release_the_claim)
 	cr_expect_eq(paxshm_lock_check(l), -ESTALE);
 }
 
+Test(lock, stamps_are_asked_for_only_when_wanted)
+{
+	paxshm_lock_handle *l = handle("k");
+
+	cr_assert_eq(acquire_flags(l, PAXSHM_STAMPS), 0);
+	cr_expect_eq(FAKE_SAW(last_acquire.flags), REQUEST_STAMPS);
+	cr_assert_eq(paxshm_lock_release(l), 0);
+	cr_assert_eq(acquire(l), 0);
+	cr_expect_eq(FAKE_SAW(last_acquire.flags), 0);
+}
+
 Test(lock, key_may_hold_any_bytes)
 {
 	char key[PAXSHM_KEY_MAX];
@@ -237,7 +248,7 @@ Test(lock, wrong_arguments_are_refused_before_anybody_is_asked)
 	grant.size = 0;
 	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -EINVAL);
 	grant.size = sizeof(grant);
-	how.flags = 4;
+	how.flags = 1u << 31;
 	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -EINVAL);
 	how.flags = PAXSHM_ASYNC;
 	cr_expect_eq(paxshm_lock_acquire(l, &how, &grant), -ENOSYS);
