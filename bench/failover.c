@@ -4,9 +4,13 @@
  * alone, which the keeper starts again at once with the same memory, and once agent and keeper, which
  * is what the loss of the host looks like to the others. Each round has a cluster of its own.
  *
- * The limit: election_ms, how long the others wait for a leader that says nothing.
+ * The limits: starting a program; and election_ms, how long the others wait for a leader that says
+ * nothing.
  */
+#define _GNU_SOURCE
+#include <spawn.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 #include "case.h"
 #include "member.h"
@@ -77,7 +81,7 @@ static void kill_leader(const struct bench_cluster *c, struct series *s, bool ke
 {
 	struct paxshm_options options = PAXSHM_INIT(options);
 	paxshm_session *asks;
-	pid_t agent;
+	pid_t agent = 0;
 	int leader = settled(c, &agent);
 
 	if (leader < 0) {
@@ -100,34 +104,45 @@ static void kill_leader(const struct bench_cluster *c, struct series *s, bool ke
 	paxshm_close(asks);
 }
 
+/* What any program costs that is started, runs and ends. */
+static void start_program(struct series *s)
+{
+	char *const argv[] = { (char *)"true", NULL };
+	uint64_t start = now_ns();
+	pid_t pid;
+
+	if (posix_spawnp(&pid, "true", NULL, NULL, argv, environ) == 0 && waitpid(pid, NULL, 0) == pid)
+		saw(s, now_ns() - start);
+}
+
 static int run(struct bench *b)
 {
 	char settings[48];
-	struct series *agent = calloc(1, sizeof(*agent)), *host = calloc(1, sizeof(*host)), *election = calloc(1, sizeof(*election));
-	int rc = agent && host && election ? 0 : -ENOMEM;
+	struct series *all = calloc(4, sizeof(*all)), *agent = all, *host = all + 1, *program = all + 2, *election = all + 3;
+	int rc = all ? 0 : -ENOMEM;
 
 	snprintf(settings, sizeof(settings), "election_ms=%u", ELECTION_MS);
 	for (unsigned r = 0; rc == 0 && r < ROUNDS; r++) {
 		progress("failover", "killing leaders");
 		rc = bench_need_fresh(b, settings);
 		if (rc == 0) {
+			start_program(program);
 			kill_leader(&b->cluster, agent, false);
 			kill_leader(&b->cluster, host, true);
 		}
 	}
 	if (rc == 0) {
 		saw(election, ELECTION_MS * NS_PER_MS);
-		struct beside beside = { .name = "election_ms", .part = { election } };
-		report_latency(&b->report, "failover", "agent killed", "ms", agent, &beside);
-		report_latency(&b->report, "failover", "host lost", "ms", host, &beside);
+		struct beside start = { .name = "a program's start", .part = { program } };
+		struct beside silence = { .name = "election_ms", .part = { election } };
+		report_latency(&b->report, "failover", "agent killed", "ms", agent, &start);
+		report_latency(&b->report, "failover", "host lost", "ms", host, &silence);
 	}
 	bench_cluster_stop(&b->cluster); /* what is left of it is of no use to others */
-	free(agent);
-	free(host);
-	free(election);
+	free(all);
 	return rc;
 }
 
 const struct bench_case case_failover = {
-	.name = "failover", .what = "the leader is killed: the time to the next grant", .limit = "election_ms of the agents", .kills = true, .run = run
+	.name = "failover", .what = "the leader is killed: the time to the next grant", .limit = "a program's start; election_ms of the agents", .kills = true, .run = run
 };

@@ -14,20 +14,31 @@ void fill_key(char key[FILL_KEY], unsigned i)
 	snprintf(key, FILL_KEY, "bench/%08u", i);
 }
 
-/* Every FILLERS-th key is this worker's. It holds them by just not releasing them. */
+struct held {
+	struct member *member;
+	unsigned n;
+	paxshm_lock_handle *lock[];
+};
+
+/* Every FILLERS-th key is this worker's. */
 static void fill_begin(struct worker *w, const void *with)
 {
 	const struct fill *f = with;
-	struct member *m = member_open(w, f->cluster, 0);
-	paxshm_session *s = member_find(m, PART_ANY);
-	paxshm_lock_handle *lock;
+	struct held *h = calloc(1, sizeof(*h) + ((f->to - f->from) / w->n + 1) * sizeof(h->lock[0]));
 	char key[FILL_KEY];
 
-	w->own = m;
-	for (unsigned i = f->from + w->index; s && i < f->to && !w->errors; i += w->n) {
+	w->own = h;
+	if (!h) {
+		worker_fail(w, "no memory");
+		return;
+	}
+	h->member = member_open(w, f->cluster, 0);
+	paxshm_session *s = member_find(h->member, PART_ANY);
+	for (unsigned i = f->from + w->index; s && i < f->to; i += w->n) {
 		fill_key(key, i);
-		if (member_ref(w, s, key, &lock) == 0)
-			member_acquire(w, lock);
+		if (member_ref(w, s, key, &h->lock[h->n]) < 0 || !member_acquire(w, h->lock[h->n]))
+			return;
+		h->n++;
 	}
 }
 
@@ -38,8 +49,13 @@ static void fill_turn(struct worker *w, const void *with)
 
 static void fill_close(struct worker *w, const void *with)
 {
+	struct held *h = w->own;
+
 	(void)with;
-	member_close(w->own);
+	for (unsigned i = 0; h && i < h->n; i++)
+		member_release(w, h->lock[i]);
+	if (h)
+		member_close(h->member);
 }
 
 int fill_start(struct fill *f, const struct bench_cluster *c, unsigned from, unsigned to)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * table: a table is filled with a million locks, all held, and emptied again by the end of the
- * processes that hold them: bytes of shared memory and of the agent's own for each, and how long each
- * took.
+ * table: a table is filled with a million locks, all held, and emptied again by their release: bytes
+ * of shared memory and of the agent's own for each, and how long each took.
  *
  * The limits: 256 bytes beside the key; a futex ping-pong, one trip to another process and back.
  */
@@ -45,12 +44,13 @@ static void report_fill(struct bench *b, const struct series *futex, const char 
 	report_value(&b->report, "table", what, "s", (double)ns / 1e9, 1, NULL, NAN);
 }
 
-/* Until the locks of the processes that ended are free. */
-static bool wait_empty(struct bench *b, unsigned before, uint64_t *ret_ns)
+/* Lets all go, and waits until they are free. */
+static bool empty(struct bench *b, struct fill *fill, unsigned before, uint64_t *ret_ns)
 {
 	uint64_t begun = now_ns();
 	struct paxshm_status st;
 
+	fill_end(fill);
 	while (now_ns() - begun < EMPTY_PATIENCE_NS && bench_status(b, &st)) {
 		if (st.locks <= before) {
 			*ret_ns = now_ns() - begun;
@@ -80,11 +80,10 @@ static void fill_and_empty(struct bench *b, const struct series *futex, const st
 	report_value(&b->report, "table", "table, each", "B", bytes, b->keys, "256 + key", BYTES_BESIDE_KEY + (double)strlen(key));
 	if (before > 0 && after > before)
 		report_value(&b->report, "table", "agent grew, each", "B", (after - before) / b->keys, b->keys, NULL, NAN);
-	fill_end(&fill);
-	if (wait_empty(b, st->locks, &emptied))
+	if (empty(b, &fill, st->locks, &emptied))
 		report_fill(b, futex, "empty", emptied, b->keys);
 	else
-		report_failure(&b->report, "table", "empty", "s", "the locks of processes that ended were not freed in time");
+		report_failure(&b->report, "table", "empty", "s", "locks that were released were not freed in time");
 }
 
 static int run(struct bench *b)
