@@ -85,6 +85,7 @@ void agent_frame_send(struct agent *a, uint16_t to, const struct writer *w)
 void agent_commit(struct agent *a)
 {
 	undo_commit(&a->undo);
+	a->sent_off = 0;
 	if (a->n_completed)
 		session_publish(a);
 }
@@ -421,7 +422,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 		.at = a->actions,
 		.n = a->n_actions,
 		.wake_at_ns = wake_at(a),
-		.again = a->more_requests || a->ending || (a->dirty_count && commands_room(a)),
+		.again = a->more_requests || a->ending || a->more_dirty || (a->dirty_count && commands_room(a)),
 	};
 }
 

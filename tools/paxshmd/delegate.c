@@ -356,6 +356,19 @@ static bool give_back(struct agent *a, struct line *l)
 	return true;
 }
 
+/* A whole crowd may wait in one line. What one group changes must fit into the undo log, so only some of
+ * them are sent off at once: false: the line is looked at again, in a group of its own. */
+static bool may_send_off(struct agent *a, const struct line *l)
+{
+	if (a->sent_off < GROUP_CLAIMS) {
+		a->sent_off++;
+		return true;
+	}
+	line_later(a, (uint32_t)(l - a->m.lines));
+	a->more_dirty = true;
+	return false;
+}
+
 /* Tries are answered as soon as it is known that another has the lock: here a session of this host … */
 static void tries_refused(struct agent *a, struct line *l)
 {
@@ -364,8 +377,11 @@ static void tries_refused(struct agent *a, struct line *l)
 
 	for (uint32_t i = l->head; i && l->n_waiting > l->n_blocking; i = next) {
 		next = claim_of(a, i)->next;
-		if (claim_of(a, i)->flags & REQUEST_TRY)
-			claim_answer(a, i, -EBUSY, &owner);
+		if (!(claim_of(a, i)->flags & REQUEST_TRY))
+			continue;
+		if (!may_send_off(a, l))
+			return;
+		claim_answer(a, i, -EBUSY, &owner);
 	}
 }
 
@@ -376,10 +392,12 @@ static void tries_ask(struct agent *a, struct line *l)
 
 	for (uint32_t i = l->head; i && l->n_waiting > l->n_blocking; i = next) {
 		next = claim_of(a, i)->next;
-		if (claim_of(a, i)->flags & REQUEST_TRY) {
-			claim_leave(a, i);
-			claim_ask(a, i, ASK_LOOK);
-		}
+		if (!(claim_of(a, i)->flags & REQUEST_TRY))
+			continue;
+		if (!may_send_off(a, l))
+			return;
+		claim_leave(a, i);
+		claim_ask(a, i, ASK_LOOK);
 	}
 }
 
@@ -451,7 +469,10 @@ void line_later(struct agent *a, uint32_t i)
 
 void lines_settle_dirty(struct agent *a)
 {
-	for (uint32_t left = a->dirty_count; left && commands_room(a); left--) {
+	bool more = a->more_dirty;
+
+	a->more_dirty = false;
+	for (uint32_t left = a->dirty_count; left && (more || commands_room(a)); left--) {
 		uint32_t i = a->dirty[a->dirty_first];
 
 		a->dirty_first = (a->dirty_first + 1) % a->m.p->n_lines;
@@ -507,9 +528,10 @@ void line_granted(struct agent *a, uint32_t row)
 	line_settle(a, i);
 }
 
+/* Whoever is not sent off now asks the cluster again. */
 static void no_room(struct agent *a, struct line *l)
 {
-	while (l->head)
+	while (l->head && may_send_off(a, l))
 		claim_answer(a, l->head, -ENOSPC, NULL);
 }
 
@@ -633,6 +655,7 @@ void lines_rebuild(struct agent *a)
 	for (uint32_t i = 1; i <= a->m.p->lines_high; i++)
 		if (a->m.lines[i].key_len)
 			line_later(a, i);
+	a->more_dirty = a->dirty_count != 0;
 	a->asking = 0;
 	for (uint32_t i = 1; i <= a->m.p->claims_high; i++)
 		a->asking += a->m.claims[i].state == CLAIM_ASKING;

@@ -51,6 +51,8 @@ struct agent {
 	/* lines that wait for room among the commands, or to be looked at again; a ring */
 	uint32_t *dirty, dirty_first, dirty_count;
 	uint8_t *is_dirty; /* [line] */
+	bool more_dirty;   /* some of them want no command, only a group of their own */
+	unsigned sent_off; /* claims that left a line's queue in this group: see GROUP_CLAIMS */
 
 	/* commands.c */
 	uint64_t sent_number;     /* commands below were sent to the present leader */

@@ -42,9 +42,10 @@ static uint32_t buckets_for(const struct agent_limits *l)
 static uint64_t undo_words_for(const struct agent_limits *l)
 {
 	/* The larger group: a step of Paxos, a new leader's whole window; or a command that frees
-	 * SWEEP_FREES locks, each granted to a line of ours (256 words for a line, its claims and row). */
+	 * SWEEP_FREES locks, each granted to a line of ours (256 words for a line, its claims and row),
+	 * and those whom that refuses (128 words for each, its neighbours and its line). */
 	uint64_t paxos = paxos_undo_size(l->window, l->value_max) / 8 + 64;
-	uint64_t apply = APPLY_UNDO_WORDS + SWEEP_FREES * 256ull;
+	uint64_t apply = APPLY_UNDO_WORDS + SWEEP_FREES * 256ull + GROUP_CLAIMS * 128ull;
 
 	return MAX(paxos, apply);
 }

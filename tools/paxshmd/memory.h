@@ -19,6 +19,7 @@
 #include "../../shm/state/command.h"
 
 #define COMMANDS_MAX 1024u /* numbered commands under way; a power of two */
+#define GROUP_CLAIMS 64u   /* claims that are answered together, or sent to ask, in one group under undo */
 
 enum session_state {
 	SESSION_FREE,

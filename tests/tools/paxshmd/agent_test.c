@@ -37,6 +37,7 @@ static unsigned n_hosts;
 static struct frame *queue[65536];
 static unsigned queue_first, queue_end;
 static uint64_t now_ns = NS_PER_S;
+static uint32_t n_claims = 64;
 
 static void carry_out(struct host *h, struct agent_actions actions)
 {
@@ -106,7 +107,7 @@ static void make_cluster(unsigned n, uint32_t rows)
 
 		*l = agent_limits_for(rows);
 		l->sessions = SLOTS;
-		l->claims = 64;
+		l->claims = n_claims;
 		l->log_slots = 64;
 		l->window = 8;
 		l->value_max = 1024;
@@ -692,4 +693,76 @@ Test(agent, a_host_that_lost_its_memory_registers_anew_and_frees_what_it_held)
 	cr_assert_eq(c.flags, COMPLETION_DIED);
 	cr_assert_eq(hosts[1].fatals, 0);
 	equal_tables();
+}
+
+/* ---- what is bounded, whoever asks ---- */
+
+/* Fills every call of every session of h with a wish for one key; nothing is answered meanwhile. */
+static void crowd(struct host *h, const char *key, uint32_t flags)
+{
+	for (uint32_t slot = 1; slot <= SLOTS; slot++)
+		open_session(h, slot);
+	for (uint32_t call = 0; call < RING_CALLS; call++) {
+		for (uint32_t slot = 1; slot <= SLOTS; slot++)
+			request(h, slot, wish(REQUEST_ACQUIRE, call, key, flags));
+		step(h, (struct agent_event){ .kind = AGENT_TURN });
+	}
+}
+
+/* How many of the crowd were answered with this. */
+static unsigned count_answers(struct host *h, int result)
+{
+	unsigned n = 0;
+	struct ring_completion c;
+
+	for (uint32_t slot = 1; slot <= SLOTS; slot++)
+		while (answered(h, slot, &c))
+			n += c.result == result;
+	return n;
+}
+
+Test(agent, a_crowd_of_tries_is_refused_in_groups_that_can_be_undone)
+{
+	n_claims = SLOTS * RING_CALLS;
+	ready(3, 64);
+	struct host *h = &hosts[leader() == 3 ? 2 : 3];
+	struct ring_completion c;
+	unsigned grants = 0, refused = 0;
+
+	crowd(h, "k", REQUEST_TRY);
+	settle();
+	for (uint32_t slot = 1; slot <= SLOTS; slot++)
+		while (answered(h, slot, &c)) {
+			grants += c.result == 0;
+			refused += c.result == -EBUSY;
+		}
+	cr_assert_eq(grants, 1);
+	cr_assert_eq(refused, SLOTS * RING_CALLS - 1);
+}
+
+Test(agent, a_crowd_of_tries_for_another_hosts_lock_is_refused_in_groups_that_can_be_undone)
+{
+	n_claims = SLOTS * RING_CALLS;
+	ready(3, 64);
+	struct host *h = &hosts[2];
+	uint32_t s = open_session(&hosts[1], 5);
+
+	acquire(&hosts[1], s, "k");
+	crowd(h, "k", REQUEST_TRY);
+	settle();
+	pass(500);
+	cr_assert_eq(count_answers(h, -EBUSY), SLOTS * RING_CALLS);
+}
+
+Test(agent, a_crowd_is_told_of_a_full_table_in_groups_that_can_be_undone)
+{
+	n_claims = SLOTS * RING_CALLS;
+	ready(3, 1);
+	struct host *h = &hosts[2];
+	uint32_t s = open_session(&hosts[1], 5);
+
+	acquire(&hosts[1], s, "the only row");
+	crowd(h, "k", 0);
+	settle();
+	cr_assert_eq(count_answers(h, -ENOSPC), SLOTS * RING_CALLS);
 }
