@@ -13,7 +13,7 @@
 #include <syslog.h>
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
-#define REQUESTS_A_TURN 64u /* of one session */
+#define REQUESTS_A_TURN RING_REQUESTS /* of one session: all that its ring can hold */
 #define ENDS_A_TURN 64u     /* claims of ending sessions given up in one turn */
 
 static struct session_record *session_of(struct agent *a, uint32_t slot)
@@ -328,9 +328,10 @@ void session_gone(struct agent *a, uint32_t slot)
 		return;
 	if (s->claims)
 		agent_log(a, LOG_NOTICE, "event=session-died slot=%u pid=%u", slot, s->identity.pid);
-	/* Its last words count: a release just before the end is a release. */
-	while (s->state == SESSION_OPEN && a->rings[slot] && take_requests(a, slot))
-		;
+	/* Its last words count: a release just before the end is a release. They are no more than its ring
+	 * holds; what comes behind them is written by somebody else who has it mapped. */
+	if (s->state == SESSION_OPEN && a->rings[slot])
+		take_requests(a, slot);
 	if (s->state == SESSION_ENDING) {
 		CHANGE(s->closing_call, CALL_NONE); /* nobody waits for the answer any more */
 		agent_commit(a);

@@ -766,3 +766,30 @@ Test(agent, a_crowd_is_told_of_a_full_table_in_groups_that_can_be_undone)
 	settle();
 	cr_assert_eq(count_answers(h, -ENOSPC), SLOTS * RING_CALLS);
 }
+
+static struct session_rings *scribbled;
+
+static void scribble(void *context)
+{
+	(void)context;
+	atom_add_relaxed(&scribbled->request_tail, 1u); /* as many more as are taken */
+}
+
+Test(agent, a_ring_that_is_still_written_when_its_processes_have_ended_stops_nobody, .timeout = 20)
+{
+	ready(1, 64);
+	struct host *h = &hosts[1];
+	uint32_t dead = open_session(h, 1), other = open_session(h, 2);
+
+	acquire(h, dead, "k");
+	for (unsigned i = 0; i < RING_REQUESTS; i++)
+		h->rings[dead]->requests[i] = (struct ring_request){ .op = REQUEST_RELEASE, .call = CALL_NONE };
+	h->rings[dead]->request_tail += RING_REQUESTS;
+	scribbled = h->rings[dead];
+	agent_undo(h->agent)->probe = scribble;
+	step(h, (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = dead });
+	agent_undo(h->agent)->probe = NULL;
+	settle();
+	cr_assert(h->closed[dead]);
+	acquire(h, other, "k");
+}
