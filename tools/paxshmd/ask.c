@@ -14,6 +14,7 @@
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 #define ASK_AGAIN_NS (2 * NS_PER_MS) /* "not mine": its release is on its way to our tables */
 #define ASK_HOPS 2u
+#define ASK_BYTES 512u /* no question and no answer is longer */
 
 struct owner owner_of_line(const struct agent *a, const struct line *l)
 {
@@ -235,7 +236,8 @@ void ask_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r)
 	uint16_t origin = get_u16(r);
 
 	(void)from;
-	if (!r->ok || to == 0 || to >= HOSTS_MAX || origin == 0 || origin >= HOSTS_MAX || hops == 0)
+	if (!r->ok || to == 0 || to >= HOSTS_MAX || origin == 0 || origin >= HOSTS_MAX || hops == 0 ||
+	    reader_left(r) > ASK_BYTES)
 		return;
 	if (to != a->config.self) {
 		struct writer w = agent_frame_begin(a, word);

@@ -793,3 +793,14 @@ Test(agent, a_ring_that_is_still_written_when_its_processes_have_ended_stops_nob
 	cr_assert(h->closed[dead]);
 	acquire(h, other, "k");
 }
+
+Test(agent, a_question_on_its_way_to_another_host_may_be_as_long_as_a_frame)
+{
+	ready(3, 64);
+	static unsigned char frame[WIRE_FRAME_MAX], body[WIRE_FRAME_MAX - WIRE_HEADER] = { 2 /* WORD_ASK */, 2, 3, 0, 1, 0 };
+	int len = wire_put_agent(frame, sizeof(frame), body, sizeof(body));
+
+	cr_assert_gt(len, 0);
+	step(&hosts[2], (struct agent_event){ .kind = AGENT_FRAME, .from = 1, .bytes = frame, .len = (size_t)len });
+	settle();
+}
