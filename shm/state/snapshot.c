@@ -213,6 +213,14 @@ static void install_wait(struct tables *t, const struct snapshot_view *v, uint32
 	*tables_wait(t, i) = (struct table_wait){ .incarnation = w.incarnation, .next = w.next, .host = w.host };
 }
 
+uint64_t snapshot_slot(const struct tables *t, const void *bytes, uint64_t len)
+{
+	struct snapshot_view v;
+
+	ASSERT(!snapshot_open(t, bytes, len, &v));
+	return v.agreed.applied;
+}
+
 void snapshot_install(struct tables *t, const void *bytes, uint64_t len)
 {
 	struct snapshot_view v;

@@ -23,10 +23,13 @@ uint64_t snapshot_size_max(const struct table_capacity *capacity);
 /* Writes; answers the length. `cap` must be at least snapshot_size(). */
 uint64_t snapshot_write(const struct tables *t, void *bytes, uint64_t cap);
 
-/* NULL, or what is wrong: other version, other capacities than t has, cut short, hash, any index out of range, any
- * list that does not end, any element owned twice or by nobody. Whatever passes may be installed; that no key stands
+/* NULL, or what is wrong: other version, other capacities than t has, cut short, hash, in the midst of a slot, any
+ * index out of range, any list that does not end, any element owned twice or by nobody. Whatever passes may be installed; that no key stands
  * there twice is table_check's to say, afterwards. */
 const char *snapshot_verify(const struct tables *t, const void *bytes, uint64_t len);
+
+/* The slot at which a verified snapshot stands. */
+uint64_t snapshot_slot(const struct tables *t, const void *bytes, uint64_t len);
 
 /* Puts a verified snapshot in place of the agreed part and rebuilds the buckets; the host's own view of itself is
  * kept for host rows and zeroed in lock values. Sets ready = 0 before and leaves it so. Not undone:

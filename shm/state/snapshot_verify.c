@@ -11,7 +11,9 @@
 
 static const char *check_numbers(const struct agreed *a)
 {
-	return a->token_floor > TOKEN_MAX || a->delegations > COUNT_MAX ? "numbers out of range" : NULL;
+	if (a->applied_part)
+		return "it was made in the midst of a slot";
+	return a->applied > COUNT_MAX || a->token_floor > TOKEN_MAX || a->delegations > COUNT_MAX ? "numbers out of range" : NULL;
 }
 
 static const char *check_hosts(const struct tables *t, const struct snapshot_view *v)

@@ -88,6 +88,8 @@ static void whole(struct agent *a, uint16_t from)
 	uint64_t slot = a->take.slot;
 
 	a->take.from = 0;
+	if (!wrong && snapshot_slot(a->tables, a->m.inbox, a->take.len) != slot)
+		wrong = "it stands at another slot than it was sent for";
 	if (wrong) {
 		agent_log(a, LOG_ERR, "event=snapshot-refused from=%u reason=\"%s\"", from, wrong);
 		return;

@@ -352,6 +352,8 @@ Test(snapshot, rows_must_fit)
 	lie(held + ROW_VALUE, 0, 8, "delegation 0");
 	lie(held + ROW_VALUE + 16, 0, 8, "token 0");
 	lie(held + ROW_VALUE + 16, UINT64_MAX, 8, "a token that wraps around");
+	lie(HEAD_BYTES, UINT64_MAX, 8, "a slot that wraps around");
+	lie(HEAD_BYTES + 8, 1, 8, "in the midst of a slot");
 	lie(HEAD_BYTES + 3 * 8, UINT64_MAX, 8, "a floor that wraps around");
 	lie(HEAD_BYTES + 4 * 8, UINT64_MAX, 8, "delegations that wrap around");
 	lie(held + ROW_VALUE + 24, 0, 2, "host 0");

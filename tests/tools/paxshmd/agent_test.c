@@ -804,3 +804,42 @@ Test(agent, a_question_on_its_way_to_another_host_may_be_as_long_as_a_frame)
 	step(&hosts[2], (struct agent_event){ .kind = AGENT_FRAME, .from = 1, .bytes = frame, .len = (size_t)len });
 	settle();
 }
+
+/* Host h is sent these bytes, as one chunk, as the copy of the tables at `slot`. */
+static void send_copy(struct host *h, uint16_t from, uint64_t slot, const void *copy, uint64_t n)
+{
+	unsigned char *body = malloc(n + 64), *frame = malloc(n + 128);
+	struct writer w = writer_on(body, n + 64);
+	int len;
+
+	cr_assert_lt(n, 65536);
+	put_u8(&w, 4); /* WORD_CHUNK */
+	put_u64(&w, slot);
+	put_u64(&w, n);
+	put_u64(&w, 0);
+	put_bytes(&w, copy, n);
+	len = wire_put_agent(frame, n + 128, w.bytes, w.len);
+	cr_assert_gt(len, 0);
+	step(h, (struct agent_event){ .kind = AGENT_FRAME, .from = from, .bytes = frame, .len = (size_t)len });
+	free(body);
+	free(frame);
+}
+
+Test(agent, a_copy_of_another_slot_than_it_was_sent_for_is_refused)
+{
+	ready(3, 64);
+	struct host *h = &hosts[leader() == 3 ? 2 : 3];
+	uint32_t s = open_session(&hosts[1], 5);
+	uint64_t n = snapshot_size(h->memory.tables);
+	unsigned char *old = malloc(n);
+
+	cr_assert_eq(snapshot_write(h->memory.tables, old, n), n);
+	for (int i = 0; i < 100; i++) /* what came after it has left the log */
+		release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
+	send_copy(h, 1, h->memory.tables->agreed.applied + 1, old, n);
+	settle();
+	release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
+	pass(100);
+	equal_tables();
+	free(old);
+}
