@@ -99,7 +99,7 @@ SIM := $(call program,sim,$(SIM_SRC))
 SLOW_SRC   := $(filter tests/cluster/% tests/storm/%,$(TEST_SRC))
 QUICK_SRC  := $(filter-out $(SLOW_SRC),$(TEST_SRC))
 tests_of   = $(patsubst %.c,$(BUILD)/%,$(1))
-SLOW_SCRIPTS := $(sort $(wildcard tests/cluster/*_test.sh tests/storm/*_test.sh))
+SLOW_SCRIPTS := $(sort $(wildcard tests/cluster/*_test.sh tests/storm/*_test.sh tests/bench/*_test.sh))
 
 PAXSHMD_PACKAGES := liburing libconfuse libsystemd
 PAXCTL_PACKAGES  := jansson
@@ -268,6 +268,14 @@ fuzz: $(FUZZERS) ## each decoder for FUZZ_SECONDS
 		printf '  ok    fuzz %-20s %s inputs in $(FUZZ_SECONDS) s\n' $$name \
 			"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(FUZZ_BUILD)/$$name.log)"; \
 	done
+
+# ---- measuring ----
+
+BENCH_FLAGS ?= --cluster 3
+
+.PHONY: bench
+bench: all ## every path beside its physical limit; writes docs/measured
+	$(BUILD)/paxbench all $(BENCH_FLAGS) --save docs/measured --plot docs/measured
 
 # ---- installing ----
 
