@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* table, the readers' side: any process, any time, beside a writer who may be dead. See table.h. */
+#include "table_rows.h"
+
+#include <errno.h>
+
+/* Looks a reader takes before it answers -EAGAIN: some ten microseconds of bad luck. */
+#define READ_TRIES 256u
+
+enum look { LOOK_AGAIN,
+	    LOOK_FOUND,
+	    LOOK_NOTHING };
+
+/* One walk along the chain of a key. Any index may be torn, so each is checked; and a walk that was
+ * led into another chain ends when it sees the version move. */
+static enum look look_up(const struct tables *t, const struct key_words *k, struct lock_value *ret)
+{
+	const table_bucket *bucket = tables_bucket(t, k->hash);
+	table_bucket first = atom_load_acquire(bucket);
+	enum look found = LOOK_NOTHING;
+	uint32_t steps = 0;
+
+	for (uint32_t i = bucket_head(first); i;) {
+		const struct table_row *row;
+		uint32_t seq;
+
+		if (i > t->n_rows || steps++ > t->n_rows)
+			return LOOK_AGAIN;
+		row = tables_row(t, i);
+		seq = atom_load_acquire(&row->seq);
+		if (row_has_key(t, row, k)) {
+			row_copy_value(row, seq, ret);
+			if (atom_load_acquire(&row->seq) != seq)
+				return LOOK_AGAIN;
+			found = LOOK_FOUND;
+			break;
+		}
+		i = atom_load_acquire(&row->next);
+		if (bucket_version(atom_load_acquire(bucket)) != bucket_version(first))
+			return LOOK_AGAIN;
+	}
+	/* The version has not moved: every row on the way was in this chain all the time. */
+	return bucket_version(atom_load_acquire(bucket)) == bucket_version(first) ? found : LOOK_AGAIN;
+}
+
+static enum look look_at_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
+			     struct lock_value *ret)
+{
+	const struct table_row *row = tables_row(t, i);
+	uint32_t seq = atom_load_acquire(&row->seq);
+	uint32_t len = atom_load_acquire(&row->key_len);
+
+	if (len == 0)
+		return LOOK_NOTHING;
+	if (len > KEY_MAX)
+		return LOOK_AGAIN;
+	row_copy_key(t, row, len, ret_key);
+	row_copy_value(row, seq, ret);
+	*ret_len = len;
+	return atom_load_acquire(&row->seq) == seq ? LOOK_FOUND : LOOK_AGAIN;
+}
+
+/* Whether looks may be taken now: 0, or -EAGAIN or -ENETUNREACH; and the state to compare afterwards. */
+static int look_begins(const struct tables *t, uint32_t *ret_recoveries)
+{
+	if (!atom_load_acquire(&t->ready))
+		return -ENETUNREACH;
+	*ret_recoveries = atom_load_acquire(&t->recoveries);
+	return *ret_recoveries & 1 ? -EAGAIN : 0;
+}
+
+/* Whether nobody put things right or installed a copy meanwhile. */
+static bool look_holds(const struct tables *t, uint32_t recoveries)
+{
+	return atom_load_acquire(&t->ready) && atom_load_acquire(&t->recoveries) == recoveries;
+}
+
+int table_read(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value)
+{
+	struct lock_value value;
+	struct key_words k;
+
+	if (!key_words_init(&k, key, len))
+		return 0;
+	for (unsigned tries = 0; tries < READ_TRIES; tries++, atom_pause()) {
+		uint32_t recoveries;
+		int rc = look_begins(t, &recoveries);
+
+		if (rc == -ENETUNREACH)
+			return rc;
+		if (rc < 0)
+			continue;
+
+		enum look found = look_up(t, &k, &value);
+
+		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
+			continue;
+		if (found == LOOK_FOUND)
+			*ret_value = value;
+		return found == LOOK_FOUND;
+	}
+	return -EAGAIN;
+}
+
+int table_read_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
+		   struct lock_value *ret_value)
+{
+	unsigned char key[KEY_MAX];
+	struct lock_value value;
+	uint32_t key_len = 0;
+
+	if (i == 0 || i > t->n_rows)
+		return 0;
+	for (unsigned tries = 0; tries < READ_TRIES; tries++, atom_pause()) {
+		uint32_t recoveries;
+		int rc = look_begins(t, &recoveries);
+
+		if (rc == -ENETUNREACH)
+			return rc;
+		if (rc < 0)
+			continue;
+
+		enum look found = look_at_row(t, i, key, &key_len, &value);
+
+		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
+			continue;
+		if (found == LOOK_NOTHING)
+			return 0;
+		memcpy(ret_key, key, key_len);
+		*ret_len = key_len;
+		*ret_value = value;
+		return 1;
+	}
+	return -EAGAIN;
+}

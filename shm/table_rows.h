@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * table_rows: how a row is read word by word, by the writer and by readers alike.
+ *
+ * Who may enter: the rooms of table (table.c writes, table_read.c reads, table_check.c checks).
+ */
+#ifndef PAXSHM_SHM_TABLE_ROWS_H
+#define PAXSHM_SHM_TABLE_ROWS_H
+
+#include "atom.h"
+#include "table.h"
+
+#define KEY_INLINE_WORDS (KEY_INLINE / 8)
+#define KEY_CELL_WORDS (KEY_CELL / 8)
+#define KEY_WORDS (KEY_INLINE_WORDS + KEY_CELLS * KEY_CELL_WORDS)
+
+_Static_assert(KEY_WORDS * 8 >= KEY_MAX, "the longest key has room");
+
+/* ---- a key as words: padded with zeros, so that equal keys are equal words ---- */
+
+struct key_words {
+	uint64_t hash;
+	uint32_t len;
+	uint64_t words[KEY_WORDS];
+};
+
+static inline bool key_words_init(struct key_words *k, const void *key, uint32_t len)
+{
+	if (len == 0 || len > KEY_MAX)
+		return false;
+	*k = (struct key_words){ .hash = hash_bytes(0, key, len), .len = len };
+	memcpy(k->words, key, len);
+	return true;
+}
+
+static inline uint32_t key_cells(uint32_t len)
+{
+	return len <= KEY_INLINE ? 0 : (len - KEY_INLINE + KEY_CELL - 1) / KEY_CELL;
+}
+
+/* ---- buckets and rows, for both sides ---- */
+
+static inline uint32_t bucket_head(table_bucket b)
+{
+	return (uint32_t)b;
+}
+
+static inline uint32_t bucket_version(table_bucket b)
+{
+	return (uint32_t)(b >> 32);
+}
+
+static inline table_bucket bucket_of(uint32_t version, uint32_t head)
+{
+	return (table_bucket)version << 32 | head;
+}
+
+/* The word of the key that row shows at place i; 0 where a torn row points nowhere. */
+static inline uint64_t row_key_word(const struct tables *t, const struct table_row *row, uint32_t i)
+{
+	uint32_t cell;
+
+	if (i < KEY_INLINE_WORDS)
+		return atom_load_acquire(&row->key[i]);
+	i -= KEY_INLINE_WORDS;
+	cell = atom_load_acquire(&row->cell[i / KEY_CELL_WORDS]);
+	return cell <= t->n_cells ? atom_load_acquire(tables_cell(t, cell) + i % KEY_CELL_WORDS) : 0;
+}
+
+static inline bool row_has_key(const struct tables *t, const struct table_row *row, const struct key_words *k)
+{
+	if (atom_load_acquire(&row->hash) != k->hash || atom_load_acquire(&row->key_len) != k->len)
+		return false;
+	for (uint32_t i = 0; i < (k->len + 7) / 8; i++)
+		if (row_key_word(t, row, i) != k->words[i])
+			return false;
+	return true;
+}
+
+static inline void row_copy_value(const struct table_row *row, uint32_t seq, struct lock_value *ret)
+{
+	uint64_t words[LOCK_VALUE_WORDS];
+
+	for (uint32_t i = 0; i < LOCK_VALUE_WORDS; i++)
+		words[i] = atom_load_acquire(&row->value[seq & 1][i]); /* pairs with row_show */
+	memcpy(ret, words, sizeof(*ret));
+}
+
+/* The whole words of the key, and of them the first `len` bytes. */
+static inline void row_copy_key(const struct tables *t, const struct table_row *row, uint32_t len, void *ret_key)
+{
+	uint64_t words[KEY_WORDS];
+
+	for (uint32_t i = 0; i < (len + 7) / 8; i++)
+		words[i] = row_key_word(t, row, i);
+	memcpy(ret_key, words, len);
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The check of tables finds what it says it checks. */
+#include "table_space.h"
+
+static struct space space_for_check(void)
+{
+	struct space s = space_new();
+	struct lock_value v;
+	uint32_t row[5];
+
+	for (unsigned i = 0; i < 5; i++) {
+		struct key k = key_in_bucket(i % 2, i, i < 2 ? 100 : 0);
+		row[i] = insert(&s, &k);
+		set(&s, row[i], i + 1);
+	}
+	table_remove(s.t, &s.undo, row[4]);
+
+	/* Row 3 has a queue of two; rows 1 and 2 died; one wait is free. */
+	uint32_t w1 = table_wait_new(s.t, NULL), w2 = table_wait_new(s.t, NULL), w3 = table_wait_new(s.t, NULL);
+	table_wait_free(s.t, NULL, w3);
+	tables_wait(s.t, w1)->next = w2;
+	tables_row(s.t, row[2])->queue_head = w1;
+	tables_row(s.t, row[2])->queue_tail = w2;
+	v = table_value(s.t, row[2]);
+	v.waiting = 2;
+	table_set(s.t, NULL, row[2], &v);
+	for (unsigned i = 0; i < 2; i++) {
+		v = (struct lock_value){ .flags = LOCK_DIED };
+		table_set(s.t, NULL, row[i], &v);
+	}
+	tables_row(s.t, row[0])->queue_tail = row[1];
+	tables_row(s.t, row[1])->queue_head = row[0];
+	s.t->agreed.died_head = row[0];
+	s.t->agreed.died_tail = row[1];
+	s.t->agreed.died_count = 2;
+	return s;
+}
+
+#define finds(change) \
+	do { \
+		struct space s = space_for_check(); \
+		struct tables *t = s.t; \
+		struct table_row *row = tables_row(t, 3); \
+		struct agreed *a = &t->agreed; \
+		(void)row; \
+		(void)a; \
+		change; \
+		cr_assert_not_null(table_check(t), #change); \
+	} while (0)
+
+Test(table_check, check_finds_what_does_not_fit)
+{
+	struct space s = space_for_check();
+
+	assert_sound(s.t);
+	finds(a->rows_high = ROWS + 1);
+	finds(a->rows_high++);
+	finds(a->rows_used--);
+	finds(a->rows_free = 0);
+	finds(a->rows_free = 3);
+	finds(tables_row(t, 5)->next = 5);
+	finds(a->cells_used++);
+	finds(a->cells_high++);
+	finds(a->waits_used--);
+	finds(a->waits_free = 0);
+	finds(a->waits_free = 1);
+	finds(*tables_bucket(t, 0) = 0);
+	finds(*tables_bucket(t, 7) = 1);
+	finds(*tables_bucket(t, 0) = 0xffffffff);
+	finds(row->next = 3);
+	finds(row->hash ^= 1);
+	finds(row->key[0] ^= 1);
+	finds(row->key_len = 0);
+	finds(row->key_len = 300);
+	finds(row->cell[0] = 1);
+	finds(tables_row(t, 1)->cell[0] = 0);
+	finds(tables_row(t, 1)->cell[0] = 99);
+	finds(tables_row(t, 1)->cell[0] = tables_row(t, 2)->cell[0]);
+	finds(tables_cell(t, 1)[2] ^= 1);
+	finds(row->queue_head = 0);
+	finds(row->queue_tail = 1);
+	finds(row->queue_head = 77);
+	finds(tables_wait(t, 2)->next = 1);
+	finds(row->value[row->seq & 1][3] += 1ull << 32); /* waiting */
+	finds(a->died_count--);
+	finds(a->died_tail = a->died_head);
+	finds(a->died_head = 0);
+	finds(a->died_head = 3);
+	finds(tables_row(t, 2)->queue_head = 0);
+	finds(tables_row(t, 2)->queue_tail = 1);
+}
