@@ -412,12 +412,30 @@ static bool settle_ours(struct agent *a, struct line *l)
 	return give_back(a, l);
 }
 
+/* Who would rather hear that there is no quorum than wait for one hears it before the cluster is asked, even when
+ * the lock was ours until now. False: some of them are still to be told. */
+static bool told_no_quorum(struct agent *a, struct line *l)
+{
+	uint32_t next;
+
+	for (uint32_t i = l->head; i; i = next) {
+		next = claim_of(a, i)->next;
+		if (!(claim_of(a, i)->flags & REQUEST_RETURN))
+			continue;
+		if (!may_send_off(a, l))
+			return false;
+		claim_answer(a, i, -ENETUNREACH, NULL);
+	}
+	return true;
+}
+
 static bool settle_idle(struct agent *a, struct line *l)
 {
-	struct command c = { .kind = COMMAND_ACQUIRE, .flags = l->n_blocking ? 0 : COMMAND_TRY };
+	struct command c = { .kind = COMMAND_ACQUIRE };
 
-	if (!l->head)
+	if ((a->no_quorum && !told_no_quorum(a, l)) || !l->head)
 		return true;
+	c.flags = l->n_blocking ? 0 : COMMAND_TRY;
 	if (!issue(a, l, &c))
 		return false;
 	CHANGE(l->queued, 0);

@@ -534,6 +534,32 @@ Test(agent, no_quorum_is_told_to_those_who_asked_for_it)
 	cr_assert_eq(c.result, 0);
 }
 
+Test(agent, waiters_that_are_handed_over_without_a_quorum_are_told_too)
+{
+	ready(3, 64);
+	struct host *h = &hosts[2];
+	uint32_t s = open_session(h, 1), t = open_session(&hosts[1], 2);
+	struct ring_completion c = acquire(h, s, "k");
+	unsigned turns = 0;
+
+	for (uint32_t call = 1; call <= 8; call++)
+		request(h, s, wish(REQUEST_ACQUIRE, call, "k", REQUEST_RETURN));
+	request(&hosts[1], t, wish(REQUEST_ACQUIRE, 0, "k", 0));
+	settle();
+	hosts[1].up = hosts[3].up = false;
+	pass(2000);
+	cr_assert_eq(h->memory.tables->quorum, 0);
+	do {
+		turns++;
+		release(h, s, c.claim);
+		cr_assert(answered(h, s, &c), "nobody is told anything");
+	} while (c.result == 0 && turns < 20);
+	cr_assert_eq(c.result, -ENETUNREACH);
+	while (answered(h, s, &c))
+		turns++;
+	cr_assert_eq(turns, 8, "each of them");
+}
+
 Test(agent, a_host_out_of_the_log_gets_a_copy_and_the_tail)
 {
 	ready(3, 64);
