@@ -21,7 +21,7 @@
 /* Tells what was started, then lives until its input ends. */
 static const char script[] =
 	"i=1; echo \"$PAXCLUSTER_HOSTS\"; while [ $i -le $PAXCLUSTER_HOSTS ]; do "
-	"eval echo \\$PAXCLUSTER_PID_$i \\$PAXSHM_SOCKET_$i; i=$((i+1)); done; exec 1>&-; exec cat >/dev/null";
+	"eval echo \\$PAXCLUSTER_PID_$i \\$PAXSHM_SOCKET_$i; i=$((i+1)); done; exec 1>&-; read -r end; exit 0";
 
 int bench_cluster_find(struct bench_cluster *c)
 {

@@ -22,8 +22,8 @@ struct handoff_with {
 };
 
 struct handoff_shared {
-	uint32_t asks[2];     /* this worker is about to acquire, or waits */
-	uint32_t counts;      /* the releaser knew that the other waits */
+	uint32_t asks[2]; /* this worker is about to acquire, or waits */
+	uint32_t counts; /* the releaser knew that the other waits */
 	uint64_t released_at; /* these two are the owner's */
 };
 
@@ -122,8 +122,12 @@ static int run(struct bench *b)
 	struct handoff_with same = { .cluster = &b->cluster, .key = "handoff/same" };
 	struct handoff_with other = { .cluster = &b->cluster, .key = "handoff/other", .remote = true };
 	struct crew_plan plans[] = {
-		limit_wake(), limit_ticket(2), limit_tcp(PLACE_AS_SAID), limit_futex(PLACE_AS_SAID),
-		handoff_plan(&same, "same host"), handoff_plan(&other, "other host"),
+		limit_wake(),
+		limit_ticket(2),
+		limit_tcp(PLACE_AS_SAID),
+		limit_futex(PLACE_AS_SAID),
+		handoff_plan(&same, "same host"),
+		handoff_plan(&other, "other host"),
 	};
 	struct series *all[ARRAY_LEN(plans)] = { 0 };
 	unsigned n = two_voters(&b->cluster) ? 6 : 5;

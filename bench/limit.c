@@ -19,7 +19,8 @@ struct tcp_shared {
 	uint32_t port; /* futex: 0 until worker 1 listens */
 };
 
-enum { TCP_PING = 'p', TCP_END = 'e' };
+enum { TCP_PING = 'p',
+       TCP_END = 'e' };
 
 static int tcp_listen(struct tcp_shared *shared)
 {
@@ -170,11 +171,11 @@ struct crew_plan limit_futex(enum place place)
 /* ---- wake: worker 0 wakes worker 1, which has slept a while ---- */
 
 struct wake_shared {
-	_Alignas(LINE) uint32_t word;    /* rises with each wake-up */
+	_Alignas(LINE) uint32_t word; /* rises with each wake-up */
 	uint32_t over;
 	_Alignas(LINE) uint64_t woken_at;
-	uint32_t asleep;  /* worker 1 is about to sleep on this value of word; futex */
-	uint32_t counts;  /* the last wake-up met a sleeper */
+	uint32_t asleep; /* worker 1 is about to sleep on this value of word; futex */
+	uint32_t counts; /* the last wake-up met a sleeper */
 };
 
 #define WAKE_REST_NS (200 * NS_PER_US) /* until who said that it is about to sleep does */

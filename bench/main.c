@@ -12,12 +12,32 @@
 #include "member.h"
 #include "progress.h"
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 64, EXIT_NO_AGENT = 69, EXIT_NO_FOLDER = 73 };
+enum { EXIT_FAILED = 1,
+       EXIT_USAGE = 64,
+       EXIT_NO_AGENT = 69,
+       EXIT_NO_FOLDER = 73 };
 
-enum { OPTION_CLUSTER = 256, OPTION_PIN, OPTION_SECONDS, OPTION_RATE, OPTION_JSON, OPTION_CSV, OPTION_PLOT, OPTION_SAVE, OPTION_LIST, OPTION_PROCESSES, OPTION_KEYS, OPTION_LOOP };
+enum { OPTION_CLUSTER = 256,
+       OPTION_PIN,
+       OPTION_SECONDS,
+       OPTION_RATE,
+       OPTION_JSON,
+       OPTION_CSV,
+       OPTION_PLOT,
+       OPTION_SAVE,
+       OPTION_LIST,
+       OPTION_PROCESSES,
+       OPTION_KEYS,
+       OPTION_LOOP };
 
 static const struct bench_case *const cases[] = {
-	&case_quorum, &case_local, &case_handoff, &case_lookup, &case_throughput, &case_table, &case_failover,
+	&case_quorum,
+	&case_local,
+	&case_handoff,
+	&case_lookup,
+	&case_throughput,
+	&case_table,
+	&case_failover,
 };
 
 static const struct argp_option options[] = {
@@ -234,7 +254,8 @@ int main(int argc, char **argv)
 		return EXIT_NO_AGENT;
 	int rc = run_all(&w);
 	bench_cluster_stop(&b->cluster);
-	int status = rc < 0 ? EXIT_NO_AGENT : b->report.errors ? EXIT_FAILED : 0;
+	int status = rc < 0 ? EXIT_NO_AGENT : b->report.errors ? EXIT_FAILED
+							       : 0;
 	if (w.save && report_save(&b->report, w.save) < 0)
 		status = EXIT_NO_FOLDER;
 	if (w.plot && report_plot(&b->report, w.plot) < 0)

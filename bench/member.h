@@ -17,7 +17,10 @@
 
 #define MEMBER_PATIENCE_MS 10000u
 
-enum part { PART_ANY, PART_LEADER, PART_VOTER, PART_OBSERVER };
+enum part { PART_ANY,
+	    PART_LEADER,
+	    PART_VOTER,
+	    PART_OBSERVER };
 
 struct member {
 	paxshm_session *session[BENCH_HOSTS]; /* NULL: not opened */

@@ -34,7 +34,9 @@ static bool is_there(const char *program)
 
 static double ps_in(const char *unit)
 {
-	return unit[0] == 'n' ? 1e3 : unit[0] == 'u' ? 1e6 : unit[0] == 'm' ? 1e9 : 1e12;
+	return unit[0] == 'n' ? 1e3 : unit[0] == 'u' ? 1e6
+			      : unit[0] == 'm'       ? 1e9
+						     : 1e12;
 }
 
 /* In gnuplot's strings, what would end one or mean something. */

@@ -8,6 +8,6 @@
 
 void progress_begin(void); /* a case begins now */
 void progress(const char *bench, const char *what);
-void progress_end(void);   /* wipes the line */
+void progress_end(void); /* wipes the line */
 
 #endif

@@ -97,7 +97,8 @@ static bool cluster_has(const struct bench_cluster *c, enum part part)
 		if (!member_status(c->socket[i], &st))
 			continue;
 		bool leads = st.leader_id == st.host_id;
-		if (part == PART_LEADER ? leads : part == PART_VOTER ? st.role == 1 && !leads : st.role == 2)
+		if (part == PART_LEADER ? leads : part == PART_VOTER ? st.role == 1 && !leads
+								     : st.role == 2)
 			return true;
 	}
 	return false;

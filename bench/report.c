@@ -239,7 +239,9 @@ static const char *brief(double v)
 	else if (v == floor(v) && v < 1e4)
 		snprintf(at, sizeof(text[0]), "%.0f", v);
 	else
-		snprintf(at, sizeof(text[0]), "%.*f", v < 10 ? 2 : v < 1000 ? 1 : 0, v);
+		snprintf(at, sizeof(text[0]), "%.*f", v < 10 ? 2 : v < 1000 ? 1
+									    : 0,
+			 v);
 	return at;
 }
 
@@ -254,7 +256,7 @@ static void tell_table(const struct row *row, FILE *out, bool first)
 		brief(row->p999), brief(row->max), brief((double)row->n), brief(row->ratio));
 	snprintf(name, sizeof(name), "    / %.22s", row->limit_name);
 	if (row->limit_name[0])
-		fprintf(out, "%-29s %6s %6s %6s %27s %6s\n", name, brief(row->limit), "", brief(row->limit_p99), "at p99", brief(row->ratio_p99));
+		fprintf(out, "%-29s %6s %6s %6s %20s %6s\n", name, brief(row->limit), "", brief(row->limit_p99), "at p99", brief(row->ratio_p99));
 	if (row->errors)
 		fprintf(out, "    ERRORS %" PRIu64 ": %s\n", row->errors, row->why);
 }
@@ -382,9 +384,15 @@ void report_tell_row(const struct row *row, enum report_form form, FILE *out, bo
 
 void report_tell_header(const struct report_header *h, enum report_form form, FILE *out)
 {
-	const struct { const char *name, *value; } lines[] = {
-		{ "machine", h->machine }, { "kernel", h->kernel }, { "clock", h->clock },
-		{ "pinning", h->pinning }, { "loop", h->loop }, { "agents", h->agents },
+	const struct {
+		const char *name, *value;
+	} lines[] = {
+		{ "machine", h->machine },
+		{ "kernel", h->kernel },
+		{ "clock", h->clock },
+		{ "pinning", h->pinning },
+		{ "loop", h->loop },
+		{ "agents", h->agents },
 	};
 
 	if (form == REPORT_JSON) {
@@ -395,7 +403,8 @@ void report_tell_header(const struct report_header *h, enum report_form form, FI
 		fprintf(out, ",\"rounds\":%u,\"histogram_error\":%.4f}\n", ROUNDS, HISTOGRAM_ERROR);
 		return;
 	}
-	const char *mark = form == REPORT_CSV ? "# " : form == REPORT_MARKDOWN ? "- " : "";
+	const char *mark = form == REPORT_CSV ? "# " : form == REPORT_MARKDOWN ? "- "
+									       : "";
 	fprintf(out, "%spaxbench %s, median of %u rounds, quantiles within %.1f %%\n", mark, h->version, ROUNDS, 100 * HISTOGRAM_ERROR);
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
 		fprintf(out, "%s%-8s %.69s\n", mark, lines[i].name, lines[i].value);

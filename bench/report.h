@@ -34,10 +34,13 @@ struct row {
 struct beside {
 	const char *name;
 	const struct series *part[BESIDE_PARTS]; /* NULL: no more */
-	double weight[BESIDE_PARTS];             /* 0: 1 */
+	double weight[BESIDE_PARTS]; /* 0: 1 */
 };
 
-enum report_form { REPORT_TABLE, REPORT_JSON, REPORT_CSV, REPORT_MARKDOWN };
+enum report_form { REPORT_TABLE,
+		   REPORT_JSON,
+		   REPORT_CSV,
+		   REPORT_MARKDOWN };
 
 struct report_header {
 	char machine[160], kernel[96], clock[48], pinning[48], loop[96], agents[96], version[16];

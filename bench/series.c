@@ -8,7 +8,7 @@
 #include "progress.h"
 #include "sync.h"
 
-#define TURN_S 0.1      /* a turn is about as long, and there are as many as fit */
+#define TURN_S 0.1 /* a turn is about as long, and there are as many as fit */
 #define TURNS_MAX 100.0
 
 static void series_fail(struct series *s, const char *why)
@@ -75,7 +75,8 @@ void series_measure(struct series *const *all, unsigned n, double seconds, const
 	double turns = floor(seconds / ROUNDS / TURN_S);
 	char what[96];
 
-	turns = turns < 1 ? 1 : turns > TURNS_MAX ? TURNS_MAX : turns;
+	turns = turns < 1 ? 1 : turns > TURNS_MAX ? TURNS_MAX
+						  : turns;
 	uint64_t ns = (uint64_t)(seconds / ROUNDS / turns * (double)NS_PER_S);
 	for (unsigned r = 0; r < ROUNDS; r++)
 		for (unsigned turn = 0; turn < (unsigned)turns; turn++)

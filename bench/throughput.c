@@ -13,7 +13,8 @@
 #include "member.h"
 #include "sync.h"
 
-enum spread { SPREAD_VOTERS, SPREAD_LEADER };
+enum spread { SPREAD_VOTERS,
+	      SPREAD_LEADER };
 
 struct crowd {
 	const struct bench_cluster *cluster;

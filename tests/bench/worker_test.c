@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../bench/sync.h"
+#include "../../bench/worker.h"
+
+static void count(struct worker *w, const void *with)
+{
+	(void)with;
+	while (worker_goes_on(w)) {
+		w->done++;
+		add_acq_rel((uint32_t *)worker_shared(w), 1u);
+		sleep_ns(NS_PER_MS);
+	}
+}
+
+Test(worker, a_crew_works_in_turns_and_shares_memory)
+{
+	struct crew_plan plan = { .name = "count", .n = 3, .turn = count, .shared_bytes = 8 };
+	struct crew crew;
+	uint64_t took, all = 0;
+
+	cr_assert_eq(crew_start(&crew, &plan), 0);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		cr_assert_eq(crew_turn(&crew, 30 * NS_PER_MS, &took), 0);
+		for (unsigned i = 0; i < 3; i++) {
+			cr_assert_eq(crew_worker(&crew, i)->index, i);
+			all += crew_worker(&crew, i)->done;
+		}
+		cr_assert_eq(*(uint32_t *)worker_shared(crew_worker(&crew, 0)), all);
+	}
+	crew_stop(&crew);
+	crew_stop(&crew);
+}
+
+static void fail(struct worker *w, const void *with)
+{
+	(void)with;
+	worker_fail(w, "first of %d", 2);
+	worker_fail(w, "second");
+}
+
+Test(worker, errors_are_counted_and_the_first_is_told)
+{
+	struct crew_plan plan = { .name = "fail", .n = 2, .turn = fail };
+	char why[WORKER_WHY] = "";
+	struct crew crew;
+	uint64_t took;
+
+	cr_assert_eq(crew_start(&crew, &plan), 0);
+	cr_assert_eq(crew_errors(&crew, why), 0);
+	cr_assert_eq(crew_turn(&crew, NS_PER_MS, &took), 0);
+	cr_assert_eq(crew_errors(&crew, why), 4);
+	cr_assert_str_eq(why, "first of 2");
+	crew_stop(&crew);
+}
+
+static void die(struct worker *w, const void *with)
+{
+	(void)with;
+	if (w->index == 1)
+		_exit(3);
+}
+
+Test(worker, a_crew_of_which_one_died_is_gone)
+{
+	struct crew_plan plan = { .name = "die", .n = 2, .turn = die };
+	struct crew crew;
+	uint64_t took;
+
+	cr_assert_eq(crew_start(&crew, &plan), 0);
+	cr_assert_eq(crew_turn(&crew, NS_PER_MS, &took), -ECHILD);
+	cr_assert_eq(crew_turn(&crew, NS_PER_MS, &took), -ECHILD);
+	cr_assert_eq(crew_errors(&crew, NULL), 0);
+	crew_stop(&crew);
+}
+
+/* ---- open loop ---- */
+
+/* One operation of 40 ms, the others take no time, and one is meant to start each millisecond: those
+ * that were meant to start meanwhile are late by what is left of it. */
+static void stall_once(struct worker *w, const void *with)
+{
+	unsigned late = 0;
+
+	(void)with;
+	for (unsigned i = 0; i < 40; i++) {
+		uint64_t start = worker_start_ns(w);
+		if (i == 0)
+			sleep_ns(40 * NS_PER_MS);
+		uint64_t end = now_ns();
+		worker_saw(w, start, end);
+		late += end - start > 5 * NS_PER_MS;
+	}
+	w->state[0] = late;
+}
+
+Test(worker, an_open_loop_counts_the_wait_of_those_behind_a_slow_one)
+{
+	struct crew_plan plan = { .name = "stall", .n = 1, .turn = stall_once, .rate = 1000 };
+	struct crew crew;
+	uint64_t took;
+
+	cr_assert_eq(crew_start(&crew, &plan), 0);
+	cr_assert_eq(crew_turn(&crew, 60 * NS_PER_MS, &took), 0);
+	cr_assert_geq(crew_worker(&crew, 0)->state[0], 30);
+	cr_assert_geq(histogram_quantile(&crew_worker(&crew, 0)->seen, 0.5), 15 * NS_PER_MS * PS_PER_NS);
+	crew_stop(&crew);
+}
+
+Test(worker, a_closed_loop_starts_when_it_is_asked)
+{
+	struct worker w = { .index = 0 };
+	uint64_t before = now_ns(), start = worker_start_ns(&w);
+
+	cr_assert(start >= before && start <= now_ns());
+}
