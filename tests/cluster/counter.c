@@ -173,7 +173,7 @@ unsigned counter_kill_inside(struct counter *c)
 	struct record seen = { 0 };
 
 	RIG_WAIT((seen = *(volatile struct record *)&c->seen, seen.inside && seen.worker < COUNTER_WORKERS &&
-		  (pid_t)seen.inside == c->workers[seen.worker].pid));
+								      (pid_t)seen.inside == c->workers[seen.worker].pid));
 	return counter_kill(c, seen.worker);
 }
 

@@ -133,23 +133,23 @@ Test(kill, the_same_program_started_again_keeps_its_new_lock)
 	uint64_t token = 0;
 
 	for (unsigned turn = 0; turn < 10; turn++) {
-		struct puppet *old = puppet_new(1), *new;
+		struct puppet *old = puppet_new(1), *again;
 		struct answer a = puppet_lock(old, "k");
 
 		cr_assert_eq(a.rc, 0);
 		cr_assert_gt(a.grant.token, token);
 		cr_assert(process_signal(&old->process, SIGKILL));
-		new = puppet_new(1);
-		a = puppet_lock(new, "k");
+		again = puppet_new(1);
+		a = puppet_lock(again, "k");
 		cr_assert_eq(a.rc, 0);
 		cr_assert(a.grant.flags & PAXSHM_OWNER_DIED);
 		token = a.grant.token;
 		let_notice_deaths(1);
-		cr_assert_eq(puppet_check(new, "k"), 0);
-		cr_assert_eq(rig_holder(2, "k").pid, (uint32_t)new->process.pid);
-		cr_assert_eq(puppet_unlock(new, "k"), 0);
-		puppet_kill(new);
-		puppet_free(new);
+		cr_assert_eq(puppet_check(again, "k"), 0);
+		cr_assert_eq(rig_holder(2, "k").pid, (uint32_t)again->process.pid);
+		cr_assert_eq(puppet_unlock(again, "k"), 0);
+		puppet_kill(again);
+		puppet_free(again);
 		process_wait_gone(&old->process, RIG_PATIENCE_MS);
 		puppet_free(old);
 	}
@@ -404,41 +404,51 @@ Test(kill, programs_come_and_go_while_their_agent_dies)
 	rig_end();
 }
 
-/* ---- the storm: owners, agents, leaders, in any order ---- */
+/* ---- the storm: owners, waiters, agents, leaders, in any order ---- */
 
 static void storm(const char *loop, uint64_t seed)
 {
 	rig_start(&(struct rig_plan){ .voters = 3, .loop = { loop } });
 	struct counter *c = counter_new("storm");
+	unsigned agent_kills = 0, agent_stops = 0, w, n;
 	uint64_t random = seed;
-	unsigned agent_kills = 0, w;
 
 	for (w = 0; w < 8; w++)
 		counter_work(c, w, 1 + w % 3);
 	counter_wait(c, 5, 1);
-	for (unsigned turn = 0; turn < 24; turn++) {
+	for (unsigned turn = 0; turn < 120; turn++) {
 		counter_wait(c, 1 + random_next(&random) % 20, 0);
-		switch (random_next(&random) % 4) {
+		n = 1 + (unsigned)(random_next(&random) % 3);
+		switch (random_next(&random) % 8) {
 		case 0:
-			w = counter_kill(c, (unsigned)(random_next(&random) % 8));
-			counter_work(c, w, 1 + (unsigned)(random_next(&random) % 3));
-			break;
 		case 1:
-			/* Three of a host at most: five in ten seconds would be another story. */
-			if (agent_kills < 9)
-				rig_kill_agent(1 + agent_kills++ % 3);
+			w = counter_kill(c, (unsigned)(random_next(&random) % 8));
+			counter_work(c, w, n);
+			break;
+		case 2:
+			/* Four of a host at most: five in ten seconds would be another story. */
+			if (rig->host[n].deaths < 4)
+				rig_kill_agent(n), agent_kills++;
+			break;
+		case 3:
+			/* Away for a moment, in the midst of whatever it was doing. */
+			rig_signal_agent(n, SIGSTOP);
+			rig_nap();
+			rig_signal_agent(n, SIGCONT);
+			agent_stops++;
 			break;
 		default:
 			w = counter_kill_inside(c);
-			counter_work(c, w, 1 + (unsigned)(random_next(&random) % 3));
+			counter_work(c, w, n);
 		}
 	}
-	for (unsigned n = 1; n <= 3; n++)
+	for (n = 1; n <= 3; n++)
 		rig_back(n);
 	counter_wait(c, 5, 1);
 	counter_check(c);
 	cr_assert_gt(counter_deaths_told(c), 0, "some died inside, and it was told");
 	cr_assert_gt(agent_kills, 0);
+	cr_assert_gt(agent_stops, 0);
 	rig_end();
 }
 
@@ -498,7 +508,7 @@ static void host_dies(bool leader)
 
 	/* It lost its memory, so it serves its programs and does not vote. */
 	struct puppet *new = puppet_new(victim);
-	cr_assert_eq(puppet_lock(new, "n").rc, 0);
+	cr_assert_eq(puppet_lock(again, "n").rc, 0);
 	cr_assert_eq(rig_status(victim).role, 2);
 	cr_assert_eq(rig_log_count(victim, "event=voter.memory_lost"), 1);
 	rig_same_tables();
@@ -507,7 +517,7 @@ static void host_dies(bool leader)
 	puppet_queue(new, "o");
 	rig_signal_agent(third, SIGCONT);
 	cr_assert_eq(puppet_answer(new).rc, 0);
-	puppet_free(old), puppet_free(new), puppet_free(waits), puppet_free(busy);
+	puppet_free(old), puppet_free(again), puppet_free(waits), puppet_free(busy);
 	rig_end();
 }
 

@@ -100,7 +100,8 @@ Test(parity, row_1_lock_waits_until_the_key_is_owned)
 
 	cr_assert_eq(puppet_unlock(a, "k"), 0);
 	struct puppet *winner = NULL, *loser;
-	RIG_WAIT((winner = puppet_answered(b) ? b : puppet_answered(c) ? c : NULL) != NULL);
+	RIG_WAIT((winner = puppet_answered(b) ? b : puppet_answered(c) ? c
+								       : NULL) != NULL);
 	loser = winner == b ? c : b;
 	second = puppet_answer(winner);
 	cr_assert_eq(second.rc, 0);
@@ -445,7 +446,10 @@ Test(parity, row_6_another_process_is_another_owner)
 
 /* ---- row 7: the lock ends with its owner, and one waiter gets it ---- */
 
-enum ending { RELEASES, CLOSES, EXITS, CRASHES };
+enum ending { RELEASES,
+	      CLOSES,
+	      EXITS,
+	      CRASHES };
 
 static void one_waiter_gets_it(enum ending ending)
 {
@@ -465,7 +469,8 @@ static void one_waiter_gets_it(enum ending ending)
 	case EXITS: puppet_free(owner); break;
 	case CRASHES: puppet_kill(owner); break;
 	}
-	RIG_WAIT((winner = puppet_answered(near) ? near : puppet_answered(far) ? far : NULL) != NULL);
+	RIG_WAIT((winner = puppet_answered(near) ? near : puppet_answered(far) ? far
+									       : NULL) != NULL);
 	second = puppet_answer(winner);
 	cr_assert_eq(second.rc, 0);
 	cr_assert_gt(second.grant.token, first.grant.token);

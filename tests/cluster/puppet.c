@@ -24,7 +24,10 @@
 static struct {
 	int orders;
 	paxshm_session *session;
-	struct { char key[PAXSHM_KEY_MAX + 1]; paxshm_lock_handle *handle; } keys[KEYS];
+	struct {
+		char key[PAXSHM_KEY_MAX + 1];
+		paxshm_lock_handle *handle;
+	} keys[KEYS];
 	unsigned handled;
 	bool custom;
 } self;

@@ -332,7 +332,8 @@ int rig_run(char *out, size_t cap, const char *const argv[])
 void rig_start_host(unsigned n, bool bootstrap)
 {
 	struct rig_host *h = &rig->host[n];
-	const char *loop = rig->plan.loop[n] ? rig->plan.loop[n] : rig->plan.loop[0] ? rig->plan.loop[0] : "auto";
+	const char *loop = rig->plan.loop[n] ? rig->plan.loop[n] : rig->plan.loop[0] ? rig->plan.loop[0]
+										     : "auto";
 	const char *path = rig_program("paxshmd"), *config = rig_path("cluster.conf");
 	pid_t parent = getpid(), pid;
 

@@ -26,7 +26,7 @@
 
 #define RIG_HOSTS 7
 #define RIG_PATIENCE_MS 30000 /* nothing that a test waits for takes so long on the slowest machine */
-#define RIG_LEASE_MS 1000     /* host_lease_ms unless the plan says otherwise */
+#define RIG_LEASE_MS 1000 /* host_lease_ms unless the plan says otherwise */
 
 /* Every suite that uses a rig is declared with this. */
 #define RIG_SUITE(name) TestSuite(name, .fini = rig_fini, .timeout = 100)
@@ -38,7 +38,7 @@ struct rig_plan {
 	const char *loop[RIG_HOSTS + 1]; /* [n]: --loop of host n; [0]: of those that have none */
 	void (*in_keeper)(unsigned n); /* called in the new process before it becomes host n's keeper */
 	bool netns; /* a network namespace for each host (root) */
-	bool idle;  /* start no agent yet */
+	bool idle; /* start no agent yet */
 };
 
 struct rig_host {
@@ -74,7 +74,7 @@ void rig_nap(void); /* between two looks */
 /* Waits until a condition holds. */
 #define RIG_WAIT(condition, ...) \
 	for (uint64_t until_ = paxshm_deadline_ms(RIG_PATIENCE_MS); !(condition); rig_nap()) \
-		cr_assert(paxshm_deadline_ms(0) < until_, "never came true: " #condition " - " __VA_ARGS__)
+	cr_assert(paxshm_deadline_ms(0) < until_, "never came true: " #condition " - " __VA_ARGS__)
 
 /* ---- hosts ---- */
 
