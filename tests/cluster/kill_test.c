@@ -507,14 +507,14 @@ static void host_dies(bool leader)
 	rig_settle(victim);
 
 	/* It lost its memory, so it serves its programs and does not vote. */
-	struct puppet *new = puppet_new(victim);
+	struct puppet *again = puppet_new(victim);
 	cr_assert_eq(puppet_lock(again, "n").rc, 0);
 	cr_assert_eq(rig_status(victim).role, 2);
 	cr_assert_eq(rig_log_count(victim, "event=voter.memory_lost"), 1);
 	rig_same_tables();
 	rig_signal_agent(third, SIGSTOP);
 	RIG_WAIT(!rig_status(other).quorum && !rig_status(victim).quorum, "one voter with memory is no majority");
-	puppet_queue(new, "o");
+	puppet_queue(again, "o");
 	rig_signal_agent(third, SIGCONT);
 	cr_assert_eq(puppet_answer(new).rc, 0);
 	puppet_free(old), puppet_free(again), puppet_free(waits), puppet_free(busy);
