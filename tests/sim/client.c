@@ -527,6 +527,21 @@ void client_thread(struct sim *s, struct client *c, struct thread *t)
 	}
 }
 
+void clients_act_now(struct sim *s, const struct host *h)
+{
+	unsigned at = (unsigned)sim_pick(s, 0, SIM_CLIENTS - 1);
+
+	for (unsigned n = 0; n < SIM_CLIENTS; n++, at = (at + 1) % SIM_CLIENTS) {
+		struct client *c = &s->client[at];
+		struct thread *t = &c->thread[sim_pick(s, 0, SIM_THREADS - 1)];
+
+		if (c->host == h->id && c->state == CLIENT_OPEN && !c->nonsense && t->timer) {
+			client_thread(s, c, t);
+			return;
+		}
+	}
+}
+
 void client_close(struct sim *s, struct client *c)
 {
 	if (!c->closing && c->thread[0].state == THREAD_IDLE)

@@ -4,6 +4,7 @@
 
 enum { FAULT_RESET,
        FAULT_PARTITION,
+       FAULT_DEPOSE,
        FAULT_PAUSE,
        FAULT_SLOW,
        FAULT_CRASH,
@@ -79,6 +80,33 @@ static void plan_programs(struct sim *s)
 	p->p_hurry = (uint32_t)ONE_OF(s, 0, 50, 500);
 }
 
+/* Leaders come and go, with messages of many ballots under way: delays near the election timeout, short
+ * partitions, values always in flight. */
+static void plan_elections(struct sim *s)
+{
+	struct plan *p = &s->plan;
+
+	p->heartbeat_ns = 10 * MS;
+	p->election_ns = 30 * MS;
+	p->latency_ns = ONE_OF(s, 1 * MS, 3 * MS, 6 * MS);
+	p->jitter_ns = p->latency_ns * ONE_OF(s, 1, 2);
+	p->partition_ns = ONE_OF(s, 0, 150 * MS, 400 * MS);
+	p->depose_ns = ONE_OF(s, 100 * MS, 200 * MS);
+	p->partition_for_ns = ONE_OF(s, 30 * MS, 100 * MS, 300 * MS);
+	p->pause_ns = ONE_OF(s, 0, 100 * MS);
+	p->reset_ns = ONE_OF(s, 0, 50 * MS, 200 * MS);
+	p->slow_ns = ONE_OF(s, 0, 100 * MS);
+	p->crash_ns = ONE_OF(s, 0, 200 * MS);
+	p->clients = 16;
+	p->think_ns = 1 * MS;
+	p->hold_ns = 1 * MS;
+	p->keys = (unsigned)ONE_OF(s, 12, 60);
+	p->hot_keys = 12;
+	p->limits.capacity.rows = 60;
+	p->limits.capacity.cells = 100;
+	p->limits.capacity.waits = 100;
+}
+
 /* One host and one lock: the tokens of a delegation run out. */
 static void plan_one_host(struct sim *s)
 {
@@ -132,7 +160,9 @@ void plan_make(struct sim *s)
 	plan_network(s);
 	plan_programs(s);
 	plan_faults(s);
-	if (sim_chance(s, 1, 25))
+	if (sim_chance(s, 1, 3))
+		plan_elections(s);
+	else if (sim_chance(s, 1, 25))
 		plan_one_host(s);
 	else if (sim_chance(s, 1, 25))
 		plan_large_tables(s);
@@ -205,17 +235,40 @@ static void isolate(struct sim *s, struct partition *p, bool deaf, bool mute)
 	}
 }
 
-static void happen_partition(struct sim *s)
+static struct partition *partition_new(struct sim *s, uint64_t for_ns)
 {
 	unsigned which = 0;
-	struct partition *p;
 
 	while (which < ARRAY_LEN(s->partition) && s->partition[which].stands)
 		which++;
 	if (which == ARRAY_LEN(s->partition) || s->n_hosts < 2)
+		return NULL;
+	trace(s, "partition %u", which);
+	s->partition[which].stands = true;
+	sim_at(s, s->now_ns + for_ns, (struct event){ .kind = EVENT_HEAL, .a = (uint16_t)which });
+	return &s->partition[which];
+}
+
+/* The leader is cut off until the others have another. */
+static void happen_depose(struct sim *s)
+{
+	struct partition *p = sim_leader(s) ? partition_new(s, sim_pick(s, 2, 6) * s->plan.election_ns) : NULL;
+	uint64_t how = sim_pick(s, 1, 3);
+
+	if (p)
+		isolate(s, p, how & 1, how & 2);
+}
+
+static void happen_partition(struct sim *s)
+{
+	uint64_t for_ns = s->plan.partition_for_ns;
+	struct partition *p;
+
+	if (!for_ns)
+		for_ns = ONE_OF(s, s->plan.election_ns, 500 * MS, 2 * SECOND);
+	p = partition_new(s, sim_about(s, for_ns));
+	if (!p)
 		return;
-	p = &s->partition[which];
-	p->stands = true;
 	switch (sim_pick(s, 0, 5)) {
 	case 0:
 		split(s, p);
@@ -237,9 +290,6 @@ static void happen_partition(struct sim *s)
 		bridge(s, p);
 		break;
 	}
-	trace(s, "partition %u", which);
-	sim_at(s, s->now_ns + sim_about(s, ONE_OF(s, s->plan.election_ns, 500 * MS, 2 * SECOND)),
-	       (struct event){ .kind = EVENT_HEAL, .a = (uint16_t)which });
 }
 
 /* ---- single faults ---- */
@@ -330,6 +380,7 @@ static uint64_t mean_of(const struct sim *s, uint8_t what)
 	const uint64_t means[N_FAULTS] = {
 		[FAULT_RESET] = p->reset_ns,
 		[FAULT_PARTITION] = p->partition_ns,
+		[FAULT_DEPOSE] = p->depose_ns,
 		[FAULT_PAUSE] = p->pause_ns,
 		[FAULT_SLOW] = p->slow_ns,
 		[FAULT_CRASH] = p->crash_ns,
@@ -365,6 +416,9 @@ void fault_happen(struct sim *s, uint8_t what)
 		break;
 	case FAULT_PARTITION:
 		happen_partition(s);
+		break;
+	case FAULT_DEPOSE:
+		happen_depose(s);
 		break;
 	case FAULT_PAUSE:
 		happen_pause(s);

@@ -402,6 +402,8 @@ void host_run(struct sim *s, struct host *h)
 		return;
 	if (h->run_at != NEVER)
 		return; /* more is to do */
+	if (sim_chance(s, 1, 8))
+		clients_act_now(s, h); /* between the last look and falling asleep */
 	if (!agent_may_sleep(h->agent)) {
 		host_wake(s, h, LOOP_NS);
 		return;

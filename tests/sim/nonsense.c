@@ -7,6 +7,20 @@
 
 #include <errno.h>
 
+/* A claim is easily guessed: it must be refused to all but its session. */
+static uint64_t claim_of_another(struct sim *s, const struct client *c)
+{
+	unsigned at = (unsigned)sim_pick(s, 0, SIM_CLIENTS - 1);
+
+	for (unsigned n = 0; n < SIM_CLIENTS; n++, at = (at + 1) % SIM_CLIENTS) {
+		const struct client *other = &s->client[at];
+
+		if (other != c && other->host == c->host && other->state == CLIENT_OPEN && other->thread[0].state == THREAD_HOLDS)
+			return other->thread[0].claim;
+	}
+	return c->thread[0].claim;
+}
+
 static struct ring_request odd_request(struct sim *s, const struct client *c)
 {
 	struct ring_request r;
@@ -23,7 +37,7 @@ static struct ring_request odd_request(struct sim *s, const struct client *c)
 	if (sim_chance(s, 1, 4))
 		r.call = c->thread[0].call;
 	r.target = (uint32_t)sim_pick(s, 0, RING_CALLS);
-	r.claim = sim_chance(s, 1, 2) ? sim_pick(s, 0, 64) | sim_pick(s, 0, 8) << 32 : c->thread[0].claim;
+	r.claim = sim_chance(s, 1, 4) ? sim_pick(s, 0, 64) | sim_pick(s, 0, 8) << 32 : claim_of_another(s, c);
 	r.reason = sim_chance(s, 1, 4) ? 0 : -ETIMEDOUT;
 	r.mode = (uint8_t)sim_pick(s, 0, 8);
 	if (!sim_chance(s, 1, 8))

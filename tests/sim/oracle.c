@@ -567,6 +567,9 @@ static void check_asleep(struct sim *s, const struct host *h, const struct clien
 			sim_fail(s, "host %u goes to sleep, and a call that it has answered was not woken: %s", h->id, text);
 		}
 	}
+	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++)
+		CHECK(s, !c->kept || !rung || c->closing || t->state != THREAD_WAITS || !t->cancelled || t->told,
+		      "host %u goes to sleep, and call %u of program %u was cancelled and has no answer", h->id, t->call, c->id);
 	CHECK(s, !c->kept || !rung || c->closing || c->rings->request_head == c->rings->request_tail,
 	      "host %u goes to sleep with requests of program %u in the ring", h->id, c->id);
 }

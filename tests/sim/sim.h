@@ -68,7 +68,8 @@ struct plan {
 	uint32_t key_style;
 	uint32_t p_try, p_deadline, p_return, p_holder, p_close, p_hurry; /* of a thousand */
 	/* mean time between faults of a kind; 0: never */
-	uint64_t reset_ns, partition_ns, pause_ns, slow_ns, crash_ns, lose_memory_ns, kill_ns, nonsense_ns;
+	uint64_t partition_for_ns; /* how long they last, about; 0: anything */
+	uint64_t reset_ns, partition_ns, depose_ns, pause_ns, slow_ns, crash_ns, lose_memory_ns, kill_ns, nonsense_ns;
 };
 
 /* ---- the network ---- */
@@ -396,6 +397,7 @@ void client_kill(struct sim *s, struct client *c);
 void client_gone(struct sim *s, struct client *c); /* its host's agent is told that it has ended */
 void client_maybe_new(struct sim *s);
 void client_close(struct sim *s, struct client *c);
+void clients_act_now(struct sim *s, const struct host *h); /* somebody there makes a request at this moment */
 bool clients_quiet(struct sim *s, const struct client **ret_busy);
 uint32_t sim_key(struct sim *s, const void *bytes, uint32_t len); /* its number */
 uint32_t sim_choose_key(struct sim *s); /* one of those that programs use */
