@@ -47,6 +47,7 @@ struct agent {
 	struct session_rings **rings; /* [slot]; NULL: not mapped */
 	uint32_t ending;              /* sessions in SESSION_ENDING */
 	bool more_requests;           /* a ring was left with requests in it */
+	uint64_t look_at_all_ns;      /* when to look into every ring, announced or not */
 
 	/* lines that wait for room among the commands, or to be looked at again; a ring */
 	uint32_t *dirty, dirty_first, dirty_count;

@@ -14,6 +14,7 @@
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 #define REQUESTS_A_TURN RING_REQUESTS /* of one session: all that its ring can hold */
+#define LOOK_AT_ALL_NS NS_PER_S /* how often every ring is looked into */
 #define ENDS_A_TURN 64u     /* claims of ending sessions given up in one turn */
 
 static struct session_record *session_of(struct agent *a, uint32_t slot)
@@ -260,6 +261,18 @@ static unsigned end_on(struct agent *a, uint32_t slot, unsigned bite)
 	return bite;
 }
 
+/* The bits that say where to look stand in memory that every session writes: one that clears those of others
+ * delays them, and no more. */
+static void look_at_all(struct agent *a)
+{
+	if (a->now_ns < a->look_at_all_ns)
+		return;
+	a->look_at_all_ns = a->now_ns + LOOK_AT_ALL_NS;
+	for (uint32_t slot = 1; slot <= a->m.p->n_sessions; slot++)
+		if (a->rings[slot])
+			take_requests(a, slot);
+}
+
 void session_scan(struct agent *a)
 {
 	unsigned bite = ENDS_A_TURN;
@@ -279,6 +292,7 @@ void session_scan(struct agent *a)
 				take_requests(a, slot);
 		}
 	}
+	look_at_all(a);
 	for (uint32_t slot = 1; a->ending && bite && slot <= a->m.p->n_sessions; slot++)
 		if (a->m.sessions[slot].state == SESSION_ENDING)
 			bite = end_on(a, slot, bite);

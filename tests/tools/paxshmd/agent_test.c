@@ -793,6 +793,21 @@ Test(agent, a_crowd_is_told_of_a_full_table_in_groups_that_can_be_undone)
 	cr_assert_eq(count_answers(h, -ENOSPC), SLOTS * RING_CALLS);
 }
 
+Test(agent, a_request_whose_bit_another_session_cleared_is_taken_within_a_second)
+{
+	ready(1, 64);
+	struct host *h = &hosts[1];
+	uint32_t s = open_session(h, 1);
+	struct ring_request r = wish(REQUEST_ACQUIRE, 0, "k", 0);
+	struct ring_completion c;
+
+	settle();
+	cr_assert(ring_push(h->rings[s], &r)); /* and no ring_announce() */
+	pass(1100);
+	cr_assert(answered(h, s, &c));
+	cr_assert_eq(c.result, 0);
+}
+
 static struct session_rings *scribbled;
 
 static void scribble(void *context)
