@@ -65,6 +65,24 @@ static bool pair(struct worker *w, paxshm_lock_handle *lock)
 	return true;
 }
 
+/* The same, and nobody else may be inside. A figure of a lock that excludes nobody is worth nothing. */
+static bool hot_pair(struct worker *w, paxshm_lock_handle *lock)
+{
+	uint32_t *inside = worker_shared(w);
+	uint64_t start = worker_start_ns(w);
+
+	if (!member_acquire(w, lock))
+		return false;
+	uint32_t other = swap_acq_rel(inside, w->index + 1);
+	if (other)
+		worker_fail(w, "process %u owned the lock at the same time", other - 1);
+	store_release(inside, 0u);
+	if (!member_release(w, lock))
+		return false;
+	worker_saw(w, start, now_ns());
+	return !other;
+}
+
 static bool fresh_pair(struct worker *w, paxshm_session *s)
 {
 	paxshm_lock_handle *lock;
@@ -85,7 +103,7 @@ static void crowd_turn(struct worker *w, const void *with)
 
 	(void)with;
 	while (ok && seat && seat->session && worker_goes_on(w))
-		ok = seat->hot ? pair(w, seat->hot) : fresh_pair(w, seat->session);
+		ok = seat->hot ? hot_pair(w, seat->hot) : fresh_pair(w, seat->session);
 	if (seat)
 		member_look(seat->member, w);
 }
@@ -102,7 +120,7 @@ static void crowd_end(struct worker *w, const void *with)
 static struct series *crowd_series(const struct bench *b, const struct crowd *crowd, const char *name)
 {
 	struct crew_plan plan = {
-		.name = name, .n = b->processes, .begin = crowd_begin, .turn = crowd_turn, .end = crowd_end, .with = crowd, .rate = b->rate
+		.name = name, .n = b->processes, .begin = crowd_begin, .turn = crowd_turn, .end = crowd_end, .with = crowd, .shared_bytes = sizeof(uint32_t), .rate = b->rate
 	};
 	return series_new(&plan);
 }

@@ -194,7 +194,7 @@ int crew_start(struct crew *c, const struct crew_plan *plan)
 	pid_t parent = getpid();
 
 	ASSERT(plan->n > 0 && plan->n <= WORKERS_MAX);
-	*c = (struct crew){ .plan = *plan, .bytes = extra_at + plan->shared_bytes };
+	*c = (struct crew){ .plan = *plan, .bytes = align_up(extra_at + plan->shared_bytes, 64) };
 	c->shared = mmap(NULL, c->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (c->shared == MAP_FAILED) {
 		c->shared = NULL;
