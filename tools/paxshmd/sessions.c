@@ -176,8 +176,7 @@ static void ban(struct agent *a, uint32_t slot, const char *why)
 	agent_commit(a);
 	if (a->rings[slot])
 		atom_store_release(&a->rings[slot]->closed, EPROTO);
-	agent_log(a, LOG_ERR, "event=session-banned slot=%u pid=%u reason=\"%s\"", slot, s->identity.pid, why);
-	action = agent_act(a, ACTION_BANNED);
+	action = agent_act(a, ACTION_BANNED); /* its log line is the caller's, who limits them */
 	action->slot = slot;
 	action->text = why;
 }

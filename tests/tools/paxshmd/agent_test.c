@@ -29,7 +29,7 @@ struct host {
 	struct session_rings *rings[SLOTS + 1];
 	bool up;
 	bool closed[SLOTS + 1], banned[SLOTS + 1];
-	unsigned wakes, fatals;
+	unsigned wakes, fatals, lines;
 };
 
 static struct host hosts[HOSTS + 1];
@@ -62,6 +62,7 @@ static void carry_out(struct host *h, struct agent_actions actions)
 		case ACTION_CLOSED: h->closed[x->slot] = true; break;
 		case ACTION_BANNED: h->banned[x->slot] = true; break;
 		case ACTION_FATAL: h->fatals++; break;
+		case ACTION_LOG: h->lines++; break;
 		default: break;
 		}
 	}
@@ -675,12 +676,14 @@ Test(agent, trap_17_nonsense_in_a_ring_bans_the_writer_and_nobody_else)
 	struct host *h = &hosts[1];
 	uint32_t bad = open_session(h, 1), good = open_session(h, 2);
 	struct ring_completion held = acquire(h, bad, "k"), c;
+	unsigned lines = h->lines;
 
 	(void)held;
 	atom_store_release(&h->rings[bad]->request_tail, h->rings[bad]->request_tail + RING_REQUESTS + 1);
 	ring_announce(h->memory.arena, h->memory.tables, bad);
 	settle();
 	cr_assert(h->banned[bad]);
+	cr_assert_eq(h->lines, lines, "its line is written with ACTION_BANNED, where lines are limited");
 	cr_assert_eq(h->rings[bad]->closed, EPROTO);
 	c = acquire(h, good, "other");
 	release(h, good, c.claim);
