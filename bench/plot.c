@@ -39,16 +39,16 @@ static double ps_in(const char *unit)
 						     : 1e12;
 }
 
-/* In gnuplot's strings, what would end one or mean something. */
+/* Without what would end a string of gnuplot's or mean something in it. */
 static const char *plain(const char *text)
 {
-	static char out[4][200];
+	static char out[8][200]; /* so many may be used in one call */
 	static unsigned turn;
-	char *at = out[turn++ % 4];
+	char *at = out[turn++ % ARRAY_LEN(out)];
 	size_t n = 0;
 
 	for (; *text && n < sizeof(out[0]) - 1; text++)
-		at[n++] = strchr("\"\\`{}^_@&~$", *text) ? ' ' : *text;
+		at[n++] = strchr("\"\\`", *text) ? ' ' : *text;
 	at[n] = '\0';
 	return at;
 }
@@ -67,11 +67,11 @@ static void put_curve(FILE *out, unsigned i, const struct row *row)
 
 static void put_begin(FILE *out, const char *dir, const char *name, const struct report *r)
 {
-	fprintf(out, "reset\nset terminal svg size 900,540 dynamic background rgb 'white'\n");
+	fprintf(out, "reset\nset terminal svg size 900,540 noenhanced dynamic background rgb 'white'\n");
 	fprintf(out, "set output \"%s/%s.svg\"\n", plain(dir), name);
-	fprintf(out, "set title \"%s: %s, %s, clock %s\\nloop %s; agents %s; pinning %s\" font ',10'\n", name, plain(r->header.machine),
+	fprintf(out, "set title \"%s: %s, %s, clock %s\\nloop %s\\nagents %s; pinning %s\" font ',10'\n", name, plain(r->header.machine),
 		plain(r->header.kernel), plain(r->header.clock), plain(r->header.loop), plain(r->header.agents), plain(r->header.pinning));
-	fprintf(out, "set grid\n");
+	fprintf(out, "set grid\nset rmargin 6\n");
 }
 
 /* The case's rows; of the limits only their lines' height, as rows of their own. */
@@ -116,6 +116,23 @@ static void plot_ratios(FILE *out, const struct report *r, const char *dir)
 	      out);
 }
 
+static bool is_earlier(const struct report *r, unsigned row)
+{
+	for (unsigned i = 0; i < row; i++)
+		if (strcmp(r->rows[i].bench, r->rows[row].bench) == 0)
+			return true;
+	return false;
+}
+
+/* What the case's first curve is measured in; "": it has none. */
+static const char *unit_of(const struct report *r, const char *bench)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		if (strcmp(r->rows[i].bench, bench) == 0 && r->rows[i].seen)
+			return r->rows[i].unit;
+	return "";
+}
+
 int report_plot(const struct report *r, const char *dir)
 {
 	if (!is_there("gnuplot")) {
@@ -127,17 +144,9 @@ int report_plot(const struct report *r, const char *dir)
 		fprintf(stderr, "paxbench: gnuplot does not start: %s\n", strerror(errno));
 		return -errno;
 	}
-	for (unsigned i = 0; i < r->n; i++) {
-		bool first = true;
-		for (unsigned k = 0; k < i; k++)
-			first = first && strcmp(r->rows[k].bench, r->rows[i].bench) != 0;
-		const char *unit = r->rows[i].unit;
-		for (unsigned k = i; unit[0] == '1' && k < r->n; k++)
-			if (strcmp(r->rows[k].bench, r->rows[i].bench) == 0 && r->rows[k].seen)
-				unit = r->rows[k].unit;
-		if (first)
-			plot_case(out, r, dir, r->rows[i].bench, unit);
-	}
+	for (unsigned i = 0; i < r->n; i++)
+		if (!is_earlier(r, i))
+			plot_case(out, r, dir, r->rows[i].bench, unit_of(r, r->rows[i].bench));
 	plot_ratios(out, r, dir);
 	return pclose(out) == 0 ? 0 : -EIO;
 }

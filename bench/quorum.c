@@ -105,7 +105,7 @@ static bool cluster_has(const struct bench_cluster *c, enum part part)
 }
 
 /* Those parts that somebody plays, beside the limit. */
-static void measure(struct bench *b, const enum part *parts, unsigned n_parts)
+static void measure(struct bench *b, const enum part *parts, unsigned n_parts, bool tell_limits)
 {
 	struct crew_plan tcp = limit_tcp(PLACE_ONE), futex = limit_futex(PLACE_ONE), tcp_two = limit_tcp(PLACE_TWO), futex_two = limit_futex(PLACE_TWO);
 	struct series *all[8] = { series_new(&tcp), series_new(&futex), series_new(&tcp_two), series_new(&futex_two) };
@@ -125,7 +125,7 @@ static void measure(struct bench *b, const enum part *parts, unsigned n_parts)
 	struct beside beside = { .name = "tcp + futex ping-pong", .part = { all[0], all[1] } };
 	for (unsigned i = LIMITS; i < n; i++)
 		report_latency(&b->report, "quorum", all[i]->name, "us", all[i], &beside);
-	for (unsigned i = 0; i < LIMITS; i++)
+	for (unsigned i = 0; tell_limits && i < LIMITS; i++)
 		report_limit(&b->report, "us", all[i]);
 	for (unsigned i = 0; i < n; i++)
 		series_free(all[i]);
@@ -139,14 +139,14 @@ static int run(struct bench *b)
 	if (rc < 0)
 		return rc;
 	if (!b->voters) {
-		measure(b, parts, 3);
+		measure(b, parts, 3, true);
 		return 0;
 	}
 	/* An observer is one more agent at work on this machine: it is there only when it is asked. */
-	measure(b, parts, 2);
+	measure(b, parts, 2, true);
 	rc = bench_need(b, 1, "");
 	if (rc == 0)
-		measure(b, parts + 2, 1);
+		measure(b, parts + 2, 1, false);
 	return rc;
 }
 
