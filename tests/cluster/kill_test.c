@@ -516,7 +516,7 @@ static void host_dies(bool leader)
 	RIG_WAIT(!rig_status(other).quorum && !rig_status(victim).quorum, "one voter with memory is no majority");
 	puppet_queue(again, "o");
 	rig_signal_agent(third, SIGCONT);
-	cr_assert_eq(puppet_answer(new).rc, 0);
+	cr_assert_eq(puppet_answer(again).rc, 0);
 	puppet_free(old), puppet_free(again), puppet_free(waits), puppet_free(busy);
 	rig_end();
 }
