@@ -52,7 +52,6 @@ struct lock_value {
 	 * part of what hosts compare or send to each other. */
 	uint64_t owner_start; /* start time of the process, clock ticks since boot (/proc/PID/stat) */
 	uint64_t owner_token;
-	uint64_t owner_since_ns; /* CLOCK_MONOTONIC */
 	uint32_t owner_pid, owner_session;
 };
 
@@ -75,7 +74,6 @@ struct table_row {
 	 * died before this one, and the one that died after it. */
 	uint32_t queue_head, queue_tail;
 	uint32_t cell[KEY_CELLS];
-	uint64_t spare;
 	uint64_t key[KEY_INLINE / 8];
 	uint64_t value[2][LOCK_VALUE_WORDS];
 };
@@ -268,8 +266,8 @@ struct welcome {
 #define SOCKET_ADOPT 'a'
 
 _Static_assert(sizeof(struct segment_header) == 32, "layout");
-_Static_assert(sizeof(struct lock_value) == 64, "layout");
-_Static_assert(sizeof(struct table_row) == 240, "layout");
+_Static_assert(sizeof(struct lock_value) == 56, "layout");
+_Static_assert(sizeof(struct table_row) == 216, "layout");
 _Static_assert(sizeof(struct table_wait) == 16, "layout");
 _Static_assert(sizeof(struct host_row) == 112 - 8, "layout");
 _Static_assert(sizeof(struct agreed) % 8 == 0, "layout");

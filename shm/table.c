@@ -52,7 +52,7 @@ static bool capacity_fits(const struct table_capacity *c)
 struct table_capacity table_capacity_for(uint32_t rows)
 {
 	rows = MIN(MAX(rows, 1u), TABLE_ROWS_MAX);
-	return (struct table_capacity){ .rows = rows, .cells = rows, .waits = MIN(2 * rows, TABLE_ROWS_MAX) };
+	return (struct table_capacity){ .rows = rows, .cells = MAX(rows / 4, 1u), .waits = rows };
 }
 
 uint64_t tables_size(const struct table_capacity *capacity)
@@ -186,9 +186,11 @@ uint32_t table_find(const struct tables *t, const void *key, uint32_t len)
 
 	if (!key_words_init(&k, key, len))
 		return 0;
-	for (uint32_t i = bucket_head(*tables_bucket(t, k.hash)); i; i = tables_row(t, i)->next)
+	for (uint32_t i = bucket_head(*tables_bucket(t, k.hash)); i; i = tables_row(t, i)->next) {
+		row_prefetch(tables_row(t, i));
 		if (row_has_key(t, tables_row(t, i), &k))
 			return i;
+	}
 	return 0;
 }
 

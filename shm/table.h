@@ -35,7 +35,8 @@ struct table_capacity { /* agreed for the whole cluster; each 1 .. TABLE_ROWS_MA
 
 #define TABLE_ROWS_MAX (1u << 27)
 
-/* What `locks = rows` stands for: a cell for each row, two waits for each row. */
+/* What `locks = rows` stands for: a wait for each row, a cell for every fourth. With its bucket that
+ * makes 256 bytes a lock when rows is a power of two, 64 of them for the key. */
 struct table_capacity table_capacity_for(uint32_t rows);
 
 /* Bytes of a tables segment. */

@@ -27,6 +27,7 @@ static enum look look_up(const struct tables *t, const struct key_words *k, stru
 		if (i > t->n_rows || steps++ > t->n_rows)
 			return LOOK_AGAIN;
 		row = tables_row(t, i);
+		row_prefetch(row);
 		seq = atom_load_acquire(&row->seq);
 		if (row_has_key(t, row, k)) {
 			row_copy_value(row, seq, ret);

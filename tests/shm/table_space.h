@@ -104,7 +104,6 @@ static inline struct lock_value value_of(uint64_t n)
 		.host = (uint16_t)(n & 0x3ff),
 		.owner_start = 5 * n,
 		.owner_token = 7 * n,
-		.owner_since_ns = ~n,
 		.owner_pid = (uint32_t)n,
 		.owner_session = (uint32_t)(n ^ 77),
 	};

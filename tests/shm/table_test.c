@@ -11,15 +11,23 @@
 
 /* ---- shape ---- */
 
-Test(table, capacity_has_a_cell_and_two_waits_for_each_row)
+Test(table, capacity_has_a_wait_for_each_row_and_a_cell_for_every_fourth)
 {
 	struct table_capacity c = table_capacity_for(1000);
 
 	cr_assert_eq(c.rows, 1000);
-	cr_assert_eq(c.cells, 1000);
-	cr_assert_eq(c.waits, 2000);
+	cr_assert_eq(c.cells, 250);
+	cr_assert_eq(c.waits, 1000);
 	cr_assert_eq(table_capacity_for(UINT32_MAX).waits, TABLE_ROWS_MAX);
 	cr_assert_eq(table_capacity_for(0).rows, 1);
+	cr_assert_eq(table_capacity_for(0).cells, 1);
+}
+
+Test(table, a_lock_takes_at_most_256_bytes)
+{
+	struct table_capacity c = table_capacity_for(1u << 20);
+
+	cr_assert_leq((tables_size(&c) - sizeof(struct host_row) * HOSTS_MAX - sizeof(struct tables)) >> 20, 256);
 }
 
 Test(table, a_fresh_table_is_verified_sound_and_readable)

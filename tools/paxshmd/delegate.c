@@ -264,7 +264,7 @@ static void show_owner(struct agent *a, const struct line *l)
 	if (v.delegation != l->delegation)
 		return;
 	v.owner_pid = v.owner_session = 0;
-	v.owner_start = v.owner_token = v.owner_since_ns = 0;
+	v.owner_start = v.owner_token = 0;
 	if (l->owner) {
 		const struct claim *c = claim_of(a, l->owner);
 		const struct session_record *s = &a->m.sessions[c->session];
@@ -273,7 +273,6 @@ static void show_owner(struct agent *a, const struct line *l)
 		v.owner_session = c->session;
 		v.owner_start = s->identity.start;
 		v.owner_token = c->token;
-		v.owner_since_ns = c->since_ns;
 	}
 	table_set(a->tables, &a->undo, row, &v);
 }
