@@ -237,10 +237,8 @@ static void publish_leader(struct agent *a)
 	atom_store_release(&t->ballot, a->paxos.seen_ballot);
 }
 
-void agent_paxos_step(struct agent *a, const struct paxos_event *event)
+void agent_carry_update(struct agent *a)
 {
-	ASSERT(a->tables->agreed.applied == a->m.paxos->chosen);
-	paxos_step(&a->paxos, event, &a->update);
 	if (a->m.p->leading != (a->paxos.role == PAXOS_LEADING))
 		CHANGE(a->m.p->leading, a->paxos.role == PAXOS_LEADING);
 	undo_commit(&a->undo); /* what is promised and accepted survives before anybody hears of it */
@@ -251,6 +249,13 @@ void agent_paxos_step(struct agent *a, const struct paxos_event *event)
 		send_bytes(a, s->to, wire_put_paxos(a->out + a->out_len, a->out_cap - a->out_len, &s->message));
 	}
 	publish_leader(a);
+}
+
+void agent_paxos_step(struct agent *a, const struct paxos_event *event)
+{
+	ASSERT(a->tables->agreed.applied == a->m.paxos->chosen);
+	paxos_step(&a->paxos, event, &a->update);
+	agent_carry_update(a);
 	a->chosen_ns = event->kind == PAXOS_EVENT_MESSAGE ? a->now_ns : agent_stamp(a);
 	apply_chosen(a);
 	if (a->update.snapshot_to)

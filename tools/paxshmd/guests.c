@@ -171,13 +171,18 @@ static int say_welcome(struct reactor *r, uint32_t slot, int life)
 /* The sessions that an earlier agent left. */
 void guests_inherit(struct reactor *r)
 {
+	for (uint32_t slot = 1; slot <= SESSIONS_MAX; slot++) {
+		struct guest *g = &r->guest[slot];
+
+		if (g->used && !agent_has_session(r->agent, slot))
+			guests_see_out(r, slot); /* it never began, or had ended */
+		else if (g->used)
+			reactor_step(r, &(struct agent_event){ .kind = AGENT_SESSION_MAP, .slot = slot, .rings = g->rings.at });
+	}
+	/* All are mapped: only now may the agent go on, and answer any of them. */
 	for (uint32_t slot = 1; slot <= SESSIONS_MAX && r->status < 0; slot++) {
 		struct guest *g = &r->guest[slot];
 
-		if (g->used && !agent_has_session(r->agent, slot)) {
-			guests_see_out(r, slot); /* it never began, or had ended */
-			continue;
-		}
 		if (!g->used) {
 			if (agent_has_session(r->agent, slot)) {
 				log_line(LOG_ERR, "event=session.lost slot=%u text=\"no descriptors of it were kept\"", slot);
@@ -185,8 +190,7 @@ void guests_inherit(struct reactor *r)
 			}
 			continue;
 		}
-		reactor_step(r, &(struct agent_event){ .kind = AGENT_SESSION_MAP, .slot = slot, .rings = g->rings.at });
-		if (g->used && is_deserted(g))
+		if (is_deserted(g))
 			reactor_step(r, &(struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = slot });
 		if (g->used && watch_guest(r, slot))
 			log_line(LOG_ERR, "event=session.unwatched slot=%u", slot);

@@ -135,7 +135,9 @@ uint64_t agent_stamp(const struct agent *a);
 /* Our own life is registered and in force. */
 bool agent_registered(const struct agent *a);
 
-/* Steps Paxos with an event, commits, sends, applies what was chosen. */
+/* After a step of Paxos: commits, sends, shows who leads. */
+void agent_carry_update(struct agent *a);
+/* Steps Paxos with an event, carries its update, applies what was chosen. */
 void agent_paxos_step(struct agent *a, const struct paxos_event *event);
 
 /* A snapshot stands in the tables now: what of ours does it answer? */

@@ -5,13 +5,24 @@
 #include "../../shm/state/apply.h"
 #include "../../shm/state/snapshot.h"
 
+static uint64_t undo_words_for(const struct agent_limits *l)
+{
+	/* The larger group: a step of Paxos, a new leader's whole window; or a command that frees
+	 * SWEEP_FREES locks, each granted to a line of ours (256 words for a line, its claims and row),
+	 * and those whom that refuses (128 words for each, its neighbours and its line). */
+	uint64_t paxos = paxos_undo_size(l->window, l->value_max) / 8 + 64;
+	uint64_t apply = APPLY_UNDO_WORDS + SWEEP_FREES * 256ull + GROUP_CLAIMS * 128ull;
+
+	return MAX(paxos, apply);
+}
+
 static uint64_t shape_of(const struct agent_config *c)
 {
 	const struct agent_limits *l = &c->limits;
 	uint64_t words[] = {
 		LAYOUT_VERSION, sizeof(struct session_record), sizeof(struct claim), sizeof(struct line),
 		c->self, l->capacity.rows, l->capacity.cells, l->capacity.waits,
-		l->sessions, l->claims, l->log_slots, l->window, l->value_max,
+		l->sessions, l->claims, l->log_slots, l->window, l->value_max, undo_words_for(l),
 	};
 	uint64_t h = hash_bytes(1, words, sizeof(words));
 
@@ -37,17 +48,6 @@ static uint32_t buckets_for(const struct agent_limits *l)
 	while (n < lines_for(l))
 		n *= 2;
 	return n;
-}
-
-static uint64_t undo_words_for(const struct agent_limits *l)
-{
-	/* The larger group: a step of Paxos, a new leader's whole window; or a command that frees
-	 * SWEEP_FREES locks, each granted to a line of ours (256 words for a line, its claims and row),
-	 * and those whom that refuses (128 words for each, its neighbours and its line). */
-	uint64_t paxos = paxos_undo_size(l->window, l->value_max) / 8 + 64;
-	uint64_t apply = APPLY_UNDO_WORDS + SWEEP_FREES * 256ull + GROUP_CLAIMS * 128ull;
-
-	return MAX(paxos, apply);
 }
 
 /* Places every array; answers the size of the whole. */
@@ -91,7 +91,7 @@ struct agent_limits agent_limits_for(uint32_t rows)
 		.capacity = table_capacity_for(rows),
 		.sessions = 1024,
 		.claims = 16384,
-		.log_slots = 1024,
+		.log_slots = 4096, /* most of a second at full speed: so long may a copy of the tables take */
 		.window = 64,
 		.value_max = 4096,
 	};

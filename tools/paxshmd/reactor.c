@@ -102,9 +102,13 @@ static void carry_out(struct reactor *r, const struct agent_action *a)
 		if (r->links)
 			links_set_hello(r->links, &hello);
 		break;
-	case ACTION_LOG:
-		log_line(a->level, "%s", a->text);
+	case ACTION_LOG: {
+		char event[32]; /* "event=…": programs and peers can provoke some of these, so each kind has its limit */
+
+		snprintf(event, sizeof(event), "%.*s", (int)strcspn(a->text, " "), a->text);
+		log_peer(event, sys_now_ns(), a->level, "%s", a->text);
 		break;
+	}
 	case ACTION_FATAL:
 		log_line(LOG_CRIT, "event=agent.fatal text=%s", log_quote(a->text));
 		r->status = AGENT_EXIT_FATAL;

@@ -76,7 +76,7 @@ void transfer_install(struct agent *a)
 
 	paxos_step(&a->paxos, &e, &a->update);
 	CHANGE(p->installing, 0);
-	undo_commit(&a->undo);
+	agent_carry_update(a);
 	atom_store_seq_cst(&a->tables->ready, 1);
 	agent_log(a, LOG_NOTICE, "event=snapshot-installed slot=%llu", (unsigned long long)slot);
 }
