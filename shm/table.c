@@ -260,6 +260,7 @@ uint32_t table_insert(struct tables *t, struct undo *u, const void *key, uint32_
 	struct table_row *row = tables_row(t, i);
 	table_bucket *bucket = tables_bucket(t, k.hash);
 
+	key_words_pad(&k);
 	pool_take(&rows, u, row->next);
 	ASSERT(row->key_len == 0);
 	SET(u, row->queue_head, 0);

@@ -28,9 +28,19 @@ static inline bool key_words_init(struct key_words *k, const void *key, uint32_t
 {
 	if (len == 0 || len > KEY_MAX)
 		return false;
-	*k = (struct key_words){ .hash = hash_bytes(0, key, len), .len = len };
+	k->hash = hash_bytes(0, key, len);
+	k->len = len;
+	k->words[(len - 1) / 8] = 0; /* what comes behind nobody compares, and clearing it is half of a lookup */
 	memcpy(k->words, key, len);
 	return true;
+}
+
+/* Clears what comes behind the key: for writing it whole. */
+static inline void key_words_pad(struct key_words *k)
+{
+	uint32_t used = (k->len + 7) / 8;
+
+	memset(k->words + used, 0, (KEY_WORDS - used) * sizeof(k->words[0]));
 }
 
 static inline uint32_t key_cells(uint32_t len)

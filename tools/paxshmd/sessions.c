@@ -339,17 +339,14 @@ void session_gone(struct agent *a, uint32_t slot)
 
 	if (s->state == SESSION_FREE)
 		return;
-	if (s->claims)
-		agent_log(a, LOG_NOTICE, "event=session-died slot=%u pid=%u", slot, s->identity.pid);
-	/* Its last words count: a release just before the end is a release. They are no more than its ring
-	 * holds; what comes behind them is written by somebody else who has it mapped. */
+	/* Its last words count: a release or a close just before the end is one. They are no more than its
+	 * ring holds; what comes behind them is written by somebody else who has it mapped. */
 	if (s->state == SESSION_OPEN && a->rings[slot])
 		take_requests(a, slot);
-	if (s->state == SESSION_ENDING) {
-		CHANGE(s->closing_call, CALL_NONE); /* nobody waits for the answer any more */
-		agent_commit(a);
-		return;
-	}
+	if (s->state == SESSION_ENDING)
+		return; /* it was closed in order, whether or not it lived to hear so */
+	if (s->claims)
+		agent_log(a, LOG_NOTICE, "event=session-died slot=%u pid=%u", slot, s->identity.pid);
 	end_session(a, slot, CALL_NONE);
 	agent_commit(a);
 }

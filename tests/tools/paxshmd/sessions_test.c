@@ -14,6 +14,19 @@ Test(sessions, a_release_just_before_the_end_is_a_release)
 	cr_assert_eq(acquire(&hosts[1], b, "k").flags, 0);
 }
 
+Test(sessions, a_close_just_before_the_end_is_a_close)
+{
+	ready(1, 64);
+	uint32_t a = open_session(&hosts[1], 1), b = open_session(&hosts[1], 2);
+
+	acquire(&hosts[1], a, "k");
+	request(&hosts[1], a, (struct ring_request){ .op = REQUEST_CLOSE, .call = 7 });
+	step(&hosts[1], (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = a });
+	settle();
+	cr_assert_eq(acquire(&hosts[1], b, "k").flags, 0, "nobody died with the lock");
+	cr_assert(hosts[1].closed[a]);
+}
+
 Test(sessions, trap_7_cleaning_up_after_a_dead_session_does_not_touch_its_successor)
 {
 	ready(3, 64);
