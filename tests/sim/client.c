@@ -215,6 +215,8 @@ void client_announce(struct sim *s, struct client *c)
 
 	if (ring_announce(h->memory.arena, h->memory.tables, c->slot))
 		host_wake(s, h, sim_pick(s, 1, 10 * US));
+	else
+		CHECK(s, !h->agent || !h->asleep, "the agent of host %u sleeps, and program %u was not told to ring", h->id, c->id);
 }
 
 static uint32_t free_call(struct sim *s, struct client *c)

@@ -181,18 +181,36 @@ static void block(struct sim *s, struct partition *p, uint16_t from, uint16_t to
 	}
 }
 
-void partition_heal(struct sim *s, unsigned which)
+static void unblock(struct sim *s, struct partition *p, uint16_t from, uint16_t to)
+{
+	if (p->blocks[from][to])
+		network_block(s, from, to, -1);
+	p->blocks[from][to] = false;
+}
+
+/* One direction, or (0, 0) all: at once when everything heals, else one after the other, so that what
+ * was held back on one way comes when the others have gone on. */
+void partition_heal(struct sim *s, unsigned which, uint16_t from, uint16_t to)
 {
 	struct partition *p = &s->partition[which];
+	bool left = false;
 
-	if (!p->stands)
-		return;
-	trace(s, "partition %u heals", which);
-	for (uint16_t from = 1; from <= s->n_hosts; from++)
-		for (uint16_t to = 1; to <= s->n_hosts; to++)
-			if (p->blocks[from][to])
-				network_block(s, from, to, -1);
-	*p = (struct partition){ 0 };
+	if (from) {
+		trace(s, "partition %u: %u is heard by %u again", which, from, to);
+		unblock(s, p, from, to);
+	}
+	for (uint16_t a = 1; a <= s->n_hosts; a++)
+		for (uint16_t b = 1; b <= s->n_hosts; b++) {
+			if (!from && p->blocks[a][b] && !sim_healing(s) && sim_chance(s, 2, 3))
+				sim_at(s, s->now_ns + sim_pick(s, 0, 4) * s->plan.election_ns,
+				       (struct event){ .kind = EVENT_HEAL, .a = a, .b = b, .number = which });
+			else if (!from)
+				unblock(s, p, a, b);
+			left |= p->blocks[a][b];
+		}
+	p->stands = left;
+	if (!left)
+		trace(s, "partition %u is healed", which);
 }
 
 static void split(struct sim *s, struct partition *p)
@@ -245,7 +263,7 @@ static struct partition *partition_new(struct sim *s, uint64_t for_ns)
 		return NULL;
 	trace(s, "partition %u", which);
 	s->partition[which].stands = true;
-	sim_at(s, s->now_ns + for_ns, (struct event){ .kind = EVENT_HEAL, .a = (uint16_t)which });
+	sim_at(s, s->now_ns + for_ns, (struct event){ .kind = EVENT_HEAL, .number = which });
 	return &s->partition[which];
 }
 
@@ -450,7 +468,7 @@ void fault_happen(struct sim *s, uint8_t what)
 void faults_heal(struct sim *s)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(s->partition); i++)
-		partition_heal(s, i);
+		partition_heal(s, i, 0, 0);
 	for (uint16_t a = 1; a <= s->n_hosts; a++) {
 		s->host[a].paused_until = 0;
 		s->host[a].run_at = NEVER;

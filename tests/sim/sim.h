@@ -414,7 +414,7 @@ void plan_make(struct sim *s);
 void faults_start(struct sim *s);
 void fault_happen(struct sim *s, uint8_t what);
 void faults_heal(struct sim *s);
-void partition_heal(struct sim *s, unsigned which);
+void partition_heal(struct sim *s, unsigned which, uint16_t from, uint16_t to);
 
 /* ---- oracle.c ---- */
 

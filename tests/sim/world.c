@@ -271,7 +271,7 @@ static void happen(struct sim *s, const struct event *e)
 		fault_happen(s, e->what);
 		break;
 	case EVENT_HEAL:
-		partition_heal(s, e->a);
+		partition_heal(s, (unsigned)e->number, e->a, e->b);
 		break;
 	case EVENT_STAGE:
 		stage_look(s);
