@@ -8,13 +8,18 @@
 #include <unistd.h>
 
 #include "../../lib/base.h"
+#include "../../tools/paxshmd/agent.h"
 #include "counter.h"
 #include "puppet.h"
 #include "rig.h"
 
 RIG_SUITE(tables);
 
-#define LOG_SLOTS 1024 /* that a host keeps: who misses more of them needs a copy of the tables */
+/* That a host keeps: who misses more needs a copy of the tables. */
+static uint64_t log_slots(void)
+{
+	return agent_limits_for(1024).log_slots;
+}
 
 /* ---- a sampler: hashes of all hosts by index, while they change ---- */
 
@@ -221,7 +226,7 @@ Test(tables, are_equal_under_load_with_observers)
 
 Test(tables, keys_of_every_length_are_the_same_everywhere)
 {
-	rig_start(&(struct rig_plan){ .voters = 3 });
+	rig_start(&(struct rig_plan){ .voters = 3, .settings = "locks = 4096\n" }); /* with room for so many long ones */
 	paxshm_session *s = rig_open(1);
 	unsigned char key[PAXSHM_KEY_MAX];
 	paxshm_lock_handle *l[PAXSHM_KEY_MAX + 1];
@@ -295,8 +300,8 @@ Test(tables, a_host_that_slept_through_the_log_gets_a_copy)
 	/* What it may still find in its connection must not be enough: until that is given up. */
 	snprintf(down, sizeof(down), "event=link.down peer=h%u", sleeper);
 	while (!rig_log_count(awake, down))
-		churn(awake, LOG_SLOTS / 4);
-	churn(awake, LOG_SLOTS + LOG_SLOTS / 4);
+		churn(awake, log_slots() / 4);
+	churn(awake, log_slots() + log_slots() / 4);
 	puppet_kill(died);
 	rig_signal_agent(sleeper, SIGCONT);
 	rig_log_wait(sleeper, "event=snapshot-installed");
@@ -327,7 +332,7 @@ Test(tables, a_host_that_comes_late_gets_a_copy)
 	struct puppet *owner = puppet_new(1), *late;
 
 	cr_assert_eq(puppet_lock(owner, "owned").rc, 0);
-	churn(2, LOG_SLOTS + LOG_SLOTS / 4);
+	churn(2, log_slots() + log_slots() / 4);
 	rig_start_host(4, false);
 	rig_settle(4);
 	cr_assert_eq(rig_log_count(4, "event=snapshot-installed"), 1);
@@ -339,7 +344,7 @@ Test(tables, a_host_that_comes_late_gets_a_copy)
 	cr_assert_eq(puppet_answer(late).rc, 0);
 
 	/* So does a voter with fresh memory. */
-	churn(2, LOG_SLOTS + LOG_SLOTS / 4);
+	churn(2, log_slots() + log_slots() / 4);
 	unsigned fresh = rig_follower(1);
 	rig_kill_host(fresh);
 	rig_start_host(fresh, true);
