@@ -19,6 +19,7 @@ struct bench {
 	double rate; /* operations a second; 0: closed loop */
 	unsigned processes; /* of throughput */
 	unsigned keys; /* the most that lookup and table hold */
+	bool breakdown; /* quorum: also the mean of each leg */
 };
 
 struct bench_case {

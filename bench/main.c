@@ -28,6 +28,7 @@ enum { OPTION_CLUSTER = 256,
        OPTION_LIST,
        OPTION_PROCESSES,
        OPTION_KEYS,
+       OPTION_BREAKDOWN,
        OPTION_LOOP };
 
 static const struct bench_case *const cases[] = {
@@ -48,6 +49,7 @@ static const struct argp_option options[] = {
 	{ "rate", OPTION_RATE, "R", 0, "Open loop: R operations a second, timed from when each was meant to start", 1 },
 	{ "processes", OPTION_PROCESSES, "N", 0, "How many processes throughput uses (16)", 1 },
 	{ "keys", OPTION_KEYS, "N", 0, "How many locks lookup and table hold at most (1000000)", 1 },
+	{ "breakdown", OPTION_BREAKDOWN, NULL, 0, "quorum also shows where the time goes, as the mean of each leg", 1 },
 	{ "json", OPTION_JSON, NULL, 0, "Print a JSON object for each row", 2 },
 	{ "csv", OPTION_CSV, NULL, 0, "Print comma-separated values", 2 },
 	{ "plot", OPTION_PLOT, "DIR", 0, "Draw latency curves and ratios as SVG into DIR, with gnuplot", 2 },
@@ -122,6 +124,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_RATE: w->bench.rate = parse_number(state, arg, 0.1, 1e7); return 0;
 	case OPTION_PROCESSES: w->bench.processes = (unsigned)parse_number(state, arg, 1, WORKERS_MAX); return 0;
 	case OPTION_KEYS: w->bench.keys = (unsigned)parse_number(state, arg, 1, 1000000); return 0;
+	case OPTION_BREAKDOWN: w->bench.breakdown = true; return 0;
 	case OPTION_JSON: w->bench.report.form = REPORT_JSON; return 0;
 	case OPTION_CSV: w->bench.report.form = REPORT_CSV; return 0;
 	case OPTION_PLOT: w->plot = arg; return 0;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "breakdown.h"
 #include "case.h"
 #include "limit.h"
 #include "member.h"
@@ -122,13 +123,22 @@ static void measure(struct bench *b, const enum part *parts, unsigned n_parts, b
 		all[n++] = series_new(&plan);
 	}
 	series_measure(all, n, b->seconds, "quorum");
-	struct beside beside = { .name = "tcp + futex ping-pong", .part = { all[0], all[1] } };
-	for (unsigned i = LIMITS; i < n; i++)
-		report_latency(&b->report, "quorum", all[i]->name, "us", all[i], &beside);
+	struct beside one = { .name = "tcp + futex ping-pong", .part = { all[0], all[1] } };
+	struct beside two = { .name = "the same, two cores", .part = { all[2], all[3] } };
+	for (unsigned i = LIMITS; i < n; i++) {
+		char metric[64];
+
+		report_latency(&b->report, "quorum", all[i]->name, "us", all[i], &one);
+		snprintf(metric, sizeof(metric), "%s, two cores", all[i]->name);
+		report_latency(&b->report, "quorum", metric, "us", all[i], &two);
+	}
 	for (unsigned i = 0; tell_limits && i < LIMITS; i++)
 		report_limit(&b->report, "us", all[i]);
 	for (unsigned i = 0; i < n; i++)
 		series_free(all[i]);
+	for (unsigned i = 0; b->breakdown && i < n_parts; i++)
+		if (cluster_has(&b->cluster, parts[i]))
+			breakdown(b, parts[i], part_names[parts[i]]);
 }
 
 static int run(struct bench *b)
