@@ -270,7 +270,8 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
 int paxshm_lock_release(paxshm_lock_handle *l) PAXSHM_MUST_CHECK;
 
 /* Is it still mine? No system call, no waiting: for every turn of a loop.
- *   0             yes
+ *   0             yes. Also after all of paxshmd has ended on this host, until another call finds that
+ *                 out: nobody else is given the lock before this process has ended
  *   -ESTALE       not owned, or lost for good
  *   -ENETUNREACH  this host is cut off and cannot tell: do not go on until it says 0 again (from the
  *                 version on that has leases) */

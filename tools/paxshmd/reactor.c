@@ -175,9 +175,13 @@ static void heed_link(void *context, const struct link_event *event)
 		else
 			reactor_step(r, &(struct agent_event){ .kind = AGENT_LINK_DOWN, .from = event->host });
 		break;
-	case LINK_REFUSED:
-		log_peer(name, now, LOG_WARNING, "event=link.refused peer=%s reason=%s", log_quote(name), log_quote(event->reason));
+	case LINK_REFUSED: {
+		char limit[192]; /* each reason has its own: an old one does not hide a new one */
+
+		snprintf(limit, sizeof(limit), "%s: %s", name, event->reason);
+		log_peer(limit, now, LOG_WARNING, "event=link.refused peer=%s reason=%s", log_quote(name), log_quote(event->reason));
 		break;
+	}
 	}
 }
 
