@@ -306,6 +306,10 @@ static void ask(struct sim *s, struct client *c, struct thread *t)
 	if (t->state == THREAD_CLOSES)
 		close_pushed(s, c, t);
 	trace_request(s, c, &r);
+	if (s->plan.kill_ns && !sim_healing(s) && sim_chance(s, 1, t->state == THREAD_CLOSES ? 10 : 200)) {
+		client_kill(s, c); /* before it could ring */
+		return;
+	}
 	t->unannounced = sim_chance(s, 1, 4);
 	if (!t->unannounced)
 		client_announce(s, c);
@@ -357,8 +361,8 @@ static void go_to_sleep(struct sim *s, struct client *c, struct thread *t)
 	t->asleep = true;
 	t->woken = false;
 	t->timer = 0;
-	if (!t->cancelled && t->deadline_ns != NEVER)
-		client_later(s, c, t, t->deadline_ns > s->now_ns ? t->deadline_ns - s->now_ns : 0);
+	if (!t->cancelled && t->deadline_ns != NEVER) /* overdue: the ring was full */
+		client_later(s, c, t, MAX(t->deadline_ns, s->now_ns + 50 * US) - s->now_ns);
 }
 
 void client_woken(struct sim *s, struct client *c, uint32_t call)

@@ -7,6 +7,7 @@
 #include "sim.h"
 
 #define LOOP_NS (2 * US) /* one turn of the loop */
+#define RESTLESS_MAX 20000u /* turns without sleep: the agent thinks that there is more to do, for ever */
 
 /* ---- memory ---- */
 
@@ -400,6 +401,7 @@ void host_run(struct sim *s, struct host *h)
 	if ((time_first && !tell_time(s, h)) || !handle_inbox(s, h) || (!time_first && !tell_time(s, h)) ||
 	    !step(s, h, &(struct agent_event){ .kind = AGENT_TURN }))
 		return;
+	CHECK(s, ++h->restless < RESTLESS_MAX, "host %u has not slept for %u turns", h->id, h->restless);
 	if (h->run_at != NEVER)
 		return; /* more is to do */
 	if (sim_chance(s, 1, 8))
@@ -409,6 +411,7 @@ void host_run(struct sim *s, struct host *h)
 		return;
 	}
 	h->asleep = true;
+	h->restless = 0;
 	h->settled_life = h->lives;
 	oracle_may_sleep(s, h);
 	if (h->wake_at != NEVER)

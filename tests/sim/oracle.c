@@ -28,18 +28,13 @@ static struct log_entry *entry_at(struct sim *s, uint64_t slot)
 
 static struct accepted *accepted_in(struct log_entry *e, uint64_t ballot)
 {
-	struct accepted *lowest = &e->accepted[0];
-
-	for (unsigned i = 0; i < e->n_accepted; i++) {
+	for (unsigned i = 0; i < e->n_accepted; i++)
 		if (e->accepted[i].ballot == ballot)
 			return &e->accepted[i];
-		if (e->accepted[i].ballot < lowest->ballot)
-			lowest = &e->accepted[i];
-	}
-	if (e->n_accepted < ARRAY_LEN(e->accepted))
-		lowest = &e->accepted[e->n_accepted++];
-	*lowest = (struct accepted){ .ballot = ballot };
-	return lowest;
+	e->accepted = realloc(e->accepted, (e->n_accepted + 1) * sizeof(*e->accepted));
+	ASSERT(e->accepted);
+	e->accepted[e->n_accepted] = (struct accepted){ .ballot = ballot };
+	return &e->accepted[e->n_accepted++];
 }
 
 /* In one ballot there is one value for a slot, whoever accepts it. */
@@ -351,8 +346,10 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	k->owner_thread = (uint32_t)(t - c->thread);
 	if (c->closing || c->gone)
 		let_go(s, k);
-	if (c->gone)
-		k->owner_died = k->death = true;
+	if (c->gone) {
+		k->death = true;
+		k->owner_died = !c->closing;
+	}
 }
 
 /* An owner that was named owned the lock at some time within the call. */

@@ -188,6 +188,7 @@ struct host {
 	struct client *session[SIM_SLOTS + 1]; /* what the keeper holds */
 	uint64_t up[SIM_HOSTS + 1]; /* connection to each host, 0: down */
 	bool up_votes[SIM_HOSTS + 1];
+	uint32_t restless; /* turns since it slept */
 	uint64_t lives; /* agents started */
 	uint64_t settled_life; /* the last life that went to sleep once */
 
@@ -277,7 +278,7 @@ struct log_entry {
 	unsigned char *bytes; /* until the reference has applied it */
 	uint64_t state_hash; /* of tables at this index */
 	unsigned n_accepted;
-	struct accepted accepted[6];
+	struct accepted *accepted; /* ballot by ballot */
 };
 
 /* ---- the world ---- */

@@ -286,8 +286,10 @@ static void tidy(struct sim *s)
 	network_drop(s);
 	for (unsigned i = 0; i < SIM_CLIENTS; i++)
 		free(s->client[i].rings);
-	for (uint64_t i = 0; i < s->n_log; i++)
+	for (uint64_t i = 0; i < s->n_log; i++) {
 		free(s->log[i].bytes);
+		free(s->log[i].accepted);
+	}
 	free(s->log);
 	free(s->heap);
 	free(s->shadow);
