@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -290,10 +291,48 @@ static uint64_t work(struct reactor *r)
 	return r->asleep ? MIN(until, r->wake_at_ns) : 0;
 }
 
+/* Whether anything was done for programs since the last look: their requests, or slots of the log. */
+static bool worked(struct reactor *r)
+{
+	const struct tables *t = r->tables.at;
+	uint64_t work = t->requests + t->agreed.applied;
+	bool more = work != r->seen_work;
+
+	r->seen_work = work;
+	return more;
+}
+
+/* One turn of the loop until `until`, at the end of which something may have come. */
+static int wait_for(struct reactor *r, uint64_t until)
+{
+	uint64_t events = loop_counts(r->loop).events, before = sys_now_ns();
+	bool look, would_sleep = until > before;
+	int rc;
+
+	if (worked(r)) {
+		if (r->spin.looking)
+			spin_found(&r->spin, 0); /* a request, without its doorbell */
+		spin_worked(&r->spin, before);
+	}
+	look = would_sleep && spin_looks(&r->spin, before);
+	if (look) {
+		if (r->asleep)
+			agent_awake(r->agent); /* no doorbell is needed meanwhile */
+		r->asleep = false;
+		sched_yield();
+		spin_yielded(&r->spin, before, sys_now_ns());
+	}
+	rc = loop_turn(r->loop, look ? 0 : until, heed, r);
+	if (would_sleep && loop_counts(r->loop).events != events)
+		spin_found(&r->spin, look ? 0 : sys_now_ns() - before);
+	return rc;
+}
+
 static void run(struct reactor *r)
 {
+	r->spin.able = sys_cores() > 1;
 	while (r->status < 0) {
-		int rc = loop_turn(r->loop, work(r), heed, r);
+		int rc = wait_for(r, work(r));
 
 		if (r->asleep)
 			agent_awake(r->agent);

@@ -15,6 +15,7 @@
 #include "config.h"
 #include "doorman.h"
 #include "handover.h"
+#include "spin.h"
 
 /* Watches of the loop: what it is, then which. The links have their own byte. */
 enum watch { WATCH_KEEPER = 1,
@@ -55,6 +56,8 @@ struct reactor {
 	struct house house;
 
 	bool asleep; /* agent_may_sleep() said yes */
+	struct spin spin;
+	uint64_t seen_work; /* requests and slots when it was last looked */
 	bool stepping; /* actions are being carried out */
 	bool stepped; /* since this was last cleared */
 	bool again;
