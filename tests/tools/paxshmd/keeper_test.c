@@ -456,10 +456,13 @@ Test(keeper, a_new_life_waits_for_the_clients_of_the_old_one)
 	char expect[64];
 	int leash;
 
-	wait_agent(&k);
+	pid_t agent = wait_agent(&k);
 	pid_t client = client_process(&leash);
 	kill(k.pid, SIGKILL);
 	end_of(k.pid);
+	/* Its agent ends because it is gone, and answers the door until then. */
+	while (kill(agent, 0) == 0)
+		usleep(1000);
 	next = start_keeper(NULL);
 	snprintf(expect, sizeof(expect), "event=life.waiting processes=1 pids=%d ", (int)client);
 	wait_log(&next, expect);
