@@ -36,6 +36,7 @@ program() {
 program paxctl docs/paxctl.1 lock holder ls status version
 program paxcluster docs/paxcluster.1 start stop kill restart status leader run
 program paxshmd docs/paxshmd.8
+program paxbench docs/paxbench.1
 
 if [ -f tools/paxshmd/config.c ]; then
 	for key in $(grep -oE 'CFG_(INT|STR|BOOL|SEC|FLOAT)[A-Z_]*\("[a-z_]+"' tools/paxshmd/config.c | sed 's/.*"\(.*\)"/\1/' | sort -u); do
