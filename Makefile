@@ -71,10 +71,11 @@ PAXCTL_SRC     := $(wildcard tools/paxctl/*.c)
 PAXCLUSTER_SRC := $(wildcard tools/paxcluster/*.c)
 PAXBENCH_SRC   := $(wildcard bench/*.c)
 DEMO_SRC       := $(wildcard tests/demo/*.c)
+THREADS_SRC    := $(wildcard tests/threads/*.c)
 SIM_SRC        := $(filter-out %_test.c,$(wildcard tests/sim/*.c))
 FUZZ_SRC       := $(wildcard tests/fuzz/*_fuzz.c)
 TEST_SRC       := $(sort $(shell find tests -name '*_test.c'))
-HELPER_SRC     := $(sort $(shell find tests -name '*.c' ! -name '*_test.c' ! -path 'tests/demo/*' ! -path 'tests/fuzz/*'))
+HELPER_SRC     := $(sort $(shell find tests -name '*.c' ! -name '*_test.c' ! -path 'tests/demo/*' ! -path 'tests/threads/*' ! -path 'tests/fuzz/*'))
 
 # A file that defines main() belongs to its program alone; all else may be linked by any test.
 main_line := ^int main(
@@ -106,7 +107,7 @@ PAXCTL_PACKAGES  := jansson
 BUILD_PACKAGES   := $(PAXSHMD_PACKAGES) $(PAXCTL_PACKAGES)
 packages = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 
-.PHONY: all lib tools demo test check check-suites suites cluster house sim campaign sim-long fuzz install install-files uninstall \
+.PHONY: all lib tools demo threads test check check-suites suites cluster house sim campaign sim-long fuzz install install-files uninstall \
 	format format-check lint deps clean help
 
 all: lib tools ## the library and the tools, into build/
@@ -173,6 +174,12 @@ $(BUILD)/paxbench: $(call objects,$(PAXBENCH_SRC)) $(BUILD)/libpaxshm.a
 $(BUILD)/demo: $(call objects,$(DEMO_SRC)) $(BUILD)/libpaxshm.a
 	$(call link,$^)
 
+$(BUILD)/threads: $(call objects,$(THREADS_SRC)) $(BUILD)/libpaxshm.a
+	$(call link,$^)
+
+threads: all $(BUILD)/threads ## many threads in one session; with SAN=thread, watched for races
+	@$(BUILD)/paxcluster run -n 1 -- sh -c 'PAXSHM_SOCKET=$$PAXSHM_SOCKET_1 $(BUILD)/threads'
+
 demo: ## three agents, eight programs, two kills; what happened, in plain words
 	@scripts/deps build
 	@$(MAKE) -s -j$(JOBS) all $(DEMO_PROGRAMS)
@@ -221,6 +228,7 @@ check: ## everything: house, suites, sanitizers, simulator, fuzzing, real cluste
 	@$(MAKE) -s WERROR=1 cluster
 	@$(MAKE) -s -j$(JOBS) WERROR= SAN=address,undefined check-suites
 	@$(MAKE) -s WERROR= SAN=address,undefined suites
+	@$(MAKE) -s -j$(JOBS) SAN=thread threads
 	@$(MAKE) -s -j$(JOBS) fuzz
 	@echo 'check: all passed'
 
