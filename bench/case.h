@@ -14,12 +14,12 @@
 struct bench {
 	struct bench_cluster cluster;
 	struct report report;
-	unsigned voters; /* of agents to start; 0: measure those that are there */
-	double seconds; /* how long each series is measured */
-	double rate; /* operations a second; 0: closed loop */
+	unsigned voters;    /* of agents to start; 0: measure those that are there */
+	double seconds;     /* how long each series is measured */
+	double rate;        /* operations a second; 0: closed loop */
 	unsigned processes; /* of throughput */
-	unsigned keys; /* the most that lookup and table hold */
-	bool breakdown; /* quorum: also the mean of each leg */
+	unsigned keys;      /* the most that lookup and table hold */
+	bool breakdown;     /* quorum: also the mean of each leg */
 };
 
 struct bench_case {

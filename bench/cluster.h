@@ -22,11 +22,11 @@ struct bench_cluster {
 	bool own;
 	unsigned voters, observers; /* own: as started */
 	char settings[256];
-	unsigned n; /* hosts whose agents can be asked */
+	unsigned n;                             /* hosts whose agents can be asked */
 	char socket[BENCH_HOSTS][BENCH_SOCKET]; /* "": as any program finds it */
-	pid_t keeper[BENCH_HOSTS]; /* own */
-	pid_t pid; /* of paxcluster; 0: not started */
-	int hold; /* the pipe */
+	pid_t keeper[BENCH_HOSTS];              /* own */
+	pid_t pid;                              /* of paxcluster; 0: not started */
+	int hold;                               /* the pipe */
 };
 
 /* The one that is there. 0, or -errno and a line on standard error when no agent answers. */

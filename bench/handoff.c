@@ -22,8 +22,8 @@ struct handoff_with {
 };
 
 struct handoff_shared {
-	uint32_t asks[2]; /* this worker is about to acquire, or waits */
-	uint32_t counts; /* the releaser knew that the other waits */
+	uint32_t asks[2];     /* this worker is about to acquire, or waits */
+	uint32_t counts;      /* the releaser knew that the other waits */
 	uint64_t released_at; /* these two are the owner's */
 };
 

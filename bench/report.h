@@ -26,7 +26,7 @@ struct row {
 	char limit_name[48]; /* "": there is none */
 	double limit, limit_p99, ratio, ratio_p99;
 	uint64_t errors;
-	char why[WORKER_WHY]; /* the first of them */
+	char why[WORKER_WHY];   /* the first of them */
 	struct histogram *seen; /* all rounds, for curves; the report's own; may be NULL */
 };
 
@@ -34,7 +34,7 @@ struct row {
 struct beside {
 	const char *name;
 	const struct series *part[BESIDE_PARTS]; /* NULL: no more */
-	double weight[BESIDE_PARTS]; /* 0: 1 */
+	double weight[BESIDE_PARTS];             /* 0: 1 */
 };
 
 enum report_form { REPORT_TABLE,

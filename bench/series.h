@@ -37,7 +37,7 @@ void series_measure(struct series *const *all, unsigned n, double seconds, const
 /* ---- reading a round ---- */
 
 double series_quantile(const struct series *s, unsigned round, double q); /* ps; NAN: nothing seen */
-double series_rate(const struct series *s, unsigned round); /* operations a second */
+double series_rate(const struct series *s, unsigned round);               /* operations a second */
 
 /* Of those that are no NAN; NAN when none is. */
 double median(const double *values, unsigned n);

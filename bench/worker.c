@@ -15,18 +15,18 @@
 #include "progress.h"
 #include "sync.h"
 
-#define STOP_PATIENCE_NS (30 * NS_PER_S) /* a call of the library answers before that */
+#define STOP_PATIENCE_NS (30 * NS_PER_S)   /* a call of the library answers before that */
 #define READY_PATIENCE_NS (600 * NS_PER_S) /* some fill a table first */
-#define SPIN_BEFORE_NS (60 * NS_PER_US) /* open loop: no timer is more exact than this */
+#define SPIN_BEFORE_NS (60 * NS_PER_US)    /* open loop: no timer is more exact than this */
 
 bool crew_pins;
 
 struct crew_shared {
-	uint32_t turn; /* rises with each turn; futex */
-	uint32_t runs; /* 1: the turn goes on */
+	uint32_t turn;    /* rises with each turn; futex */
+	uint32_t runs;    /* 1: the turn goes on */
 	uint32_t settled; /* workers that are ready, or have ended the turn; futex */
-	uint32_t ends; /* 1: no more turns */
-	size_t extra_at; /* of worker_shared() */
+	uint32_t ends;    /* 1: no more turns */
+	size_t extra_at;  /* of worker_shared() */
 	_Alignas(64) struct worker workers[];
 };
 

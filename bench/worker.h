@@ -31,14 +31,14 @@ struct crew_shared;
 /* In memory that paxbench and the worker share. The worker writes it during a turn, paxbench reads
  * and clears it between turns. */
 struct worker {
-	unsigned index, n; /* which of how many */
-	uint64_t done; /* operations of this turn */
-	uint64_t errors; /* since the crew was started */
-	char why[WORKER_WHY]; /* the first of them */
+	unsigned index, n;      /* which of how many */
+	uint64_t done;          /* operations of this turn */
+	uint64_t errors;        /* since the crew was started */
+	char why[WORKER_WHY];   /* the first of them */
 	uint64_t next_start_ns; /* open loop: when the next operation is meant to start */
-	uint64_t interval_ns; /* 0: closed loop */
-	uint64_t state[4]; /* the plan's own, zero at first */
-	void *own; /* the plan's own, in the worker's private memory */
+	uint64_t interval_ns;   /* 0: closed loop */
+	uint64_t state[4];      /* the plan's own, zero at first */
+	void *own;              /* the plan's own, in the worker's private memory */
 	struct crew_shared *shared;
 	struct histogram seen; /* picoseconds, of this turn */
 };
@@ -46,8 +46,8 @@ struct worker {
 /* On which cores a crew runs. */
 enum place {
 	PLACE_AS_SAID, /* where the scheduler likes; with --pin worker i on core i */
-	PLACE_ONE, /* all on one core, if --pin was said */
-	PLACE_TWO, /* worker i on core i, whatever was said */
+	PLACE_ONE,     /* all on one core, if --pin was said */
+	PLACE_TWO,     /* worker i on core i, whatever was said */
 };
 
 struct crew_plan {
@@ -56,9 +56,9 @@ struct crew_plan {
 	void (*begin)(struct worker *w, const void *with); /* once, before the first turn; may be NULL */
 	void (*turn)(struct worker *w, const void *with);
 	void (*end)(struct worker *w, const void *with); /* may be NULL */
-	const void *with; /* handed to them */
-	size_t shared_bytes; /* for worker_shared(), zero at first */
-	double rate; /* operations a second of the whole crew; 0: closed loop */
+	const void *with;                                /* handed to them */
+	size_t shared_bytes;                             /* for worker_shared(), zero at first */
+	double rate;                                     /* operations a second of the whole crew; 0: closed loop */
 	enum place place;
 };
 

@@ -131,7 +131,8 @@ static int turn_wait(struct paxshm_session *s, struct patience patience)
 	return rc;
 }
 
-enum entered { ENTERED_FIRST, ENTERED_AGAIN };
+enum entered { ENTERED_FIRST,
+	       ENTERED_AGAIN };
 
 /* Gets the handle to oneself (busy), or acquires it once more. */
 static int handle_enter(struct paxshm_lock_handle *l, bool nowait, struct patience patience, uint64_t *ret_token)

@@ -176,12 +176,12 @@ static int welcome_check(const struct wish *w, struct welcome *welcome, size_t l
 		return refuse(-EPROTO, "what answers on the socket is no paxshm agent");
 	if (welcome->version != LAYOUT_VERSION)
 		return refuse(-EPROTO, "the agent's shared memory has layout %u, this library knows %u: "
-			      "install the same version of both", welcome->version, LAYOUT_VERSION);
+				       "install the same version of both",
+			      welcome->version, LAYOUT_VERSION);
 	if (len != sizeof(*welcome))
 		return refuse(-EPROTO, "the agent's welcome has %zu bytes, not %zu", len, sizeof(*welcome));
 	if (welcome->result < 0)
-		return refuse(welcome->result, "%s", *cut(welcome->reason, sizeof(welcome->reason)) ?
-			      welcome->reason : "the agent refused and did not say why");
+		return refuse(welcome->result, "%s", *cut(welcome->reason, sizeof(welcome->reason)) ? welcome->reason : "the agent refused and did not say why");
 	cut(welcome->cluster, NAME_BYTES);
 	cut(welcome->host_name, NAME_BYTES);
 	if (*w->cluster && strcmp(w->cluster, welcome->cluster) != 0)

@@ -60,17 +60,21 @@ extern "C" {
 /* No majority can be reached: the same as -ENETUNREACH, in the words of this field. */
 #define PAXSHM_NO_QUORUM (-101)
 
-typedef struct paxshm_session paxshm_session; /* one opened connection to this host's agent */
+typedef struct paxshm_session paxshm_session;         /* one opened connection to this host's agent */
 typedef struct paxshm_lock_handle paxshm_lock_handle; /* a session's reference to one lock: the owner */
 
 /* Starts a structure that goes in or out: struct paxshm_acquire how = PAXSHM_INIT(how);
  * All but its size is zero then. (C++: from C++11 on.) */
 #ifndef __cplusplus
-#define PAXSHM_INIT(x) { .size = (uint32_t)sizeof(x) }
+#define PAXSHM_INIT(x) \
+	{ \
+		.size = (uint32_t)sizeof(x) \
+	}
 #else
 #define PAXSHM_INIT(x) paxshm_fresh<decltype(x)>::make()
 extern "C++" {
-template <typename T> struct paxshm_fresh {
+template <typename T>
+struct paxshm_fresh {
 	static T make()
 	{
 		T fresh = T();
@@ -78,7 +82,9 @@ template <typename T> struct paxshm_fresh {
 		return fresh;
 	}
 };
-template <typename T> struct paxshm_fresh<const T> : paxshm_fresh<T> {};
+template <typename T>
+struct paxshm_fresh<const T> : paxshm_fresh<T> {
+};
 }
 #endif
 
@@ -87,12 +93,12 @@ template <typename T> struct paxshm_fresh<const T> : paxshm_fresh<T> {};
 /* A process, named so that a pid used again is not mistaken for it. */
 struct paxshm_who {
 	uint32_t size;
-	uint32_t host_id;    /* 1 and up; 0: nobody is named here */
+	uint32_t host_id;             /* 1 and up; 0: nobody is named here */
 	char host[PAXSHM_NAME_BYTES]; /* "": its name is not known here */
-	uint32_t pid;        /* 0: the host is known, but did not say which process in time */
-	uint32_t session;    /* slot of the session on that host */
-	uint64_t start_time; /* clock ticks since that host's boot (/proc/PID/stat, field 22) */
-	uint64_t token;      /* of the acquisition, when it is a lock's owner and known; else 0 */
+	uint32_t pid;                 /* 0: the host is known, but did not say which process in time */
+	uint32_t session;             /* slot of the session on that host */
+	uint64_t start_time;          /* clock ticks since that host's boot (/proc/PID/stat, field 22) */
+	uint64_t token;               /* of the acquisition, when it is a lock's owner and known; else 0 */
 };
 
 /* ---- sessions ----
@@ -114,10 +120,10 @@ typedef void paxshm_fatal_handler(paxshm_session *s, int rc, const char *message
 /* Strings are borrowed for the call; NULL and "" both mean "not given". */
 struct paxshm_options {
 	uint32_t size;
-	uint32_t flags;       /* PAXSHM_KEEP_LIFE */
-	const char *socket;   /* NULL: PAXSHM_SOCKET, else /run/paxshm/agent.sock, else $XDG_RUNTIME_DIR/paxshm/agent.sock */
-	const char *cluster;  /* refuse another cluster's agent; NULL: PAXSHM_CLUSTER, else any */
-	const char *space;    /* NULL: PAXSHM_SPACE, else "default": the only one in this version */
+	uint32_t flags;            /* PAXSHM_KEEP_LIFE */
+	const char *socket;        /* NULL: PAXSHM_SOCKET, else /run/paxshm/agent.sock, else $XDG_RUNTIME_DIR/paxshm/agent.sock */
+	const char *cluster;       /* refuse another cluster's agent; NULL: PAXSHM_CLUSTER, else any */
+	const char *space;         /* NULL: PAXSHM_SPACE, else "default": the only one in this version */
 	uint32_t agent_timeout_ms; /* how long an agent may be silent when an answer is due at once; 0: 10,000 */
 	uint32_t spare;
 	paxshm_fatal_handler *fatal; /* NULL: a line on standard error, then abort() */
@@ -197,8 +203,12 @@ int paxshm_token(paxshm_session *s, const char *key, uint64_t *ret_token);
 /* ---- locks, by handle ---- */
 
 enum paxshm_mode { /* the six modes of the VMS and Linux DLM */
-	PAXSHM_NL = 0, PAXSHM_CR = 1, PAXSHM_CW = 2, PAXSHM_PR = 3, PAXSHM_PW = 4,
-	PAXSHM_EX = 5, /* exclusive: the one that exists now; the others: -ENOSYS */
+		   PAXSHM_NL = 0,
+		   PAXSHM_CR = 1,
+		   PAXSHM_CW = 2,
+		   PAXSHM_PR = 3,
+		   PAXSHM_PW = 4,
+		   PAXSHM_EX = 5, /* exclusive: the one that exists now; the others: -ENOSYS */
 };
 
 enum paxshm_no_quorum {
@@ -224,8 +234,8 @@ struct paxshm_acquire {
 
 struct paxshm_grant {
 	uint32_t size;
-	uint32_t flags; /* PAXSHM_OWNER_DIED, PAXSHM_REENTERED */
-	uint64_t token; /* fencing token: for a key, greater than every earlier one */
+	uint32_t flags;           /* PAXSHM_OWNER_DIED, PAXSHM_REENTERED */
+	uint64_t token;           /* fencing token: for a key, greater than every earlier one */
 	struct paxshm_who holder; /* filled on -EBUSY; its size need not be set */
 	/* With PAXSHM_STAMPS, and not re-entered: CLOCK_MONOTONIC nanoseconds at which this host's agent
 	 * took the request; sent its command off; learnt the choice that granted it; granted it.
@@ -304,19 +314,19 @@ int paxshm_lock_value(paxshm_lock_handle *l, void *value, size_t cap, size_t *re
 
 struct paxshm_status {
 	uint32_t size;
-	uint32_t host_id;     /* this host */
+	uint32_t host_id; /* this host */
 	char cluster[PAXSHM_NAME_BYTES], space[PAXSHM_NAME_BYTES], host[PAXSHM_NAME_BYTES], leader[PAXSHM_NAME_BYTES];
-	uint32_t role;        /* 1 voter, 2 observer */
-	uint32_t leader_id;   /* 0: none known */
-	uint32_t quorum;      /* 1: a majority was heard of within the host lease */
+	uint32_t role;      /* 1 voter, 2 observer */
+	uint32_t leader_id; /* 0: none known */
+	uint32_t quorum;    /* 1: a majority was heard of within the host lease */
 	uint32_t agent_pid;
-	uint64_t incarnation; /* of this host; 0: not registered yet */
-	uint64_t ballot;      /* the highest seen */
-	uint64_t applied;     /* slots of the log that the tables show */
-	uint64_t chosen;      /* slots known to be chosen without a gap */
-	uint64_t history;     /* random id of the cluster's founding */
-	uint64_t agent_starts;   /* agents that served this memory */
-	uint64_t fresh_as_of_ns; /* CLOCK_MONOTONIC */
+	uint64_t incarnation;      /* of this host; 0: not registered yet */
+	uint64_t ballot;           /* the highest seen */
+	uint64_t applied;          /* slots of the log that the tables show */
+	uint64_t chosen;           /* slots known to be chosen without a gap */
+	uint64_t history;          /* random id of the cluster's founding */
+	uint64_t agent_starts;     /* agents that served this memory */
+	uint64_t fresh_as_of_ns;   /* CLOCK_MONOTONIC */
 	uint32_t locks, locks_max; /* locks owned, waited for, or remembered for OWNER_DIED, in the cluster */
 	uint32_t waits, waits_max; /* hosts that wait, over all locks */
 	uint32_t sessions;         /* open on this host */
@@ -324,7 +334,7 @@ struct paxshm_status {
 	uint32_t spare;
 	/* On this host since its memory was made. */
 	uint64_t grants, releases, handovers, refusals, deaths, requests;
-	uint64_t state_hash;  /* of all that hosts have alike at `applied`; 0 unless asked for */
+	uint64_t state_hash; /* of all that hosts have alike at `applied`; 0 unless asked for */
 };
 
 #define PAXSHM_STATUS_HASH 1u /* also compute state_hash: reads the whole table */
@@ -336,8 +346,8 @@ struct paxshm_host {
 	uint32_t size;
 	uint32_t id;
 	char name[PAXSHM_NAME_BYTES];
-	uint32_t role;   /* as configured: 1 voter, 2 observer, 0: only remembered */
-	uint32_t linked; /* 1: a connection stands, or it is this host */
+	uint32_t role;        /* as configured: 1 voter, 2 observer, 0: only remembered */
+	uint32_t linked;      /* 1: a connection stands, or it is this host */
 	uint64_t incarnation; /* 0: never registered */
 };
 
@@ -348,9 +358,9 @@ struct paxshm_lock_info {
 	uint32_t size;
 	uint32_t key_len;
 	unsigned char key[PAXSHM_KEY_MAX + 1]; /* with a NUL behind it */
-	struct paxshm_who owner; /* pid 0: owned through another host (ask paxshm_holder), or only remembered */
-	uint32_t waiting;        /* hosts that wait */
-	uint32_t flags;          /* PAXSHM_OWNER_DIED: nobody owns it, the last owner died with it */
+	struct paxshm_who owner;               /* pid 0: owned through another host (ask paxshm_holder), or only remembered */
+	uint32_t waiting;                      /* hosts that wait */
+	uint32_t flags;                        /* PAXSHM_OWNER_DIED: nobody owns it, the last owner died with it */
 };
 
 /* The locks that are owned, waited for or remembered, one a call, in no order. As paxshm_next_host().
@@ -367,10 +377,10 @@ enum paxshm_restart {
 /* How to start the process behind a name. All borrowed. */
 struct paxshm_child {
 	uint32_t size;
-	uint32_t restart; /* enum paxshm_restart */
-	char *const *argv; /* NULL-terminated; argv[0] is the program's path */
-	char *const *envp; /* NULL-terminated; NULL: the requester's */
-	const char *cwd;   /* NULL: the requester's */
+	uint32_t restart;      /* enum paxshm_restart */
+	char *const *argv;     /* NULL-terminated; argv[0] is the program's path */
+	char *const *envp;     /* NULL-terminated; NULL: the requester's */
+	const char *cwd;       /* NULL: the requester's */
 	const char *placement; /* host name; NULL: anywhere */
 };
 
@@ -435,8 +445,8 @@ enum paxshm_event_kind {
 
 struct paxshm_event {
 	uint32_t size;
-	uint32_t kind; /* enum paxshm_event_kind */
-	paxshm_lock_handle *lock; /* GRANTED, LOST, WANTED */
+	uint32_t kind;             /* enum paxshm_event_kind */
+	paxshm_lock_handle *lock;  /* GRANTED, LOST, WANTED */
 	struct paxshm_grant grant; /* GRANTED */
 };
 

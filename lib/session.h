@@ -36,13 +36,17 @@
 #define NAMED_BUCKETS 256u /* of paxshm_lock()'s handles; a power of two */
 #define WAITING_WORDS (RING_CALLS / 64)
 
-enum call_state { CALL_FREE = 0, CALL_WAITING, CALL_ANSWERED, CALL_GIVEN_UP, CALL_LATE };
+enum call_state { CALL_FREE = 0,
+		  CALL_WAITING,
+		  CALL_ANSWERED,
+		  CALL_GIVEN_UP,
+		  CALL_LATE };
 
 struct call {
-	uint8_t state; /* enum call_state */
-	uint8_t op;    /* of its request */
-	bool uncancelled; /* GIVEN_UP: its CANCEL found no room in the ring yet */
-	int32_t reason;   /* of that CANCEL */
+	uint8_t state;                 /* enum call_state */
+	uint8_t op;                    /* of its request */
+	bool uncancelled;              /* GIVEN_UP: its CANCEL found no room in the ring yet */
+	int32_t reason;                /* of that CANCEL */
 	struct ring_completion answer; /* ANSWERED, LATE */
 };
 
@@ -50,10 +54,10 @@ struct paxshm_lock_handle {
 	struct paxshm_session *session;
 	struct paxshm_lock_handle *next, **link; /* all handles of the session */
 	struct paxshm_lock_handle *named_next;   /* in its bucket, when thread is not 0 */
-	uint64_t thread; /* paxshm_lock(): number of the thread; 0: made by paxshm_lock_ref() */
-	bool busy;       /* a thread has let go of the mutex in the middle of an acquire or release */
-	uint32_t count;  /* times acquired; 0: not owned */
-	uint64_t claim, token, incarnation; /* of the grant */
+	uint64_t thread;                         /* paxshm_lock(): number of the thread; 0: made by paxshm_lock_ref() */
+	bool busy;                               /* a thread has let go of the mutex in the middle of an acquire or release */
+	uint32_t count;                          /* times acquired; 0: not owned */
+	uint64_t claim, token, incarnation;      /* of the grant */
 	uint32_t key_len;
 	uint8_t key[KEY_MAX];
 };

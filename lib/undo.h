@@ -43,7 +43,7 @@ struct undo {
 		uint64_t words;
 	} area[UNDO_AREAS];
 	unsigned n_areas;
-	void (*probe)(void *context); /* tests: called after every save; may longjmp = die here */
+	void (*probe)(void *context);                    /* tests: called after every save; may longjmp = die here */
 	void (*around_commit)(void *context, bool done); /* tests: called before and after every commit */
 	void *probe_context;
 };

@@ -35,9 +35,9 @@ struct link_config {
 };
 
 enum link_event_kind {
-	LINK_UP,   /* hello of the other side was read and fits */
-	LINK_DOWN, /* a link that was up is gone; reason */
-	LINK_FRAME,/* a whole frame, not a hello; valid during the handler only */
+	LINK_UP,      /* hello of the other side was read and fits */
+	LINK_DOWN,    /* a link that was up is gone; reason */
+	LINK_FRAME,   /* a whole frame, not a hello; valid during the handler only */
 	LINK_REFUSED, /* a connection was closed before it was up; host 0 when nobody knows which; reason */
 };
 

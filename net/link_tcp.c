@@ -31,19 +31,23 @@
 #define REASON_MAX 256
 #define LISTENER UINT32_MAX
 
-enum phase { FREE, DIALLING, GREETING, UP, BROKEN };
+enum phase { FREE,
+	     DIALLING,
+	     GREETING,
+	     UP,
+	     BROKEN };
 
 struct connection {
 	int fd;
 	enum phase phase;
 	bool dialled, dirty;
-	uint16_t host;   /* 0: a stranger */
+	uint16_t host;        /* 0: a stranger */
 	uint64_t deadline_ns; /* for hello */
 	uint64_t up_ns;
 	struct stream in;
 	struct stream_buffer filling, flying; /* queued; in the hands of the loop */
-	char address[72];              /* of the other end, for reasons */
-	char broken[REASON_MAX];       /* why it is BROKEN */
+	char address[72];                     /* of the other end, for reasons */
+	char broken[REASON_MAX];              /* why it is BROKEN */
 };
 
 struct peer {
@@ -100,7 +104,9 @@ static void name_address(char *ret, size_t cap, const struct sockaddr_storage *a
 /* Frames leave at once, and a host that vanished without a word is noticed. Without these a link only works worse. */
 static void tune(int fd)
 {
-	static const struct { int level, name, value; } options[] = {
+	static const struct {
+		int level, name, value;
+	} options[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },
 		{ IPPROTO_TCP, TCP_USER_TIMEOUT, SILENCE_MS },
 		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
@@ -122,7 +128,10 @@ static struct connection *begin(struct links *ls, int fd, enum phase phase, uint
 		c++;
 	ASSERT(c < end); /* one for each peer and each stranger */
 	*c = (struct connection){
-		.fd = fd, .phase = phase, .dirty = c->dirty, .dialled = phase == DIALLING,
+		.fd = fd,
+		.phase = phase,
+		.dirty = c->dirty,
+		.dialled = phase == DIALLING,
 		.deadline_ns = now_ns + LINK_HELLO_MS * NS_PER_MS,
 	};
 	ls->strangers += !c->dialled;
@@ -165,8 +174,7 @@ static void tell_refused(struct links *ls, uint16_t host, const char *reason)
 }
 
 /* Closes a connection and says so: DOWN when it was up, else REFUSED. */
-__attribute__((format(printf, 4, 5)))
-static void end(struct links *ls, struct connection *c, uint64_t now_ns, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void end(struct links *ls, struct connection *c, uint64_t now_ns, const char *format, ...)
 {
 	bool was_up = c->phase == UP || c->phase == BROKEN;
 	struct peer *p = find_peer(ls, c->host);

@@ -235,12 +235,23 @@ static void accept_result(struct loop *l, int fd, struct loop_side *side, int re
 {
 	switch (result) {
 	/* accept(2): what went wrong with the new connection before it was taken. The next one may be well. */
-	case -EINTR: case -ECONNABORTED: case -EPROTO: case -ENOPROTOOPT: case -EPERM: case -ENETDOWN:
-	case -EHOSTDOWN: case -ENONET: case -EHOSTUNREACH: case -ENETUNREACH:
+	case -EINTR:
+	case -ECONNABORTED:
+	case -EPROTO:
+	case -ENOPROTOOPT:
+	case -EPERM:
+	case -ENETDOWN:
+	case -EHOSTDOWN:
+	case -ENONET:
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
 		if (!more)
 			loop_queue(l, fd, LOOP_IN, 0);
 		return;
-	case -EMFILE: case -ENFILE: case -ENOBUFS: case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOBUFS:
+	case -ENOMEM:
 		loop_queue(l, fd, LOOP_IN, loop_now_ns() + LOOP_ACCEPT_PAUSE_MS * NS_PER_MS);
 		tell(l, LOOP_ACCEPTED, side->tag, fd, result, NULL);
 		return;

@@ -22,7 +22,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-enum loop_engine { LOOP_AUTO, LOOP_URING, LOOP_EPOLL };
+enum loop_engine { LOOP_AUTO,
+		   LOOP_URING,
+		   LOOP_EPOLL };
 
 enum loop_event_kind {
 	LOOP_ACCEPTED,  /* result: the new descriptor (yours, non-blocking, close-on-exec), or -errno */
@@ -48,7 +50,7 @@ struct loop;
  * -ENOMEM. LOOP_AUTO takes io_uring where it works. *ret_why, when given: what is wrong with io_uring and what to
  * do about it, for the log; NULL: nothing, or it was not asked for. Call it in the thread that will run the loop. */
 int loop_open(struct loop **ret, enum loop_engine engine, const char **ret_why);
-void loop_close(struct loop *l); /* closes no descriptor of the caller's; NULL is fine */
+void loop_close(struct loop *l);                    /* closes no descriptor of the caller's; NULL is fine */
 const char *loop_engine_name(const struct loop *l); /* "io_uring (single issuer, deferred)", "epoll", … */
 
 /* Each starts a watch and answers 0; -EBADF: no number of a descriptor; -EBUSY: this side is watched already
@@ -76,7 +78,9 @@ void loop_forget(struct loop *l, int fd);
 int loop_turn(struct loop *l, uint64_t deadline_ns, loop_handler *handler, void *context);
 
 /* So far: turns run, system calls made, events handed out, watches that the kernel ended early and the loop armed again. */
-struct loop_counts { uint64_t turns, enters, events, rearmed; };
+struct loop_counts {
+	uint64_t turns, enters, events, rearmed;
+};
 struct loop_counts loop_counts(const struct loop *l);
 
 #endif

@@ -27,13 +27,22 @@
 #define LOOP_ACCEPT_PAUSE_MS 100u
 #define LOOP_FD_MAX (1 << 26) /* a descriptor's number fits a completion's name */
 
-enum loop_which { LOOP_IN, LOOP_OUT, LOOP_SIDES };
-enum loop_op { LOOP_OP_NONE, LOOP_OP_ACCEPT, LOOP_OP_RECEIVE, LOOP_OP_POLL, LOOP_OP_CONNECT, LOOP_OP_SEND };
-enum loop_state { LOOP_FREE, LOOP_QUEUED, LOOP_ARMED };
+enum loop_which { LOOP_IN,
+		  LOOP_OUT,
+		  LOOP_SIDES };
+enum loop_op { LOOP_OP_NONE,
+	       LOOP_OP_ACCEPT,
+	       LOOP_OP_RECEIVE,
+	       LOOP_OP_POLL,
+	       LOOP_OP_CONNECT,
+	       LOOP_OP_SEND };
+enum loop_state { LOOP_FREE,
+		  LOOP_QUEUED,
+		  LOOP_ARMED };
 
 struct loop_side {
 	uint64_t tag;
-	uint64_t not_before_ns; /* QUEUED: armed not before this time; 0: in the next turn */
+	uint64_t not_before_ns;     /* QUEUED: armed not before this time; 0: in the next turn */
 	const unsigned char *bytes; /* SEND: the caller's; CONNECT: our copy of the address */
 	size_t len, done;
 	uint32_t generation; /* of the watch: a completion with another one is of a forgotten watch */
@@ -47,7 +56,10 @@ struct loop_fd {
 	uint32_t interest; /* epoll: what the kernel was asked for; 0: nothing */
 };
 
-struct loop_ref { int fd; enum loop_which which; };
+struct loop_ref {
+	int fd;
+	enum loop_which which;
+};
 
 struct loop_ops {
 	const char *(*name)(const struct loop *l);
@@ -72,7 +84,10 @@ struct loop {
 };
 
 /* Flavours of a ring, from best to plainest; open takes the first from `flavour` on that the kernel has. */
-enum loop_flavour { LOOP_DEFERRED, LOOP_COOPERATIVE, LOOP_PLAIN, LOOP_FLAVOURS };
+enum loop_flavour { LOOP_DEFERRED,
+		    LOOP_COOPERATIVE,
+		    LOOP_PLAIN,
+		    LOOP_FLAVOURS };
 
 int loop_uring_open(struct loop **ret, enum loop_flavour flavour, const char **ret_why);
 int loop_epoll_open(struct loop **ret);

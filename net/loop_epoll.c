@@ -34,7 +34,8 @@ static int update_interest(struct loop *l, int fd)
 	struct loop_fd *watched = &l->fds[fd];
 	uint32_t want = wanted(watched);
 	struct epoll_event event = { .events = want, .data.fd = fd };
-	int op = !watched->interest ? EPOLL_CTL_ADD : want ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
+	int op = !watched->interest ? EPOLL_CTL_ADD : want ? EPOLL_CTL_MOD
+							   : EPOLL_CTL_DEL;
 
 	if (want == watched->interest)
 		return 0;

@@ -41,7 +41,10 @@ struct loop_uring {
 	unsigned char *buffers;
 };
 
-static const struct { unsigned flags; const char *name; } flavours[LOOP_FLAVOURS] = {
+static const struct {
+	unsigned flags;
+	const char *name;
+} flavours[LOOP_FLAVOURS] = {
 	[LOOP_DEFERRED] = { IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, "io_uring (single issuer, deferred)" },
 	[LOOP_COOPERATIVE] = { IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, "io_uring (cooperative)" },
 	[LOOP_PLAIN] = { 0, "io_uring" },
@@ -51,7 +54,13 @@ static struct loop_uring *of(struct loop *l) { return (struct loop_uring *)l; }
 
 /* ---- names of requests ---- */
 
-struct request { uint32_t generation; enum loop_op op; bool polled; enum loop_which which; int fd; };
+struct request {
+	uint32_t generation;
+	enum loop_op op;
+	bool polled;
+	enum loop_which which;
+	int fd;
+};
 
 static uint64_t name_of(const struct loop_side *side, int fd, enum loop_which which)
 {
@@ -62,8 +71,11 @@ static uint64_t name_of(const struct loop_side *side, int fd, enum loop_which wh
 static struct request request_of(uint64_t name)
 {
 	return (struct request){
-		.generation = (uint32_t)(name >> 32), .op = name >> 29 & 7, .polled = name >> 28 & 1,
-		.which = name >> 27 & 1, .fd = (int)(name & ((1u << 27) - 1)),
+		.generation = (uint32_t)(name >> 32),
+		.op = name >> 29 & 7,
+		.polled = name >> 28 & 1,
+		.which = name >> 27 & 1,
+		.fd = (int)(name & ((1u << 27) - 1)),
 	};
 }
 
@@ -368,7 +380,8 @@ static bool receives_and_cancels(struct loop_uring *u)
 static const char *why_not(int rc)
 {
 	switch (rc) {
-	case -EPERM: case -EACCES:
+	case -EPERM:
+	case -EACCES:
 		return "io_uring is forbidden here (sysctl kernel.io_uring_disabled, or a security policy)";
 	case -ENOMEM:
 		return "io_uring got no memory: the limit of locked memory is too low (ulimit -l, LimitMEMLOCK=)";

@@ -12,14 +12,20 @@
 #include "wire.h"
 
 /* Zeroed: empty. */
-struct stream_buffer { unsigned char *bytes; size_t len, cap; };
+struct stream_buffer {
+	unsigned char *bytes;
+	size_t len, cap;
+};
 
 bool stream_append(struct stream_buffer *b, const void *bytes, size_t len); /* false: out of memory, nothing changed */
-void stream_empty(struct stream_buffer *b);   /* keeps its memory unless that is much */
+void stream_empty(struct stream_buffer *b);                                 /* keeps its memory unless that is much */
 void stream_release(struct stream_buffer *b);
 
 /* What is not a whole frame yet. Zeroed: nothing. */
-struct stream { struct stream_buffer part; bool taken; };
+struct stream {
+	struct stream_buffer part;
+	bool taken;
+};
 
 /* The next frame of what came before and *bytes, which it moves on: its length and where it lies until the next
  * call; 0: all was taken, more is needed; -EMSGSIZE: a length that is not possible or above `max`; -EPROTO: a version

@@ -20,7 +20,9 @@
 #define WIRE_FRAME_MAX (512u * 1024) /* header included; holds a full promise: window * (value_max + 32) */
 #define WIRE_HELLO_SIZE 47u          /* header included */
 
-enum wire_type { WIRE_HELLO = 1, WIRE_PAXOS, WIRE_AGENT };
+enum wire_type { WIRE_HELLO = 1,
+		 WIRE_PAXOS,
+		 WIRE_AGENT };
 
 /* The first frame each way. Whoever disagrees with what it says closes the connection. */
 struct wire_hello {

@@ -21,14 +21,17 @@
 
 #define LAYOUT_VERSION 1u
 
-#define KEY_MAX 255u        /* bytes of a key; at least 1 */
-#define NAME_BYTES 64u      /* names of clusters, spaces and hosts, with their final NUL */
-#define HOSTS_MAX 1024u     /* host ids are 1 .. HOSTS_MAX-1 */
-#define SESSIONS_MAX 4094u  /* session slots are 1 .. SESSIONS_MAX: 12 bits in a gate, two taken */
+#define KEY_MAX 255u       /* bytes of a key; at least 1 */
+#define NAME_BYTES 64u     /* names of clusters, spaces and hosts, with their final NUL */
+#define HOSTS_MAX 1024u    /* host ids are 1 .. HOSTS_MAX-1 */
+#define SESSIONS_MAX 4094u /* session slots are 1 .. SESSIONS_MAX: 12 bits in a gate, two taken */
 
 #define SEGMENT_MAGIC 0x314d48535841505full /* "_PAXSHM1" read as a little-endian word */
 
-enum segment_kind { SEGMENT_TABLES = 1, SEGMENT_ARENA, SEGMENT_SESSION, SEGMENT_PRIVATE };
+enum segment_kind { SEGMENT_TABLES = 1,
+		    SEGMENT_ARENA,
+		    SEGMENT_SESSION,
+		    SEGMENT_PRIVATE };
 
 struct segment_header {
 	uint64_t magic; /* written last: a segment without it was never finished */
@@ -45,9 +48,9 @@ struct lock_value {
 	uint64_t incarnation; /* of that host */
 	uint64_t base;        /* first token of the reserved range; without a delegation: the next one */
 	uint16_t host;
-	uint8_t mode;       /* of the delegation: PAXSHM_EX until shared modes exist */
-	uint8_t flags;      /* LOCK_DIED */
-	uint32_t waiting;   /* hosts in the queue */
+	uint8_t mode;     /* of the delegation: PAXSHM_EX until shared modes exist */
+	uint8_t flags;    /* LOCK_DIED */
+	uint32_t waiting; /* hosts in the queue */
 	/* What only the delegation's host knows: who of its sessions owns the lock, or zeros. Never
 	 * part of what hosts compare or send to each other. */
 	uint64_t owner_start; /* start time of the process, clock ticks since boot (/proc/PID/stat) */
@@ -55,8 +58,8 @@ struct lock_value {
 	uint32_t owner_pid, owner_session;
 };
 
-#define LOCK_DIED 1u       /* the last owner died with the lock */
-#define LOCK_RANGE 1024u   /* tokens that one delegation reserves */
+#define LOCK_DIED 1u     /* the last owner died with the lock */
+#define LOCK_RANGE 1024u /* tokens that one delegation reserves */
 
 #define LOCK_VALUE_WORDS (sizeof(struct lock_value) / 8)
 #define LOCK_VALUE_AGREED_WORDS (offsetof(struct lock_value, owner_start) / 8)
@@ -66,10 +69,10 @@ struct lock_value {
 #define KEY_CELLS 3u
 
 struct table_row {
-	uint32_t next;     /* in its bucket's chain, or in the free list; atomic */
-	uint32_t seq;      /* value[seq & 1] is the one shown; rises with each change, never reset; atomic */
-	uint64_t hash;     /* hash_bytes(0, key); atomic */
-	uint32_t key_len;  /* 0: a free row; atomic */
+	uint32_t next;    /* in its bucket's chain, or in the free list; atomic */
+	uint32_t seq;     /* value[seq & 1] is the one shown; rises with each change, never reset; atomic */
+	uint64_t hash;    /* hash_bytes(0, key); atomic */
+	uint32_t key_len; /* 0: a free row; atomic */
 	/* waits[], first come first served. In the died list (a lock without a delegation): the row that
 	 * died before this one, and the one that died after it. */
 	uint32_t queue_head, queue_tail;
@@ -99,7 +102,8 @@ struct host_row {
 
 #define HOST_SWEPT UINT32_MAX
 
-enum host_role { HOST_VOTER = 1, HOST_OBSERVER = 2 };
+enum host_role { HOST_VOTER = 1,
+		 HOST_OBSERVER = 2 };
 
 /* What every host has alike at the same index, beside rows, waits, cells and host rows. */
 struct agreed {
@@ -109,10 +113,10 @@ struct agreed {
 	uint64_t token_floor;  /* every token given for a key whose row is gone is below or at this */
 	uint64_t delegations;  /* ids given so far */
 	uint32_t era, spare;
-	uint32_t rows_high, rows_free, rows_used;    /* indices 1..high were ever in use */
+	uint32_t rows_high, rows_free, rows_used; /* indices 1..high were ever in use */
 	uint32_t cells_high, cells_free, cells_used;
 	uint32_t waits_high, waits_free, waits_used;
-	uint32_t died_head, died_tail, died_count;   /* rows kept only for LOCK_DIED, oldest first */
+	uint32_t died_head, died_tail, died_count; /* rows kept only for LOCK_DIED, oldest first */
 };
 
 struct tables {
@@ -121,28 +125,28 @@ struct tables {
 	/* Written once, when the segment is made. */
 	uint64_t cluster_id; /* hash of the cluster's name */
 	char cluster[NAME_BYTES], space[NAME_BYTES];
-	uint32_t self;       /* this host's id */
-	uint32_t n_buckets;  /* a power of two */
-	uint32_t n_rows, n_cells, n_waits, n_hosts; /* capacities: agreed for the whole cluster */
+	uint32_t self;                                              /* this host's id */
+	uint32_t n_buckets;                                         /* a power of two */
+	uint32_t n_rows, n_cells, n_waits, n_hosts;                 /* capacities: agreed for the whole cluster */
 	uint64_t buckets_at, rows_at, cells_at, waits_at, hosts_at; /* byte offsets */
 
 	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
 	 * would put `recoveries` back in the midst of announcing itself. */
-	uint64_t incarnation;       /* of this host; 0: not registered yet */
-	uint64_t deadline_ns;       /* host lease, CLOCK_MONOTONIC: NEVER until leases exist; 0: moved */
-	uint64_t deadline_boot_ns;  /* the same in CLOCK_BOOTTIME */
-	uint64_t clock_gap_ns;      /* CLOCK_REALTIME - CLOCK_MONOTONIC when last looked at */
-	uint64_t fresh_as_of_ns;    /* the tables are no older than this, CLOCK_MONOTONIC */
-	uint64_t ballot;            /* highest ballot seen */
-	uint64_t chosen;            /* highest slot known to be chosen without a gap */
-	uint32_t leader;            /* host id, 0: none known */
-	uint32_t quorum;            /* 1: a leader with a majority was heard within the host lease */
-	uint32_t role;              /* enum host_role of this host, as it acts */
-	uint32_t agent_sleeps;      /* 1: ring the doorbell after publishing a request */
-	uint32_t recoveries;        /* odd while a successor puts things right: see table_recover() */
-	uint32_t ready;             /* 0: a copy is being installed, read nothing */
-	uint32_t agent_pid, sessions; /* in use */
-	uint64_t agent_starts;      /* agents that served this memory */
+	uint64_t incarnation;                                             /* of this host; 0: not registered yet */
+	uint64_t deadline_ns;                                             /* host lease, CLOCK_MONOTONIC: NEVER until leases exist; 0: moved */
+	uint64_t deadline_boot_ns;                                        /* the same in CLOCK_BOOTTIME */
+	uint64_t clock_gap_ns;                                            /* CLOCK_REALTIME - CLOCK_MONOTONIC when last looked at */
+	uint64_t fresh_as_of_ns;                                          /* the tables are no older than this, CLOCK_MONOTONIC */
+	uint64_t ballot;                                                  /* highest ballot seen */
+	uint64_t chosen;                                                  /* highest slot known to be chosen without a gap */
+	uint32_t leader;                                                  /* host id, 0: none known */
+	uint32_t quorum;                                                  /* 1: a leader with a majority was heard within the host lease */
+	uint32_t role;                                                    /* enum host_role of this host, as it acts */
+	uint32_t agent_sleeps;                                            /* 1: ring the doorbell after publishing a request */
+	uint32_t recoveries;                                              /* odd while a successor puts things right: see table_recover() */
+	uint32_t ready;                                                   /* 0: a copy is being installed, read nothing */
+	uint32_t agent_pid, sessions;                                     /* in use */
+	uint64_t agent_starts;                                            /* agents that served this memory */
 	uint64_t grants, releases, handovers, refusals, deaths, requests; /* counters since the memory was made */
 	uint64_t counters_spare[7];
 	uint64_t changing; /* odd while a slot is being applied: whoever reads across rows looks before and after */
@@ -195,19 +199,19 @@ enum stamp {
 
 struct ring_request {
 	uint32_t op, flags;
-	uint32_t call;     /* which call of the session waits for the answer: 0 .. RING_CALLS-1, or CALL_NONE */
-	uint32_t target;   /* CANCEL */
-	uint64_t claim;    /* RELEASE: as the grant's completion named it */
-	int32_t reason;    /* CANCEL: the error that the acquire shall answer: -ETIMEDOUT or -ECANCELED */
-	uint8_t mode;      /* ACQUIRE: enum paxshm_mode */
+	uint32_t call;   /* which call of the session waits for the answer: 0 .. RING_CALLS-1, or CALL_NONE */
+	uint32_t target; /* CANCEL */
+	uint64_t claim;  /* RELEASE: as the grant's completion named it */
+	int32_t reason;  /* CANCEL: the error that the acquire shall answer: -ETIMEDOUT or -ECANCELED */
+	uint8_t mode;    /* ACQUIRE: enum paxshm_mode */
 	uint8_t key_len, spare[2];
 	uint8_t key[KEY_MAX + 1];
 };
 
 struct ring_completion {
 	uint32_t call;
-	int32_t result;       /* 0 or -errno */
-	uint64_t claim;       /* of a grant: index and generation, to be named in its release */
+	int32_t result; /* 0 or -errno */
+	uint64_t claim; /* of a grant: index and generation, to be named in its release */
 	uint64_t token;
 	uint64_t incarnation; /* under which it was granted */
 	uint32_t flags;       /* COMPLETION_DIED */
@@ -222,9 +226,9 @@ struct ring_completion {
 
 struct session_rings {
 	struct segment_header segment;
-	uint32_t slot;          /* this session's slot */
-	uint32_t closed;        /* the agent ended this session: -errno as a positive number; atomic */
-	uint64_t incarnation;   /* of the host when the session was opened, 0: not registered then */
+	uint32_t slot;        /* this session's slot */
+	uint32_t closed;      /* the agent ended this session: -errno as a positive number; atomic */
+	uint64_t incarnation; /* of the host when the session was opened, 0: not registered then */
 	/* Each on its own line: producer's and consumer's ends. */
 	_Alignas(64) uint32_t request_tail;    /* session writes */
 	_Alignas(64) uint32_t request_head;    /* agent writes */

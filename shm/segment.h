@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 struct segment {
-	int fd;      /* -1: none */
-	void *at;    /* NULL: not mapped */
+	int fd;   /* -1: none */
+	void *at; /* NULL: not mapped */
 	uint64_t size;
 };
 

@@ -36,9 +36,9 @@
 #include "../../lib/undo.h"
 
 #define PAXOS_VOTERS_MAX 7u
-#define PAXOS_WINDOW_MAX 64u      /* slots in flight */
-#define PAXOS_FETCH_MAX 32u       /* values answered to one FETCH */
-#define PAXOS_SENDS_MAX 128u      /* of one step */
+#define PAXOS_WINDOW_MAX 64u /* slots in flight */
+#define PAXOS_FETCH_MAX 32u  /* values answered to one FETCH */
+#define PAXOS_SENDS_MAX 128u /* of one step */
 
 /* Destinations that the caller spreads. */
 #define PAXOS_TO_VOTERS 0xffffu    /* every other voter of the list */
@@ -58,15 +58,17 @@ struct paxos_config {
 	uint64_t seed;         /* of the random timeouts */
 };
 
-enum paxos_value_kind { PAXOS_NOOP = 1, PAXOS_LEADS, PAXOS_COMMANDS };
+enum paxos_value_kind { PAXOS_NOOP = 1,
+			PAXOS_LEADS,
+			PAXOS_COMMANDS };
 
 /* What must survive the process; lies in memory passed in. Changed only under undo. */
 struct paxos_slot {
 	uint64_t index;  /* slot number in this place of the ring; 0: none */
 	uint64_t ballot; /* accepted in */
 	uint32_t len;
-	uint8_t kind;    /* enum paxos_value_kind */
-	uint8_t chosen;  /* known to be chosen, perhaps beyond a gap */
+	uint8_t kind;   /* enum paxos_value_kind */
+	uint8_t chosen; /* known to be chosen, perhaps beyond a gap */
 	uint8_t spare[2];
 };
 
@@ -83,7 +85,10 @@ uint64_t paxos_memory_size(uint32_t log_slots, uint32_t value_max);
 /* Bytes that one step may append to the undo log, records and their headers together. */
 uint64_t paxos_undo_size(uint32_t window, uint32_t value_max);
 
-enum paxos_role { PAXOS_FOLLOWER, PAXOS_ASKING, PAXOS_PREPARING, PAXOS_LEADING };
+enum paxos_role { PAXOS_FOLLOWER,
+		  PAXOS_ASKING,
+		  PAXOS_PREPARING,
+		  PAXOS_LEADING };
 
 /* What a process may forget. */
 struct paxos {
@@ -91,19 +96,19 @@ struct paxos {
 	struct paxos_memory *memory;
 	struct undo *undo;
 	enum paxos_role role;
-	uint64_t ballot;         /* ours, while ASKING, PREPARING or LEADING */
-	uint64_t seen_ballot;    /* highest met anywhere */
-	uint16_t leader;         /* host we follow; self when leading; 0: none */
-	uint64_t leader_ballot;  /* its ballot; 0: none */
-	uint64_t leader_heard_ns;/* last sign of that leader (as leader: of a majority) */
-	uint64_t next_slot;      /* leading: the next to propose */
-	uint64_t leads_slot;     /* leading: where our LEADS stands */
+	uint64_t ballot;          /* ours, while ASKING, PREPARING or LEADING */
+	uint64_t seen_ballot;     /* highest met anywhere */
+	uint16_t leader;          /* host we follow; self when leading; 0: none */
+	uint64_t leader_ballot;   /* its ballot; 0: none */
+	uint64_t leader_heard_ns; /* last sign of that leader (as leader: of a majority) */
+	uint64_t next_slot;       /* leading: the next to propose */
+	uint64_t leads_slot;      /* leading: where our LEADS stands */
 	uint64_t election_at_ns, heartbeat_at_ns, fetch_at_ns;
 	uint32_t beats;
 	uint64_t random;
-	uint32_t votes;                         /* ASKING, PREPARING: bit i = voters[i] said yes */
-	uint64_t heard_ns[PAXOS_VOTERS_MAX];    /* leading: last answer of voters[i] */
-	struct paxos_flight { /* leading: slot s stands at s % PAXOS_WINDOW_MAX */
+	uint32_t votes;                      /* ASKING, PREPARING: bit i = voters[i] said yes */
+	uint64_t heard_ns[PAXOS_VOTERS_MAX]; /* leading: last answer of voters[i] */
+	struct paxos_flight {                /* leading: slot s stands at s % PAXOS_WINDOW_MAX */
 		uint64_t slot, sent_ns;
 		uint32_t accepted; /* bit i = voters[i] accepted in our ballot */
 	} flight[PAXOS_WINDOW_MAX];
@@ -184,9 +189,9 @@ struct paxos_send {
 };
 
 struct paxos_update {
-	uint64_t wake_at_ns;   /* call again with TIME by then */
-	uint16_t snapshot_to;  /* this host asked for values that have left the log, and will each heartbeat; 0: nobody */
-	bool leader_changed;   /* another leader than before, or the same in another ballot, or none */
+	uint64_t wake_at_ns;  /* call again with TIME by then */
+	uint16_t snapshot_to; /* this host asked for values that have left the log, and will each heartbeat; 0: nobody */
+	bool leader_changed;  /* another leader than before, or the same in another ballot, or none */
 	unsigned n_sends;
 	struct paxos_send sends[PAXOS_SENDS_MAX];
 	struct paxos_entry entries[PAXOS_SENDS_MAX + PAXOS_WINDOW_MAX]; /* what the messages point to */

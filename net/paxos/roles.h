@@ -31,7 +31,7 @@ void paxos_attach(struct paxos_stepping *s, struct paxos_message *m, uint64_t sl
 unsigned paxos_room(const struct paxos_stepping *s); /* messages that can still be said */
 
 int paxos_voter(const struct paxos *p, uint16_t host); /* place in the list, or -1 */
-uint32_t paxos_own_vote(const struct paxos *p); /* our bit */
+uint32_t paxos_own_vote(const struct paxos *p);        /* our bit */
 bool paxos_is_majority(const struct paxos *p, uint32_t votes);
 
 /* ---- log.c: the surviving memory. The only writer of it ---- */
@@ -39,10 +39,10 @@ bool paxos_is_majority(const struct paxos *p, uint32_t votes);
 /* The entry of a slot that is still in the log, or NULL. */
 struct paxos_slot *paxos_log_find(const struct paxos *p, uint64_t slot);
 struct paxos_entry paxos_log_entry(const struct paxos *p, uint64_t slot); /* of a slot that is there */
-bool paxos_log_has_place(const struct paxos *p, uint64_t slot); /* in (chosen, chosen + window] */
-void paxos_log_promise(struct paxos *p, uint64_t ballot); /* raises `promised`, never lowers it */
+bool paxos_log_has_place(const struct paxos *p, uint64_t slot);           /* in (chosen, chosen + window] */
+void paxos_log_promise(struct paxos *p, uint64_t ballot);                 /* raises `promised`, never lowers it */
 void paxos_log_store(struct paxos *p, const struct paxos_entry *e);
-void paxos_log_choose(struct paxos *p, uint64_t slot); /* what stands in this slot is chosen */
+void paxos_log_choose(struct paxos *p, uint64_t slot);  /* what stands in this slot is chosen */
 void paxos_log_restart(struct paxos *p, uint64_t slot); /* behind a snapshot */
 
 /* ---- acceptor.c ---- */
@@ -59,8 +59,8 @@ void paxos_on_promise(struct paxos_stepping *s, uint16_t from, const struct paxo
 void paxos_on_refused(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m);
 void paxos_election_tick(struct paxos_stepping *s);
 void paxos_election_peer_up(struct paxos_stepping *s, uint16_t host);
-void paxos_wait_for_leader(struct paxos *p, uint64_t now_ns); /* sets the election timer anew */
-void paxos_step_down(struct paxos_stepping *s); /* follower of nobody */
+void paxos_wait_for_leader(struct paxos *p, uint64_t now_ns);      /* sets the election timer anew */
+void paxos_step_down(struct paxos_stepping *s);                    /* follower of nobody */
 void paxos_meet_ballot(struct paxos_stepping *s, uint64_t ballot); /* a ballot somebody uses; a higher one deposes */
 void paxos_hear_leader(struct paxos_stepping *s, uint16_t leader, uint64_t ballot);
 

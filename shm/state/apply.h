@@ -12,8 +12,8 @@
 #include "command.h"
 #include "lock_table.h"
 
-#define SWEEP_ROWS 1024u /* rows one SWEEP looks at … */
-#define SWEEP_FREES 64u  /* … and frees, at most */
+#define SWEEP_ROWS 1024u      /* rows one SWEEP looks at … */
+#define SWEEP_FREES 64u       /* … and frees, at most */
 #define SWEEP_WAITS HOSTS_MAX /* it stops, too, when it has taken so many entries out of queues */
 
 /* The most undo words that one command can take: a SWEEP that frees SWEEP_FREES rows and, one entry
@@ -21,10 +21,10 @@
 #define APPLY_UNDO_WORDS (25 * SWEEP_FREES + 7 * (SWEEP_WAITS + HOSTS_MAX) + 8)
 
 enum applied {
-	APPLIED_DONE,      /* took effect: see outcome and grants */
-	APPLIED_REPEATED,  /* ignored: a number taken before, of an older life, or ahead; a second FOUND; a HOST_UP
+	APPLIED_DONE,     /* took effect: see outcome and grants */
+	APPLIED_REPEATED, /* ignored: a number taken before, of an older life, or ahead; a second FOUND; a HOST_UP
 			    * whose condition does not hold (any more) */
-	APPLIED_UNFIT,     /* FOUND with capacities other than these tables have: this host cannot be part */
+	APPLIED_UNFIT,    /* FOUND with capacities other than these tables have: this host cannot be part */
 };
 
 struct effects {

@@ -34,9 +34,17 @@ struct command {
 	uint64_t incarnation;
 	uint64_t number; /* 1, 2, 3 … within the incarnation; 0: unnumbered */
 	union {
-		struct { uint64_t history; uint32_t rows, cells, waits; } found;
-		struct { uint64_t nonce, expected; } host_up;
-		struct { uint64_t delegation; uint32_t used; } release; /* used: tokens given, 0 .. LOCK_RANGE */
+		struct {
+			uint64_t history;
+			uint32_t rows, cells, waits;
+		} found;
+		struct {
+			uint64_t nonce, expected;
+		} host_up;
+		struct {
+			uint64_t delegation;
+			uint32_t used;
+		} release; /* used: tokens given, 0 .. LOCK_RANGE */
 	};
 	uint8_t key_len;
 	uint8_t key[KEY_MAX];

@@ -35,7 +35,7 @@ struct snapshot_extent {
 
 struct row_record {
 	uint32_t key_len; /* 0: free */
-	uint32_t next; /* in the free list; a row in use has none: chains are each host's own */
+	uint32_t next;    /* in the free list; a row in use has none: chains are each host's own */
 	uint32_t queue_head, queue_tail;
 	uint32_t cell[KEY_CELLS];
 	uint8_t key[KEY_INLINE]; /* what follows stands in the cells */

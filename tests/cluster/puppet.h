@@ -30,7 +30,7 @@ enum deed {
 	DO_CHECK,
 	DO_HOLDER,
 	DO_CLOSE,
-	DO_FORK_USE, /* a forked child uses the session: rc is the worst that it was answered to each call */
+	DO_FORK_USE,  /* a forked child uses the session: rc is the worst that it was answered to each call */
 	DO_FORK_EXEC, /* a child that inherits every descriptor and lives on as another program: who.pid */
 };
 
@@ -38,8 +38,8 @@ struct order {
 	enum deed deed;
 	char key[PAXSHM_KEY_MAX + 1];
 	uint32_t flags, no_quorum;
-	uint64_t wait_ms; /* 0: no deadline */
-	bool cancel; /* LOCK: a thread of its own calls paxshm_cancel() while it waits */
+	uint64_t wait_ms;    /* 0: no deadline */
+	bool cancel;         /* LOCK: a thread of its own calls paxshm_cancel() while it waits */
 	bool custom_handler; /* FAIL comes to a handler of the program's own: answered with handled */
 };
 
@@ -55,7 +55,7 @@ struct puppet *puppet_new(unsigned host);
 struct puppet *puppet_new_err(unsigned host, int err_fd);
 
 void puppet_give(struct puppet *p, const struct order *order);
-bool puppet_answered(struct puppet *p); /* an answer is there to be taken */
+bool puppet_answered(struct puppet *p);        /* an answer is there to be taken */
 struct answer puppet_answer(struct puppet *p); /* waits for it */
 struct answer puppet_do(struct puppet *p, const struct order *order);
 

@@ -26,7 +26,7 @@
 
 #define RIG_HOSTS 7
 #define RIG_PATIENCE_MS 30000 /* nothing that a test waits for takes so long on the slowest machine */
-#define RIG_LEASE_MS 1000 /* host_lease_ms unless the plan says otherwise */
+#define RIG_LEASE_MS 1000     /* host_lease_ms unless the plan says otherwise */
 
 /* Every suite that uses a rig is declared with this. */
 #define RIG_SUITE(name) TestSuite(name, .fini = rig_fini, .timeout = 100)
@@ -34,11 +34,11 @@
 struct rig_plan {
 	unsigned voters; /* 0: 3 */
 	unsigned observers;
-	const char *settings; /* lines for the configuration, "locks = 16\n" */
+	const char *settings;            /* lines for the configuration, "locks = 16\n" */
 	const char *loop[RIG_HOSTS + 1]; /* [n]: --loop of host n; [0]: of those that have none */
-	void (*in_keeper)(unsigned n); /* called in the new process before it becomes host n's keeper */
-	bool netns; /* a network namespace for each host (root) */
-	bool idle; /* start no agent yet */
+	void (*in_keeper)(unsigned n);   /* called in the new process before it becomes host n's keeper */
+	bool netns;                      /* a network namespace for each host (root) */
+	bool idle;                       /* start no agent yet */
 };
 
 struct rig_host {
@@ -46,9 +46,9 @@ struct rig_host {
 	uint16_t port;
 	int port_fd; /* keeps the port ours */
 	struct process keeper;
-	unsigned deaths; /* agents of this host that the test killed */
-	unsigned starts; /* agents of its present life */
-	bool stopped; /* its agent */
+	unsigned deaths;       /* agents of this host that the test killed */
+	unsigned starts;       /* agents of its present life */
+	bool stopped;          /* its agent */
 	paxshm_session *watch; /* the rig's own look at it */
 };
 
@@ -57,7 +57,7 @@ struct rig {
 	struct rig_plan plan;
 	unsigned n;
 	struct rig_host host[RIG_HOSTS + 1]; /* [1 .. n] */
-	bool critical_expected; /* the test makes agents log level=crit */
+	bool critical_expected;              /* the test makes agents log level=crit */
 	bool ended;
 };
 
@@ -91,8 +91,8 @@ void rig_kill_host(unsigned n);
 /* Asks a host to end; its exit status, or -1: it had to be killed. */
 int rig_stop_host(unsigned n);
 bool rig_runs(unsigned n);
-struct process rig_agent(unsigned n); /* waits until there is one */
-unsigned rig_leader(void); /* waits until all that run and have a quorum agree on one */
+struct process rig_agent(unsigned n);     /* waits until there is one */
+unsigned rig_leader(void);                /* waits until all that run and have a quorum agree on one */
 unsigned rig_follower(unsigned not_this); /* a running voter that does not lead */
 
 /* The rig's session with a host, opened when needed. */

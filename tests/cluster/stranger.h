@@ -14,7 +14,7 @@
 
 /* ---- at the UNIX socket ---- */
 
-int stranger_knock(unsigned n); /* a connection */
+int stranger_knock(unsigned n);          /* a connection */
 struct greeting stranger_greeting(void); /* one that is in order */
 /* Sends a message and takes the welcome that comes back. False: the connection was closed without one. */
 bool stranger_greet(int door, const void *bytes, size_t len, struct welcome *ret);

@@ -20,10 +20,10 @@ struct turn {
 };
 
 struct record {
-	uint32_t stop;     /* driver: end after this turn */
-	uint32_t die;      /* driver: the victim shall wait for its end when it next owns the lock */
-	uint32_t dying;    /* the victim: I own it and wait */
-	uint32_t inside;   /* 1 + program that is in the critical section, 0: nobody */
+	uint32_t stop;   /* driver: end after this turn */
+	uint32_t die;    /* driver: the victim shall wait for its end when it next owns the lock */
+	uint32_t dying;  /* the victim: I own it and wait */
+	uint32_t inside; /* 1 + program that is in the critical section, 0: nobody */
 	uint64_t last_token, first_token;
 	uint64_t released_ns;
 	uint32_t last_host;

@@ -116,7 +116,8 @@ Test(call, waiter_sleeps_until_the_grant)
 	cr_assert_eq(atom_load_acquire(&fake.sessions[1].rings->bell[0]) & 1, 0);
 }
 
-enum { THREADS = 8, ROUNDS = 100 };
+enum { THREADS = 8,
+       ROUNDS = 100 };
 static int counter; /* not atomic: the lock guards it */
 static _Atomic int inside;
 

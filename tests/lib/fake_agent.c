@@ -125,14 +125,14 @@ static void acquire(struct fake *f, uint32_t session, const struct ring_request 
 		grant(f, l, &c);
 	} else if (r->flags & REQUEST_TRY) {
 		complete(f, session, &(struct ring_completion){
-			.call = r->call,
-			.result = -EBUSY,
-			.holder_host = l->owner_session ? FAKE_HOST : FAKE_OTHER,
-			.holder_pid = 1234,
-			.holder_start = 99,
-			.holder_token = 5,
-			.holder_session = 3,
-		});
+					     .call = r->call,
+					     .result = -EBUSY,
+					     .holder_host = l->owner_session ? FAKE_HOST : FAKE_OTHER,
+					     .holder_pid = 1234,
+					     .holder_start = 99,
+					     .holder_token = 5,
+					     .holder_session = 3,
+				     });
 	} else {
 		l->line[l->waiting++] = c;
 	}
@@ -196,8 +196,7 @@ static void act(struct fake *f, uint32_t session, const struct ring_request *r)
 	case REQUEST_HOLDER:
 		f->holders++;
 		f->last_holder = *r;
-		complete(f, session, &(struct ring_completion){ .call = r->call, .result = f->holder_result,
-			.holder_host = f->holder_host, .holder_pid = f->holder_pid, .holder_start = 88 });
+		complete(f, session, &(struct ring_completion){ .call = r->call, .result = f->holder_result, .holder_host = f->holder_host, .holder_pid = f->holder_pid, .holder_start = 88 });
 		break;
 	}
 }
@@ -259,23 +258,41 @@ static void welcome(struct fake *f, uint32_t slot)
 	struct {
 		struct welcome w;
 		char more[64];
-	} out = { .w = { .magic = GREETING_MAGIC, .version = LAYOUT_VERSION, .slot = slot, .host = FAKE_HOST,
-			 .cluster = "fake", .host_name = "alpha" } };
+	} out = { .w = { .magic = GREETING_MAGIC, .version = LAYOUT_VERSION, .slot = slot, .host = FAKE_HOST, .cluster = "fake", .host_name = "alpha" } };
 	int fds[4] = { segment_open_readonly(&f->tables_segment), dup(f->arena_segment.fd), dup(s->segment.fd), life_fd(f) };
 	unsigned n = 4, len = sizeof(out.w);
 	int swap = -1, with = -1;
 
 	switch (f->welcome) {
-	case FAKE_REFUSE: out.w.result = -EPERM; strcpy(out.w.reason, "not on a Sunday"); n = 0; break;
-	case FAKE_OTHER_LAYOUT: out.w.version++; len = sizeof(out); break;
+	case FAKE_REFUSE:
+		out.w.result = -EPERM;
+		strcpy(out.w.reason, "not on a Sunday");
+		n = 0;
+		break;
+	case FAKE_OTHER_LAYOUT:
+		out.w.version++;
+		len = sizeof(out);
+		break;
 	case FAKE_NO_MAGIC: out.w.magic++; break;
 	case FAKE_SHORT: len = offsetof(struct welcome, result); break;
 	case FAKE_POSITIVE: out.w.result = 1; break;
 	case FAKE_TWO_FDS: n = 2; break;
-	case FAKE_NO_SEALS: swap = 2; with = unsealed(sizeof(*s->rings)); break;
-	case FAKE_BAD_TABLES: swap = 0; with = spoiled(f->tables, f->tables_segment.size); break;
-	case FAKE_BAD_ARENA: swap = 1; with = spoiled(f->arena, f->arena_segment.size); break;
-	case FAKE_BAD_RINGS: swap = 2; with = spoiled(s->rings, s->segment.size); break;
+	case FAKE_NO_SEALS:
+		swap = 2;
+		with = unsealed(sizeof(*s->rings));
+		break;
+	case FAKE_BAD_TABLES:
+		swap = 0;
+		with = spoiled(f->tables, f->tables_segment.size);
+		break;
+	case FAKE_BAD_ARENA:
+		swap = 1;
+		with = spoiled(f->arena, f->arena_segment.size);
+		break;
+	case FAKE_BAD_RINGS:
+		swap = 2;
+		with = spoiled(s->rings, s->segment.size);
+		break;
 	case FAKE_OTHER_SLOT: out.w.slot++; break;
 	default: break;
 	}

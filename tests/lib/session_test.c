@@ -401,8 +401,7 @@ Test(session, answer_before_the_hang_up_counts)
 	/* Both at once, as far as the waiter can see: no bell rings for the grant. */
 	fake_lock(&fake);
 	struct fake_session *s = &fake.sessions[1];
-	ring_put(s->rings, s->tail++, &(struct ring_completion){ .call = 0, .claim = 9, .token = 3,
-		.incarnation = FAKE_INCARNATION });
+	ring_put(s->rings, s->tail++, &(struct ring_completion){ .call = 0, .claim = 9, .token = 3, .incarnation = FAKE_INCARNATION });
 	ring_publish_tail(s->rings, s->tail);
 	fake_unlock(&fake);
 	fake_hang_up(&fake);

@@ -262,4 +262,3 @@ EACH_ENGINE(descriptors_used_up_is_told_and_got_over)
 	TURN_NODES_UNTIL(links_is_up(node_a.links, 2));
 	end_nodes();
 }
-

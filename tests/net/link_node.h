@@ -49,15 +49,15 @@ void end_nodes(void);
 uint64_t node_now_ns(const struct node *n);
 void turn_node(struct node *n, uint64_t wait_ms);
 
-#define TURN_NODES_UNTIL(holds)                                                  \
-	do {                                                               \
-		uint64_t until_ns = loop_now_ns() + 10 * NS_PER_S;         \
-		while (!(holds) && loop_now_ns() < until_ns) {             \
-			turn_node(&node_a, 2);                                       \
-			if (node_b.links)                                       \
-				turn_node(&node_b, 2);                               \
-		}                                                          \
-		cr_assert(holds);                                          \
+#define TURN_NODES_UNTIL(holds) \
+	do { \
+		uint64_t until_ns = loop_now_ns() + 10 * NS_PER_S; \
+		while (!(holds) && loop_now_ns() < until_ns) { \
+			turn_node(&node_a, 2); \
+			if (node_b.links) \
+				turn_node(&node_b, 2); \
+		} \
+		cr_assert(holds); \
 	} while (0)
 
 /* What is under way, if anything, has come after this. */
@@ -69,7 +69,7 @@ link_handler on_link; /* its context is the node */
 unsigned count_told(const struct node *n, enum link_event_kind kind);
 const struct told *last_told(const struct node *n, enum link_event_kind kind);
 
-#define EXPECT_REASON(node, kind, words)                                                           \
+#define EXPECT_REASON(node, kind, words) \
 	cr_expect(strstr(last_told(node, kind)->reason, words), "\"%s\" is not in the reason: %s", words, \
 		  last_told(node, kind)->reason)
 

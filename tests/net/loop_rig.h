@@ -14,12 +14,12 @@
 #define EPOLL LOOP_FLAVOURS /* beside the flavours of io_uring */
 
 /* A test that runs once with each; the engine is *engine. */
-#define EACH_ENGINE_OF(suite, test)                                                            \
-	ParameterizedTestParameters(suite, test)                                               \
-	{                                                                                      \
+#define EACH_ENGINE_OF(suite, test) \
+	ParameterizedTestParameters(suite, test) \
+	{ \
 		static int engines[] = { LOOP_DEFERRED, LOOP_COOPERATIVE, LOOP_PLAIN, EPOLL }; \
-		return cr_make_param_array(int, engines, sizeof(engines) / sizeof(*engines));  \
-	}                                                                                      \
+		return cr_make_param_array(int, engines, sizeof(engines) / sizeof(*engines)); \
+	} \
 	ParameterizedTest(int *engine, suite, test)
 
 /* Skips the test where io_uring is forbidden. */
@@ -38,12 +38,12 @@ unsigned count_events(enum loop_event_kind kind, uint64_t tag);
 const struct loop_event *last_event(enum loop_event_kind kind, uint64_t tag);
 
 /* Turns until it holds; what should come in milliseconds gets many. */
-#define TURN_LOOP_UNTIL(l, holds)                                                                          \
-	do {                                                                                               \
-		uint64_t until_ns = loop_now_ns() + 10000000000ull;                                        \
-		while (!(holds) && loop_now_ns() < until_ns)                                               \
-			cr_assert_eq(loop_turn(l, loop_now_ns() + 20000000ull, record_event, NULL), 0);    \
-		cr_assert(holds);                                                                          \
+#define TURN_LOOP_UNTIL(l, holds) \
+	do { \
+		uint64_t until_ns = loop_now_ns() + 10000000000ull; \
+		while (!(holds) && loop_now_ns() < until_ns) \
+			cr_assert_eq(loop_turn(l, loop_now_ns() + 20000000ull, record_event, NULL), 0); \
+		cr_assert(holds); \
 	} while (0)
 
 /* What is under way, if anything, has come after this. */

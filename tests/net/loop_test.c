@@ -37,7 +37,7 @@ EACH_ENGINE(opening_without_descriptors_left_is_an_error)
 	getrlimit(RLIMIT_NOFILE, &before);
 	none = (struct rlimit){ 0, before.rlim_max };
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-	rc = *engine == EPOLL ? loop_epoll_open(&l) : loop_uring_open(&l, (enum loop_flavour)*engine, &why);
+	rc = *engine == EPOLL ? loop_epoll_open(&l) : loop_uring_open(&l, (enum loop_flavour) * engine, &why);
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
 	cr_expect_eq(rc, -EMFILE);
 	cr_expect_null(l);
@@ -302,7 +302,8 @@ EACH_ENGINE(large_sends_both_ways_at_once_arrive_whole)
 
 EACH_ENGINE(more_bytes_at_once_than_buffers_all_arrive)
 {
-	enum { PAIRS = 100, EACH = 64 << 10 };
+	enum { PAIRS = 100,
+	       EACH = 64 << 10 };
 	static unsigned char bytes[EACH];
 	static size_t got[PAIRS];
 	struct loop *l = open_engine(*engine);
@@ -525,7 +526,10 @@ EACH_ENGINE(a_number_used_again_hears_nothing_of_its_past)
 }
 
 /* Two descriptors are ready in one turn; the handler of the first replaces the second. */
-struct replacement { struct loop *loop; int numbers[2], fresh, replaced; };
+struct replacement {
+	struct loop *loop;
+	int numbers[2], fresh, replaced;
+};
 
 static void replace_other(void *context, const struct loop_event *event)
 {

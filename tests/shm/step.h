@@ -90,7 +90,7 @@ static inline unsigned long step_through(void (*run)(void), void (*look)(unsigne
 	step_state.n = 0;
 	step_state.look = look;
 	step_state.on = true;
-	raise(SIGTRAP); /* the handler sets the flag from here on … */
+	raise(SIGTRAP);                          /* the handler sets the flag from here on … */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* what the onlooker wrote is read afterwards */
 	run();
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

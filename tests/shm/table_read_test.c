@@ -93,7 +93,7 @@ static struct {
 	struct key key, other, moved;
 	uint32_t row;
 	void (*meanwhile)(void); /* what the writer does while the reader is stopped */
-	unsigned long stride; /* stop the reader at every so many instructions; 0: at each */
+	unsigned long stride;    /* stop the reader at every so many instructions; 0: at each */
 	volatile bool in_child;
 	volatile bool bad; /* a child met with a bad outcome: `*shown`, after instruction `at` */
 	unsigned long at;

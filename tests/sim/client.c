@@ -10,7 +10,7 @@
 
 #include "../../shm/atom.h"
 
-#define PROBED 60u /* keys that are tried at the end */
+#define PROBED 60u       /* keys that are tried at the end */
 #define LOOK_NS (5 * US) /* how long a thread takes to see that it was woken */
 
 /* ---- keys ---- */

@@ -6,7 +6,7 @@
  */
 #include "sim.h"
 
-#define LOOP_NS (2 * US) /* one turn of the loop */
+#define LOOP_NS (2 * US)    /* one turn of the loop */
 #define RESTLESS_MAX 20000u /* turns without sleep: the agent thinks that there is more to do, for ever */
 
 /* ---- memory ---- */

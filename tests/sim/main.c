@@ -14,7 +14,7 @@
 #include "sim.h"
 
 #define WORKERS_MAX 16u
-#define SEED_SECONDS 120u /* a seed that takes longer goes in circles */
+#define SEED_SECONDS 120u  /* a seed that takes longer goes in circles */
 #define FULL_CAMPAIGN 500u /* seeds after which every required mark must have been met */
 #define FAILURES_MAX 10u
 #define TWICE_EVERY 32u
@@ -26,7 +26,7 @@ static struct settings {
 	struct options options;
 	bool one;
 	uint64_t first, seeds; /* seeds 0: as long as there is time */
-	unsigned seconds; /* 0: no limit */
+	unsigned seconds;      /* 0: no limit */
 	unsigned jobs;
 } settings = { .first = 1 };
 
@@ -128,7 +128,7 @@ static int one_seed(void)
 
 /* ---- a campaign ---- */
 
-struct board { /* shared with the workers */
+struct board {         /* shared with the workers */
 	uint64_t next; /* seed to be taken; atomic */
 	uint64_t last; /* the one behind the last */
 	uint64_t stop; /* atomic */

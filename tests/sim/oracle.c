@@ -131,6 +131,17 @@ static void look_into_log(struct sim *s, struct host *h)
 
 /* ---- Paxos ---- */
 
+/* "If the proposer receives a response … from a majority of acceptors" - whose promises still stand. */
+static void check_election(struct sim *s, const struct host *h, uint64_t ballot)
+{
+	unsigned promised = 0;
+
+	for (uint16_t id = 1; id <= s->n_hosts; id++)
+		promised += s->host[id].votes && s->host[id].promised >= ballot;
+	CHECK(s, 2 * promised > s->plan.voters, "host %u leads with ballot %llx, which %u of %u voters have promised", h->id, (ull)ballot,
+	      promised, s->plan.voters);
+}
+
 static void look_at_leadership(struct sim *s, struct host *h, const struct paxos *p)
 {
 	unsigned leaders = 0, candidates = 0;
@@ -150,8 +161,9 @@ static void look_at_leadership(struct sim *s, struct host *h, const struct paxos
 	}
 	if (p->role == PAXOS_LEADING || p->role == PAXOS_PREPARING)
 		h->ballot_now = p->ballot;
-	if (leads && !h->leading) {
+	if (leads && (!h->leading || p->ballot != h->ballot_led)) {
 		trace(s, "host %u leads with ballot %llx", h->id, (ull)p->ballot);
+		check_election(s, h, p->ballot);
 		if (s->last_leader && s->last_leader != h->id)
 			sim_mark(s, MARK_LEADER_CHANGED);
 		else if (s->last_leader == h->id && h->lives > 1)
@@ -163,6 +175,7 @@ static void look_at_leadership(struct sim *s, struct host *h, const struct paxos
 			sim_mark(s, MARK_TWO_LEADERS);
 	}
 	h->leading = leads;
+	h->ballot_led = p->ballot;
 }
 
 static void check_acceptor(struct sim *s, struct host *h)

@@ -32,12 +32,12 @@
 #include "../../tools/paxshmd/memory.h"
 #include "marks.h"
 
-#define SIM_HOSTS 7u /* host ids are 1 .. SIM_HOSTS */
-#define SIM_SLOTS 8u /* session slots of a host */
+#define SIM_HOSTS 7u    /* host ids are 1 .. SIM_HOSTS */
+#define SIM_SLOTS 8u    /* session slots of a host */
 #define SIM_CLIENTS 96u /* programs that are known at once */
-#define SIM_THREADS 4u /* of one program */
-#define SIM_KEYS 1024u /* keys ever met in a run */
-#define SIM_GRANTS 32u /* of a key, remembered */
+#define SIM_THREADS 4u  /* of one program */
+#define SIM_KEYS 1024u  /* keys ever met in a run */
+#define SIM_GRANTS 32u  /* of a key, remembered */
 #define SIM_MAX_ROWS 1200u
 
 #define US 1000ull
@@ -54,7 +54,7 @@ struct options {
 
 struct plan {
 	unsigned voters, observers;
-	bool datagrams; /* single frames are lost, doubled, overtaken */
+	bool datagrams;                 /* single frames are lost, doubled, overtaken */
 	uint32_t lose, twice, overtake; /* of a million frames */
 	uint64_t latency_ns, jitter_ns;
 	uint64_t duration_ns; /* of the time with faults */
@@ -84,7 +84,7 @@ struct client;
 
 struct parcel { /* something under way to a host, or in its inbox */
 	struct parcel *next;
-	uint64_t at; /* when it arrives */
+	uint64_t at;         /* when it arrives */
 	uint64_t connection; /* it belongs to; of OPEN and GONE the program's id */
 	uint8_t kind;
 	uint16_t from;
@@ -101,7 +101,7 @@ struct pipe { /* one direction of a link */
 	uint64_t pump_at;
 };
 
-struct wiring { /* both directions */
+struct wiring {              /* both directions */
 	uint64_t connection; /* number of the present or last one */
 	bool stands;
 };
@@ -116,15 +116,15 @@ enum thread_state { THREAD_IDLE,
 		    THREAD_CLOSES };
 
 struct thread {
-	uint8_t state; /* enum thread_state */
-	bool pushed; /* its request is in the ring */
-	bool asleep; /* sleeps on its bell; only a wake gets it up */
-	bool woken; /* a wake is on its way */
-	bool told; /* the agent has shown the answer */
-	bool taken; /* and somebody of the program has read it: `answer` */
-	bool cancelled; /* CANCEL was pushed */
+	uint8_t state;    /* enum thread_state */
+	bool pushed;      /* its request is in the ring */
+	bool asleep;      /* sleeps on its bell; only a wake gets it up */
+	bool woken;       /* a wake is on its way */
+	bool told;        /* the agent has shown the answer */
+	bool taken;       /* and somebody of the program has read it: `answer` */
+	bool cancelled;   /* CANCEL was pushed */
 	bool unannounced; /* a request was pushed, the doorbell not yet rung */
-	bool again; /* RELEASES: for a second time, the agent must refuse */
+	bool again;       /* RELEASES: for a second time, the agent must refuse */
 	uint32_t call, key, flags;
 	int32_t reason;
 	uint64_t since_ns, deadline_ns; /* of the call, world time */
@@ -143,16 +143,16 @@ struct client {
 	uint32_t id;
 	uint8_t state;
 	bool nonsense; /* what its ring says is not believed any more */
-	bool kept; /* its host's keeper holds the session */
-	bool prober; /* takes every lock once, at the end */
-	bool closing; /* CLOSE was pushed: it uses nothing any more */
-	bool gone; /* the agent was told of its death */
+	bool kept;     /* its host's keeper holds the session */
+	bool prober;   /* takes every lock once, at the end */
+	bool closing;  /* CLOSE was pushed: it uses nothing any more */
+	bool gone;     /* the agent was told of its death */
 	uint32_t probed;
 	uint16_t host;
 	uint32_t slot; /* 0: none */
 	uint32_t pid;
 	uint64_t start;
-	uint32_t scanned; /* completions that the oracle has seen */
+	uint32_t scanned;                    /* completions that the oracle has seen */
 	uint64_t calls_out[RING_CALLS / 64]; /* bit: a request of this call is not answered */
 	uint32_t n_threads;
 	struct thread thread[SIM_THREADS];
@@ -175,21 +175,21 @@ struct seen_slot {
 struct host {
 	uint16_t id;
 	bool exists, voter, votes; /* votes: a voter with its memory */
-	struct agent *agent; /* NULL: dead */
+	struct agent *agent;       /* NULL: dead */
 	struct agent_config config;
 	struct agent_memory memory;
 	uint64_t private_size, tables_size, arena_size;
 	uint64_t clock_ns; /* its clock is ahead of the world's by this */
-	uint64_t run_at; /* when its loop runs next; NEVER */
-	uint64_t wake_at; /* when its agent wants TIME, world time */
+	uint64_t run_at;   /* when its loop runs next; NEVER */
+	uint64_t wake_at;  /* when its agent wants TIME, world time */
 	uint64_t paused_until;
 	bool asleep; /* agent_may_sleep said so */
 	struct parcel *inbox, *inbox_last;
 	struct client *session[SIM_SLOTS + 1]; /* what the keeper holds */
-	uint64_t up[SIM_HOSTS + 1]; /* connection to each host, 0: down */
+	uint64_t up[SIM_HOSTS + 1];            /* connection to each host, 0: down */
 	bool up_votes[SIM_HOSTS + 1];
-	uint32_t restless; /* turns since it slept */
-	uint64_t lives; /* agents started */
+	uint32_t restless;     /* turns since it slept */
+	uint64_t lives;        /* agents started */
 	uint64_t settled_life; /* the last life that went to sleep once */
 
 	/* how it will die */
@@ -212,7 +212,7 @@ struct wish {
 	uint64_t incarnation;
 };
 
-struct lock { /* of a key */
+struct lock {         /* of a key */
 	uint32_t row; /* 0: none */
 	uint16_t host;
 	uint64_t incarnation, delegation, base;
@@ -235,17 +235,17 @@ struct key {
 	uint8_t bytes[KEY_MAX];
 	uint64_t hash;
 	struct lock lock; /* reference */
-	bool touched; /* by a command since it was last compared */
+	bool touched;     /* by a command since it was last compared */
 	/* who was told that it owns the lock */
 	struct client *owner;
 	uint32_t owner_thread;
 	uint64_t last_token;
 	uint16_t last_host;
 	uint64_t last_delegation;
-	bool death; /* somebody with an interest in it died since the last grant: the next may say so */
-	bool owner_died; /* the last owner died: the next grant must say so … */
+	bool death;           /* somebody with an interest in it died since the last grant: the next may say so */
+	bool owner_died;      /* the last owner died: the next grant must say so … */
 	bool death_forgotten; /* … unless it was forgotten for want of room */
-	uint32_t passes; /* grants within one delegation since another host waits */
+	uint32_t passes;      /* grants within one delegation since another host waits */
 	uint32_t n_grants;
 	struct grant grant[SIM_GRANTS]; /* the last ones: [n % SIM_GRANTS] */
 };
@@ -257,7 +257,7 @@ struct reference_host {
 
 struct reference {
 	uint64_t applied, history, token_floor, delegations;
-	uint32_t rows, cells, waits; /* in use */
+	uint32_t rows, cells, waits;                    /* in use */
 	uint32_t rows_high, n_free, free[SIM_MAX_ROWS]; /* rows given back, the last one first to go again */
 	uint64_t died_count, died_order;
 	struct reference_host host[SIM_HOSTS + 1];
@@ -276,7 +276,7 @@ struct log_entry {
 	uint32_t len;
 	uint64_t hash;
 	unsigned char *bytes; /* until the reference has applied it */
-	uint64_t state_hash; /* of tables at this index */
+	uint64_t state_hash;  /* of tables at this index */
 	unsigned n_accepted;
 	struct accepted *accepted; /* ballot by ballot */
 };
@@ -326,7 +326,7 @@ struct sim {
 	uint64_t next_order;
 	unsigned n_hosts;
 	struct host host[SIM_HOSTS + 1];
-	struct pipe pipe[SIM_HOSTS + 1][SIM_HOSTS + 1]; /* [from][to] */
+	struct pipe pipe[SIM_HOSTS + 1][SIM_HOSTS + 1];     /* [from][to] */
 	struct wiring wiring[SIM_HOSTS + 1][SIM_HOSTS + 1]; /* [lower][higher] */
 	struct partition partition[8];
 	struct client client[SIM_CLIENTS];
@@ -390,7 +390,7 @@ uint16_t sim_leader(const struct sim *s);
 void clients_start(struct sim *s);
 struct client *client_new(struct sim *s, uint16_t host, bool prober);
 void client_opened(struct sim *s, struct client *c, uint32_t slot); /* slot 0: refused */
-void client_let_go(struct sim *s, struct client *c); /* the keeper holds nothing of it any more */
+void client_let_go(struct sim *s, struct client *c);                /* the keeper holds nothing of it any more */
 void client_woken(struct sim *s, struct client *c, uint32_t call);
 void client_thread(struct sim *s, struct client *c, struct thread *t);
 void client_later(struct sim *s, struct client *c, struct thread *t, uint64_t after_ns);
@@ -401,7 +401,7 @@ void client_close(struct sim *s, struct client *c);
 void clients_act_now(struct sim *s, const struct host *h); /* somebody there makes a request at this moment */
 bool clients_quiet(struct sim *s, const struct client **ret_busy);
 uint32_t sim_key(struct sim *s, const void *bytes, uint32_t len); /* its number */
-uint32_t sim_choose_key(struct sim *s); /* one of those that programs use */
+uint32_t sim_choose_key(struct sim *s);                           /* one of those that programs use */
 void client_announce(struct sim *s, struct client *c);
 void client_put_key(const struct sim *s, struct ring_request *r, uint32_t key);
 
@@ -424,7 +424,7 @@ void oracle_host_started(struct sim *s, struct host *h, bool fresh);
 void oracle_host_died(struct sim *s, struct host *h);
 void oracle_may_sleep(struct sim *s, struct host *h);
 void oracle_released(struct sim *s, struct client *c, struct thread *t); /* the program lets go of the lock */
-void oracle_ended(struct sim *s, struct client *c, bool died); /* the agent may know now */
+void oracle_ended(struct sim *s, struct client *c, bool died);           /* the agent may know now */
 void oracle_same_everywhere(struct sim *s);
 void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
 void oracle_end(struct sim *s);

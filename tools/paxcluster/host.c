@@ -14,9 +14,9 @@
 #include "cluster.h"
 #include "net.h"
 
-#define ASK_MS 10000    /* from a request to end until it is not a request any more */
+#define ASK_MS 10000 /* from a request to end until it is not a request any more */
 #define INSIST_MS 5000
-#define LOOK_MS 20      /* between two looks at something that takes a while */
+#define LOOK_MS 20 /* between two looks at something that takes a while */
 #define CHILDREN 8
 
 struct process cluster_keeper(const struct cluster *c, unsigned n)

@@ -13,12 +13,20 @@
 
 #include "cluster.h"
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 64, EXIT_NOT_RUN = 126, EXIT_NOT_FOUND = 127 };
+enum { EXIT_FAILED = 1,
+       EXIT_USAGE = 64,
+       EXIT_NOT_RUN = 126,
+       EXIT_NOT_FOUND = 127 };
 
 #define SETTINGS 32
 #define WAIT_MS 30000
 
-enum { OPTION_OBSERVERS = 256, OPTION_DIR, OPTION_NETNS, OPTION_CONFIG, OPTION_KEEPER, OPTION_KEEP };
+enum { OPTION_OBSERVERS = 256,
+       OPTION_DIR,
+       OPTION_NETNS,
+       OPTION_CONFIG,
+       OPTION_KEEPER,
+       OPTION_KEEP };
 
 struct options {
 	unsigned voters, observers;
@@ -295,7 +303,9 @@ static int command_status(struct options *o, struct cluster *c)
 
 		all &= answers && status.quorum;
 		printf("host%-4u %8d %8d  %-8s  %-6s  %-8s  %llu\n", n, (int)keeper.pid, (int)agent.pid,
-		       !answers ? "-" : status.role == 1 ? "voter" : "observer", answers && status.quorum ? "yes" : "NO",
+		       !answers ? "-" : status.role == 1 ? "voter"
+							 : "observer",
+		       answers && status.quorum ? "yes" : "NO",
 		       answers && status.leader_id ? status.leader : "-", answers ? (unsigned long long)status.applied : 0);
 	}
 	return all ? 0 : EXIT_FAILED;
@@ -320,12 +330,17 @@ static int command_leader(struct options *o, struct cluster *c)
 
 #define START_OPTIONS \
 	{ "voters", 'n', "N", 0, "voters: 1, 3, 5 or 7 (default 3)", 0 }, \
-	{ "observers", OPTION_OBSERVERS, "M", 0, "observers beside them (default 0)", 0 }, \
-	{ "dir", OPTION_DIR, "DIR", 0, "the cluster's folder, new or empty (default: a new one under $TMPDIR)", 0 }, \
-	{ "netns", OPTION_NETNS, NULL, 0, "a network namespace for each host, joined by a bridge (root)", 0 }, \
-	{ "config", OPTION_CONFIG, "KEY=VALUE", 0, "a setting as in paxshmd.conf(5)", 0 }
+		{ "observers", OPTION_OBSERVERS, "M", 0, "observers beside them (default 0)", 0 }, \
+		{ "dir", OPTION_DIR, "DIR", 0, "the cluster's folder, new or empty (default: a new one under $TMPDIR)", 0 }, \
+		{ "netns", OPTION_NETNS, NULL, 0, "a network namespace for each host, joined by a bridge (root)", 0 }, \
+	{ \
+		"config", OPTION_CONFIG, "KEY=VALUE", 0, "a setting as in paxshmd.conf(5)", 0 \
+	}
 
-#define KEEP_OPTION { "keep", OPTION_KEEP, NULL, 0, "leave the folder with its logs", 0 }
+#define KEEP_OPTION \
+	{ \
+		"keep", OPTION_KEEP, NULL, 0, "leave the folder with its logs", 0 \
+	}
 
 static const struct argp_option no_options[] = { { 0 } };
 static const struct argp_option start_options[] = { START_OPTIONS, { 0 } };
@@ -342,11 +357,10 @@ static const struct command {
 	bool on_cluster; /* the first argument is the folder of one */
 	struct argp argp;
 } commands[] = {
-	{ "start", command_start, false, { start_options, parse, NULL,
-	  "Starts agents on this machine, waits until all have a quorum, and prints where they are as shell assignments.", NULL, NULL, NULL } },
-	{ "run", command_run, false, { run_options, parse, "-- CMD [ARGUMENT...]",
-	  "Starts a cluster, runs CMD with the assignments of start in its environment, and stops the cluster whatever happens. "
-	  "Exits as CMD did.", NULL, NULL, NULL } },
+	{ "start", command_start, false, { start_options, parse, NULL, "Starts agents on this machine, waits until all have a quorum, and prints where they are as shell assignments.", NULL, NULL, NULL } },
+	{ "run", command_run, false, { run_options, parse, "-- CMD [ARGUMENT...]", "Starts a cluster, runs CMD with the assignments of start in its environment, and stops the cluster whatever happens. "
+										   "Exits as CMD did.",
+				       NULL, NULL, NULL } },
 	{ "stop", command_stop, true, { stop_options, parse, "DIR", "Ends every process of the cluster and takes its folder away.", NULL, NULL, NULL } },
 	{ "kill", command_kill, true, { kill_options, parse, "DIR N", "Sends SIGKILL to the agent of host N; its keeper starts another.", NULL, NULL, NULL } },
 	{ "restart", command_restart, true, { no_options, parse, "DIR N", "Ends host N, if it runs, and starts it with fresh memory.", NULL, NULL, NULL } },

@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 struct process {
-	pid_t pid; /* 0: none */
+	pid_t pid;                /* 0: none */
 	unsigned long long start; /* clock ticks since boot */
 };
 

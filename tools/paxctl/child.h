@@ -19,7 +19,7 @@
 struct child {
 	pid_t pid;
 	int pidfd;
-	int word; /* our end of the pair; the child waits at the other */
+	int word;    /* our end of the pair; the child waits at the other */
 	int signals; /* signalfd, -1 before child_go() */
 };
 

@@ -6,11 +6,15 @@
 
 #include "paxctl.h"
 
-enum { OPTION_SOCKET = 256, OPTION_CLUSTER, OPTION_JSON };
+enum { OPTION_SOCKET = 256,
+       OPTION_CLUSTER,
+       OPTION_JSON };
 
 #define COMMON_OPTIONS \
 	{ "socket", OPTION_SOCKET, "PATH", 0, "the agent's socket (default: $PAXSHM_SOCKET, else /run/paxshm/agent.sock, else $XDG_RUNTIME_DIR/paxshm/agent.sock)", 20 }, \
-	{ "cluster", OPTION_CLUSTER, "NAME", 0, "refuse the agent of another cluster (default: $PAXSHM_CLUSTER, else any)", 20 }
+	{ \
+		"cluster", OPTION_CLUSTER, "NAME", 0, "refuse the agent of another cluster (default: $PAXSHM_CLUSTER, else any)", 20 \
+	}
 
 static const struct argp_option common_options[] = {
 	COMMON_OPTIONS,

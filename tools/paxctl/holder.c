@@ -78,7 +78,8 @@ int command_holder(int argc, char **argv, struct common *common)
 		return fail(escape_key(options.key, strlen(options.key), text), rc);
 	if (common->json) {
 		int failed = print_json(options.key, free_lock ? NULL : &who);
-		return failed ? failed : free_lock ? EXIT_CONFLICT : 0;
+		return failed ? failed : free_lock ? EXIT_CONFLICT
+						   : 0;
 	}
 	if (free_lock) {
 		fprintf(stderr, "paxctl: %s: nobody owns it\n", escape_key(options.key, strlen(options.key), text));

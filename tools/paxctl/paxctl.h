@@ -15,13 +15,13 @@
 
 /* Exit statuses; the numbers of sysexits.h where it has one. */
 enum {
-	EXIT_CONFLICT = 1,   /* lock: held by another, or timed out; holder: nobody owns it */
+	EXIT_CONFLICT = 1, /* lock: held by another, or timed out; holder: nobody owns it */
 	EXIT_USAGE = 64,
-	EXIT_NO_AGENT = 69,  /* none there, or one that does not let us in */
-	EXIT_LOST = 70,      /* the lock was lost while the command ran */
-	EXIT_OS = 71,        /* anything else: a limit reached, not allowed, … */
+	EXIT_NO_AGENT = 69, /* none there, or one that does not let us in */
+	EXIT_LOST = 70,     /* the lock was lost while the command ran */
+	EXIT_OS = 71,       /* anything else: a limit reached, not allowed, … */
 	EXIT_NO_QUORUM = 75,
-	EXIT_NOT_RUN = 126,  /* the command is there and cannot be run */
+	EXIT_NOT_RUN = 126, /* the command is there and cannot be run */
 	EXIT_NOT_FOUND = 127,
 };
 

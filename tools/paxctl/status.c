@@ -33,7 +33,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const char *role_name(uint32_t role)
 {
-	return role == 1 ? "voter" : role == 2 ? "observer" : "unknown";
+	return role == 1 ? "voter" : role == 2 ? "observer"
+					       : "unknown";
 }
 
 static json_t *hosts_json(paxshm_session *s)
@@ -57,17 +58,36 @@ static int print_json(paxshm_session *s, const struct paxshm_status *st, bool ha
 				"cluster", st->cluster, "space", st->space, "host", st->host,
 				"host_id", (int)st->host_id, "role", role_name(st->role), "quorum", (int)st->quorum);
 
-	const struct { const char *name; uint64_t value; } numbers[] = {
-		{ "incarnation", st->incarnation }, { "ballot", st->ballot }, { "applied", st->applied },
-		{ "chosen", st->chosen }, { "history", st->history }, { "fresh_as_of_ns", st->fresh_as_of_ns },
+	const struct {
+		const char *name;
+		uint64_t value;
+	} numbers[] = {
+		{ "incarnation", st->incarnation },
+		{ "ballot", st->ballot },
+		{ "applied", st->applied },
+		{ "chosen", st->chosen },
+		{ "history", st->history },
+		{ "fresh_as_of_ns", st->fresh_as_of_ns },
 	};
-	const struct { const char *name; uint64_t value; } counts[] = {
-		{ "agent_pid", st->agent_pid }, { "agent_starts", st->agent_starts },
-		{ "locks", st->locks }, { "locks_max", st->locks_max },
-		{ "waits", st->waits }, { "waits_max", st->waits_max },
-		{ "cells", st->cells }, { "cells_max", st->cells_max }, { "sessions", st->sessions },
-		{ "requests", st->requests }, { "grants", st->grants }, { "releases", st->releases },
-		{ "handovers", st->handovers }, { "refusals", st->refusals }, { "deaths", st->deaths },
+	const struct {
+		const char *name;
+		uint64_t value;
+	} counts[] = {
+		{ "agent_pid", st->agent_pid },
+		{ "agent_starts", st->agent_starts },
+		{ "locks", st->locks },
+		{ "locks_max", st->locks_max },
+		{ "waits", st->waits },
+		{ "waits_max", st->waits_max },
+		{ "cells", st->cells },
+		{ "cells_max", st->cells_max },
+		{ "sessions", st->sessions },
+		{ "requests", st->requests },
+		{ "grants", st->grants },
+		{ "releases", st->releases },
+		{ "handovers", st->handovers },
+		{ "refusals", st->refusals },
+		{ "deaths", st->deaths },
 	};
 
 	json_object_set_new(out, "leader", st->leader_id ? json_string(st->leader) : json_null());
@@ -104,7 +124,9 @@ static void print_text(paxshm_session *s, const struct paxshm_status *st, bool h
 	printf("%-24s %4s  %-8s  %-6s  %s\n", "HOST", "ID", "ROLE", "LINK", "INCARNATION");
 	while (paxshm_next_host(s, &cursor, &host) > 0)
 		printf("%-24s %4u  %-8s  %-6s  %" PRIu64 "\n", host.name, host.id, role_name(host.role),
-		       host.id == st->host_id ? "here" : host.linked ? "up" : "DOWN", host.incarnation);
+		       host.id == st->host_id ? "here" : host.linked ? "up"
+								     : "DOWN",
+		       host.incarnation);
 }
 
 int command_status(int argc, char **argv, struct common *common)

@@ -116,7 +116,8 @@ static void look_at_registration(struct agent *a)
 			  (unsigned long long)p->incarnation);
 	} else if (p->incarnation && h->incarnation != p->incarnation) {
 		agent_fatal(a, "event=replaced reason=\"another agent has registered with this host's id %u: "
-			    "two hosts share an id, or a second paxshmd runs for this host\"", a->config.self);
+			       "two hosts share an id, or a second paxshmd runs for this host\"",
+			    a->config.self);
 	}
 	atom_store_release(&a->tables->incarnation, p->incarnation);
 }
@@ -138,7 +139,8 @@ static void react(struct agent *a, const struct command *c, const struct effects
 {
 	if (e->applied == APPLIED_UNFIT) {
 		agent_fatal(a, "event=unfit reason=\"the cluster was founded for %u locks, this host is configured for %u: "
-			    "set the same `locks` on every host\"", c->found.rows, a->tables->n_rows);
+			       "set the same `locks` on every host\"",
+			    c->found.rows, a->tables->n_rows);
 		return;
 	}
 	if (e->applied != APPLIED_DONE)
@@ -281,8 +283,7 @@ static void paxos_frame(struct agent *a, const struct agent_event *e)
 		bad_peer(a, e->from, "it sent a Paxos message that does not decode");
 		return;
 	}
-	struct paxos_event step = { .kind = PAXOS_EVENT_MESSAGE, .now_ns = a->now_ns, .from = e->from,
-				    .message = &message };
+	struct paxos_event step = { .kind = PAXOS_EVENT_MESSAGE, .now_ns = a->now_ns, .from = e->from, .message = &message };
 
 	agent_paxos_step(a, &step);
 }
@@ -384,8 +385,8 @@ static void start(struct agent *a)
 	if (a->m.p->installing)
 		transfer_install(a);
 	atom_store_seq_cst(&a->tables->ready, 1); /* nothing is half installed any more */
-	lines_rebuild(a); /* first: what is applied below looks for claims that ask */
-	agent_installed(a); /* always: the predecessor may have died between installing and comparing */
+	lines_rebuild(a);                         /* first: what is applied below looks for claims that ask */
+	agent_installed(a);                       /* always: the predecessor may have died between installing and comparing */
 }
 
 /* ---- the step ---- */
@@ -587,9 +588,15 @@ static void start_paxos(struct agent *a, uint64_t now_ns)
 {
 	const struct agent_config *c = &a->config;
 	struct paxos_config p = {
-		.self = c->self, .n_voters = c->n_voters, .votes = a->m.p->votes,
-		.log_slots = c->limits.log_slots, .window = c->limits.window, .value_max = c->limits.value_max,
-		.heartbeat_ns = c->heartbeat_ns, .election_ns = c->election_ns, .seed = c->seed,
+		.self = c->self,
+		.n_voters = c->n_voters,
+		.votes = a->m.p->votes,
+		.log_slots = c->limits.log_slots,
+		.window = c->limits.window,
+		.value_max = c->limits.value_max,
+		.heartbeat_ns = c->heartbeat_ns,
+		.election_ns = c->election_ns,
+		.seed = c->seed,
 	};
 
 	memcpy(p.voters, c->voters, sizeof(p.voters));

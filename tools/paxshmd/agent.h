@@ -46,11 +46,11 @@ struct agent_config {
 	char cluster[NAME_BYTES];
 	struct agent_limits limits;
 	uint64_t heartbeat_ns, election_ns;
-	uint64_t host_lease_ns; /* so long without a leader, and there is no quorum */
-	uint32_t handover_max;  /* turns that local waiters take before a waiting host gets the lock */
-	uint64_t ask_ns;        /* how long another host may take to say who owns a lock */
-	uint64_t seed;          /* random: timeouts */
-	uint64_t nonce;         /* random, not 0: the identity of a memory that is fresh now */
+	uint64_t host_lease_ns;     /* so long without a leader, and there is no quorum */
+	uint32_t handover_max;      /* turns that local waiters take before a waiting host gets the lock */
+	uint64_t ask_ns;            /* how long another host may take to say who owns a lock */
+	uint64_t seed;              /* random: timeouts */
+	uint64_t nonce;             /* random, not 0: the identity of a memory that is fresh now */
 	uint64_t (*clock_ns)(void); /* for requests that ask for stamps; NULL: the time of the event stands in */
 };
 
@@ -73,14 +73,14 @@ void agent_free(struct agent *a); /* leaves the memory as it is; NULL is fine */
 /* ---- events ---- */
 
 enum agent_event_kind {
-	AGENT_TIME,          /* time has passed */
-	AGENT_TURN,          /* all that was there has been handed in: look into rings, send batches */
-	AGENT_FRAME,         /* from, bytes, len: a whole frame from a linked host */
-	AGENT_LINK_UP,       /* from, hello */
-	AGENT_LINK_DOWN,     /* from */
-	AGENT_SESSION_OPEN,  /* slot, rings, identity: a process was let in */
-	AGENT_SESSION_MAP,   /* slot, rings: after a restart, the segment of a session that is in memory */
-	AGENT_SESSION_GONE,  /* slot: every process that the session lived by has ended */
+	AGENT_TIME,         /* time has passed */
+	AGENT_TURN,         /* all that was there has been handed in: look into rings, send batches */
+	AGENT_FRAME,        /* from, bytes, len: a whole frame from a linked host */
+	AGENT_LINK_UP,      /* from, hello */
+	AGENT_LINK_DOWN,    /* from */
+	AGENT_SESSION_OPEN, /* slot, rings, identity: a process was let in */
+	AGENT_SESSION_MAP,  /* slot, rings: after a restart, the segment of a session that is in memory */
+	AGENT_SESSION_GONE, /* slot: every process that the session lived by has ended */
 };
 
 struct agent_event {
@@ -92,20 +92,23 @@ struct agent_event {
 	const struct wire_hello *hello;
 	uint32_t slot;
 	struct session_rings *rings;
-	struct session_identity { uint32_t pid, uid, gid, spare; uint64_t start; } identity;
+	struct session_identity {
+		uint32_t pid, uid, gid, spare;
+		uint64_t start;
+	} identity;
 };
 
 /* ---- actions ---- */
 
 enum agent_action_kind {
-	ACTION_SEND,    /* to (a host or PAXOS_TO_*), bytes, len: a whole frame */
-	ACTION_WAKE,    /* slot, call: wake one sleeper on rings->bell[call] */
-	ACTION_CLOSED,  /* slot: the session is over and its slot free: drop its descriptors */
-	ACTION_BANNED,  /* slot, text: the session wrote nonsense: close its socket; its locks stay until its processes end */
-	ACTION_BAD_PEER,/* to = host, text: its frames make no sense, drop the link */
-	ACTION_HELLO,   /* what our hello says has changed (agent_hello) */
-	ACTION_LOG,     /* level (syslog), text: key=value */
-	ACTION_FATAL,   /* text: this host cannot be part of the cluster: end, and do not start again */
+	ACTION_SEND,     /* to (a host or PAXOS_TO_*), bytes, len: a whole frame */
+	ACTION_WAKE,     /* slot, call: wake one sleeper on rings->bell[call] */
+	ACTION_CLOSED,   /* slot: the session is over and its slot free: drop its descriptors */
+	ACTION_BANNED,   /* slot, text: the session wrote nonsense: close its socket; its locks stay until its processes end */
+	ACTION_BAD_PEER, /* to = host, text: its frames make no sense, drop the link */
+	ACTION_HELLO,    /* what our hello says has changed (agent_hello) */
+	ACTION_LOG,      /* level (syslog), text: key=value */
+	ACTION_FATAL,    /* text: this host cannot be part of the cluster: end, and do not start again */
 };
 
 struct agent_action {

@@ -24,8 +24,11 @@ struct owner owner_of_line(const struct agent *a, const struct line *l)
 	if (!l->owner)
 		return (struct owner){ .host = a->config.self };
 	return (struct owner){
-		.host = a->config.self, .pid = s->identity.pid, .session = c->session,
-		.start = s->identity.start, .token = c->token,
+		.host = a->config.self,
+		.pid = s->identity.pid,
+		.session = c->session,
+		.start = s->identity.start,
+		.token = c->token,
 	};
 }
 

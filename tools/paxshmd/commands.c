@@ -133,9 +133,9 @@ static void found_cluster(struct agent *a)
 	unsigned char bytes[COMMAND_BYTES_MAX];
 	struct writer w = writer_on(bytes, sizeof(bytes));
 	struct command c = {
-		.kind = COMMAND_FOUND, .host = a->config.self,
-		.found = { .history = random_next(&random) | 1, .rows = capacity->rows,
-			   .cells = capacity->cells, .waits = capacity->waits },
+		.kind = COMMAND_FOUND,
+		.host = a->config.self,
+		.found = { .history = random_next(&random) | 1, .rows = capacity->rows, .cells = capacity->cells, .waits = capacity->waits },
 	};
 
 	command_encode(&w, &c);
@@ -256,7 +256,8 @@ static void send_host_up(struct agent *a)
 	unsigned char bytes[COMMAND_BYTES_MAX];
 	struct writer w = writer_on(bytes, sizeof(bytes));
 	struct command c = {
-		.kind = COMMAND_HOST_UP, .host = a->config.self,
+		.kind = COMMAND_HOST_UP,
+		.host = a->config.self,
 		.host_up = { .nonce = a->m.p->nonce,
 			     .expected = tables_host(a->tables, a->config.self)->incarnation },
 	};

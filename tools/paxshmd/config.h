@@ -20,9 +20,9 @@
 #include "agent.h"
 
 #define CONFIG_HOSTS (HOSTS_MAX - 1)
-#define CONFIG_PATH 256u /* bytes of a path, with its NUL */
+#define CONFIG_PATH 256u   /* bytes of a path, with its NUL */
 #define CONFIG_SOCKET 108u /* what a UNIX address holds */
-#define CONFIG_WHY 1024u /* room for an error message */
+#define CONFIG_WHY 1024u   /* room for an error message */
 
 struct config_host {
 	uint16_t id;

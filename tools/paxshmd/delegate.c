@@ -109,9 +109,15 @@ uint32_t claim_new(struct agent *a, uint32_t slot, const struct ring_request *r)
 	c = &a->m.claims[i];
 	undo_save(&a->undo, c, sizeof(*c));
 	*c = (struct claim){
-		.gen = c->gen, .state = CLAIM_FREE, .flags = (uint8_t)r->flags, .op = (uint8_t)r->op,
-		.session = slot, .call = r->call, .line = line,
-		.session_next = s->claims, .since_ns = a->now_ns,
+		.gen = c->gen,
+		.state = CLAIM_FREE,
+		.flags = (uint8_t)r->flags,
+		.op = (uint8_t)r->op,
+		.session = slot,
+		.call = r->call,
+		.line = line,
+		.session_next = s->claims,
+		.since_ns = a->now_ns,
 	};
 	if (s->claims)
 		CHANGE(claim_of(a, s->claims)->session_prev, i);

@@ -17,9 +17,9 @@
 #include "agent.h"
 
 #define DOORMAN_GREETING_NS (2ull * 1000 * 1000 * 1000) /* a connection that has said nothing by then is closed */
-#define DOORMAN_STRANGERS 64u /* connections at once that have not greeted */
-#define LIFE_BYTE 1 /* of the lock file: read-locked by whoever lives by this memory */
-#define KEEPER_BYTE 0 /* write-locked by the one keeper of the socket */
+#define DOORMAN_STRANGERS 64u                           /* connections at once that have not greeted */
+#define LIFE_BYTE 1                                     /* of the lock file: read-locked by whoever lives by this memory */
+#define KEEPER_BYTE 0                                   /* write-locked by the one keeper of the socket */
 
 struct visitor {
 	struct session_identity identity;

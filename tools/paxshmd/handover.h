@@ -16,29 +16,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HANDOVER_FD 3 /* the agent's end */
+#define HANDOVER_FD 3      /* the agent's end */
 #define HANDOVER_PIDFDS 9u /* processes a session lives by: its own at place 0, and adopted ones */
 #define HANDOVER_FDS_MAX (2 + HANDOVER_PIDFDS)
 #define HANDOVER_VERSION 1u /* an agent of another build may be started by an older keeper */
 
 /* How an agent ends, for its keeper. */
-#define AGENT_EXIT_FATAL 3 /* this host cannot be part of the cluster: do not start again */
+#define AGENT_EXIT_FATAL 3  /* this host cannot be part of the cluster: do not start again */
 #define AGENT_EXIT_MEMORY 4 /* the memory that was handed over does not fit: begin a new life */
 
 enum handover_kind {
 	HANDOVER_CONFIG = 1, /* fd: struct config in a memfd */
-	HANDOVER_MEMORY, /* fds: private, tables, arena; nonce, founding */
-	HANDOVER_LISTEN, /* fds: UNIX, life, and TCP unless the cluster is one host */
-	HANDOVER_SESSION, /* slot, pid, uid, pidfds, has_socket, welcomed; fds: rings, pidfds by place, socket */
+	HANDOVER_MEMORY,     /* fds: private, tables, arena; nonce, founding */
+	HANDOVER_LISTEN,     /* fds: UNIX, life, and TCP unless the cluster is one host */
+	HANDOVER_SESSION,    /* slot, pid, uid, pidfds, has_socket, welcomed; fds: rings, pidfds by place, socket */
 	HANDOVER_GO,
 	HANDOVER_END,
 
 	HANDOVER_SERVES = 100,
-	HANDOVER_KEEP, /* slot, pid, uid; fds: rings, pidfd, socket: a session about to begin */
+	HANDOVER_KEEP,     /* slot, pid, uid; fds: rings, pidfd, socket: a session about to begin */
 	HANDOVER_WELCOMED, /* slot: its client was sent its descriptors */
-	HANDOVER_PIDFD, /* slot, place; fd: the session lives by this process too; without: by the one there no more */
-	HANDOVER_MUTE, /* slot: close its socket */
-	HANDOVER_DROP, /* slot: it is over, close all */
+	HANDOVER_PIDFD,    /* slot, place; fd: the session lives by this process too; without: by the one there no more */
+	HANDOVER_MUTE,     /* slot: close its socket */
+	HANDOVER_DROP,     /* slot: it is over, close all */
 };
 
 struct handover {

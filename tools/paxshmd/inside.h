@@ -41,7 +41,9 @@ struct agent {
 	size_t out_len, out_cap;
 
 	/* completions of this group, made visible by its commit */
-	struct { uint32_t slot, call; } *completed;
+	struct {
+		uint32_t slot, call;
+	} * completed;
 	unsigned n_completed, max_completed;
 
 	struct session_rings **rings; /* [slot]; NULL: not mapped */
@@ -56,40 +58,42 @@ struct agent {
 	unsigned sent_off; /* claims that left a line's queue in this group: see GROUP_CLAIMS */
 
 	/* commands.c */
-	uint64_t sent_number;     /* commands below were sent to the present leader */
+	uint64_t sent_number; /* commands below were sent to the present leader */
 	uint64_t resend_at_ns;
-	uint64_t sweep_number;    /* our SWEEP under way; 0: none */
-	uint64_t register_at_ns;  /* when to send HOST_UP (again) */
-	bool leading;             /* we lead, and our LEADS is applied: commands are taken in */
-	struct { uint64_t incarnation, number; } *taken; /* [host]: leading: the last command taken in */
-	unsigned char *pending;   /* leading: commands taken in and not proposed, each with its u16 length */
+	uint64_t sweep_number;   /* our SWEEP under way; 0: none */
+	uint64_t register_at_ns; /* when to send HOST_UP (again) */
+	bool leading;            /* we lead, and our LEADS is applied: commands are taken in */
+	struct {
+		uint64_t incarnation, number;
+	} * taken;              /* [host]: leading: the last command taken in */
+	unsigned char *pending; /* leading: commands taken in and not proposed, each with its u16 length */
 	uint32_t pending_first, pending_end;
 
 	/* requests that asked for stamps: where they passed, and which still wait for STAMP_SENT */
 	uint64_t (*stamps)[STAMPS]; /* [claim] */
 	uint32_t unsent[64], n_unsent;
-	uint64_t chosen_ns;         /* when the last step of Paxos began */
+	uint64_t chosen_ns; /* when the last step of Paxos began */
 
 	/* ask.c */
-	uint32_t asking;          /* claims in CLAIM_ASKING */
-	uint64_t ask_at_ns;       /* when to look at them again */
+	uint32_t asking;    /* claims in CLAIM_ASKING */
+	uint64_t ask_at_ns; /* when to look at them again */
 
 	/* transfer.c */
 	struct {
-		uint16_t to;          /* 0: none under way */
+		uint16_t to; /* 0: none under way */
 		uint64_t slot, len, sent, acked, heard_ns;
 		unsigned char *bytes;
 	} give;
 	struct {
-		uint16_t from;        /* 0: none under way */
+		uint16_t from; /* 0: none under way */
 		uint64_t slot, len, have;
 	} take;
 
 	/* agent.c */
-	bool started;             /* sessions are mapped again, what was chosen is applied */
-	unsigned char *body;      /* an agent frame being filled */
-	uint8_t *linked;          /* [host]: 0, LINKED_VOTES, LINKED_LEARNS */
-	uint64_t last_heard_ns;   /* last sign of a leader with a majority */
+	bool started;           /* sessions are mapped again, what was chosen is applied */
+	unsigned char *body;    /* an agent frame being filled */
+	uint8_t *linked;        /* [host]: 0, LINKED_VOTES, LINKED_LEARNS */
+	uint64_t last_heard_ns; /* last sign of a leader with a majority */
 	bool ever_heard, no_quorum;
 };
 
@@ -99,11 +103,12 @@ struct owner {
 	uint64_t start, token;
 };
 
-enum { LINKED_VOTES = 1, LINKED_LEARNS = 2 };
+enum { LINKED_VOTES = 1,
+       LINKED_LEARNS = 2 };
 
 #define PENDING_BYTES (1u << 20)
-#define CHUNK_BYTES (64u * 1024)   /* of a snapshot in one frame */
-#define CHUNKS_AHEAD 4u            /* sent before the first is acknowledged */
+#define CHUNK_BYTES (64u * 1024) /* of a snapshot in one frame */
+#define CHUNKS_AHEAD 4u          /* sent before the first is acknowledged */
 #define BODY_BYTES (CHUNK_BYTES + 4096)
 
 /* What agents say to each other beside Paxos: the first byte of a WIRE_AGENT frame's body. docs/protocol.md */
@@ -145,7 +150,7 @@ void agent_installed(struct agent *a);
 
 /* ---- sessions.c ---- */
 
-void session_scan(struct agent *a);   /* takes requests in; goes on with the end of sessions */
+void session_scan(struct agent *a); /* takes requests in; goes on with the end of sessions */
 void session_opened(struct agent *a, const struct agent_event *e);
 void session_mapped(struct agent *a, const struct agent_event *e);
 void session_gone(struct agent *a, uint32_t slot);
@@ -159,9 +164,9 @@ uint32_t line_find(const struct agent *a, const void *key, uint32_t len, uint64_
 
 /* A new claim of a session's call on a key: 0: no room. */
 uint32_t claim_new(struct agent *a, uint32_t slot, const struct ring_request *r);
-void claim_free(struct agent *a, uint32_t claim); /* in no queue any more */
-void claim_wait(struct agent *a, uint32_t claim); /* to the end of its line's queue */
-void claim_ask(struct agent *a, uint32_t claim, enum ask_stage stage);  /* into its line's asks */
+void claim_free(struct agent *a, uint32_t claim);                      /* in no queue any more */
+void claim_wait(struct agent *a, uint32_t claim);                      /* to the end of its line's queue */
+void claim_ask(struct agent *a, uint32_t claim, enum ask_stage stage); /* into its line's asks */
 /* Takes it out of wherever it stands, without an answer. */
 void claim_leave(struct agent *a, uint32_t claim);
 /* Answers its call and frees it. */

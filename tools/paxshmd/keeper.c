@@ -31,11 +31,11 @@
 #define DEATHS_MAX 5u /* within … */
 #define DEATHS_NS (10 * NS_PER_S)
 #define SPARE_FILES 16u
-#define STOP_NS (2 * NS_PER_S) /* the agent's time to end when told to */
-#define HANDOVER_SEND_S 5 /* an agent that does not read for so long is killed */
-#define LIFE_LOOK_MS 50 /* how often to look whether an older life is over … */
+#define STOP_NS (2 * NS_PER_S)      /* the agent's time to end when told to */
+#define HANDOVER_SEND_S 5           /* an agent that does not read for so long is killed */
+#define LIFE_LOOK_MS 50             /* how often to look whether an older life is over … */
 #define LIFE_SAY_NS (10 * NS_PER_S) /* … and to say that it is not */
-#define PAUSE_MAX_S 30u /* between lives that end in crashes */
+#define PAUSE_MAX_S 30u             /* between lives that end in crashes */
 
 enum { PRIVATE,
        TABLES,
@@ -44,7 +44,7 @@ enum { PRIVATE,
 
 struct kept { /* the descriptors of one session */
 	bool used, welcomed;
-	int rings, socket; /* socket -1: closed */
+	int rings, socket;          /* socket -1: closed */
 	int pidfd[HANDOVER_PIDFDS]; /* -1: none */
 	uint32_t pid, uid;
 };

@@ -38,7 +38,7 @@ const char *log_quote(const char *value);
 
 struct log_limits {
 	struct log_limit {
-		uint64_t name; /* hash of the peer; 0: a free place */
+		uint64_t name;     /* hash of the peer; 0: a free place */
 		uint64_t since_ns; /* start of its minute */
 		unsigned lines, suppressed;
 	} peer[LOG_PEERS];

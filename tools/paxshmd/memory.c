@@ -20,9 +20,20 @@ static uint64_t shape_of(const struct agent_config *c)
 {
 	const struct agent_limits *l = &c->limits;
 	uint64_t words[] = {
-		LAYOUT_VERSION, sizeof(struct session_record), sizeof(struct claim), sizeof(struct line),
-		c->self, l->capacity.rows, l->capacity.cells, l->capacity.waits,
-		l->sessions, l->claims, l->log_slots, l->window, l->value_max, undo_words_for(l),
+		LAYOUT_VERSION,
+		sizeof(struct session_record),
+		sizeof(struct claim),
+		sizeof(struct line),
+		c->self,
+		l->capacity.rows,
+		l->capacity.cells,
+		l->capacity.waits,
+		l->sessions,
+		l->claims,
+		l->log_slots,
+		l->window,
+		l->value_max,
+		undo_words_for(l),
 	};
 	uint64_t h = hash_bytes(1, words, sizeof(words));
 

@@ -53,7 +53,7 @@ enum ask_stage {
 };
 
 struct claim {
-	uint32_t gen; /* rises each time the place is given back */
+	uint32_t gen;                    /* rises each time the place is given back */
 	uint8_t state, stage, flags, op; /* enum claim_state, enum ask_stage, REQUEST_*, enum request_op */
 	uint32_t session, call, line;
 	uint32_t next, prev; /* queue or asks of the line; next also in the free list */
@@ -74,19 +74,19 @@ enum line_state {
 };
 
 struct line {
-	uint32_t next; /* in its bucket, or in the free list */
-	uint8_t state; /* enum line_state */
-	uint8_t died;  /* OURS: the last owner died, the next is to be told */
-	uint8_t queued;/* ASKED: applied, another host has it */
+	uint32_t next;  /* in its bucket, or in the free list */
+	uint8_t state;  /* enum line_state */
+	uint8_t died;   /* OURS: the last owner died, the next is to be told */
+	uint8_t queued; /* ASKED: applied, another host has it */
 	uint8_t key_len;
-	uint32_t owner;      /* claim; 0: none */
-	uint32_t head, tail; /* WAITING claims */
-	uint32_t asks;       /* ASKING claims */
-	uint32_t used;       /* OURS: tokens given */
-	uint32_t passes;     /* OURS: turns given locally while other hosts waited */
+	uint32_t owner;                 /* claim; 0: none */
+	uint32_t head, tail;            /* WAITING claims */
+	uint32_t asks;                  /* ASKING claims */
+	uint32_t used;                  /* OURS: tokens given */
+	uint32_t passes;                /* OURS: turns given locally while other hosts waited */
 	uint32_t n_waiting, n_blocking; /* claims in the queue; of them, without TRY */
 	uint64_t hash;
-	uint64_t number;     /* of the last command about this key */
+	uint64_t number; /* of the last command about this key */
 	uint64_t delegation, base;
 	uint8_t key[KEY_MAX + 1];
 };
@@ -111,7 +111,7 @@ struct private_memory {
 	uint64_t incarnation;  /* ours, once registered */
 	uint64_t first_number; /* commands first .. next-1 are under way */
 	uint64_t next_number;
-	uint64_t installing;   /* bytes of the snapshot in the inbox; 0: none is being installed */
+	uint64_t installing; /* bytes of the snapshot in the inbox; 0: none is being installed */
 	uint32_t claims_free, claims_high, claims_used;
 	uint32_t lines_free, lines_high, lines_used;
 	uint32_t sessions_used, spare;

@@ -32,13 +32,13 @@ static inline uint64_t tag_of(enum watch watch, uint32_t slot, uint32_t place)
 struct guest { /* an open session's descriptors */
 	bool used, welcomed;
 	struct segment rings;
-	int socket; /* -1: closed */
+	int socket;                 /* -1: closed */
 	int pidfd[HANDOVER_PIDFDS]; /* -1: none, or that process has ended */
 	uint32_t pid, uid;
 };
 
 struct stranger { /* a connection that has not greeted */
-	int fd; /* -1: a free place */
+	int fd;   /* -1: a free place */
 	uint64_t until_ns;
 };
 
@@ -58,8 +58,8 @@ struct reactor {
 	bool asleep; /* agent_may_sleep() said yes */
 	struct spin spin;
 	uint64_t seen_work; /* requests and slots when it was last looked */
-	bool stepping; /* actions are being carried out */
-	bool stepped; /* since this was last cleared */
+	bool stepping;      /* actions are being carried out */
+	bool stepped;       /* since this was last cleared */
 	bool again;
 	uint64_t wake_at_ns;
 	int status; /* -1: go on; else end with it */
@@ -81,8 +81,8 @@ int reactor_open_links(struct reactor *r);
 
 /* ---- guests.c ---- */
 
-void guests_inherit(struct reactor *r); /* goes on with the sessions that an earlier agent left */
-void guests_mute(struct reactor *r, uint32_t slot); /* closes a session's socket; its processes decide on the rest */
+void guests_inherit(struct reactor *r);                /* goes on with the sessions that an earlier agent left */
+void guests_mute(struct reactor *r, uint32_t slot);    /* closes a session's socket; its processes decide on the rest */
 void guests_see_out(struct reactor *r, uint32_t slot); /* the session is over: gives its descriptors up */
 void guests_heed_socket(struct reactor *r, uint32_t slot);
 void guests_process_ended(struct reactor *r, uint32_t slot, uint32_t place);

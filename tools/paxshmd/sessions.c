@@ -14,8 +14,8 @@
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 #define REQUESTS_A_TURN RING_REQUESTS /* of one session: all that its ring can hold */
-#define LOOK_AT_ALL_NS NS_PER_S /* how often every ring is looked into */
-#define ENDS_A_TURN 64u     /* claims of ending sessions given up in one turn */
+#define LOOK_AT_ALL_NS NS_PER_S       /* how often every ring is looked into */
+#define ENDS_A_TURN 64u               /* claims of ending sessions given up in one turn */
 
 static struct session_record *session_of(struct agent *a, uint32_t slot)
 {
@@ -63,8 +63,7 @@ void session_publish(struct agent *a)
 
 static void answer(struct agent *a, uint32_t slot, uint32_t call, int result)
 {
-	struct ring_completion completion = { .call = call, .result = result,
-					      .incarnation = a->m.p->incarnation };
+	struct ring_completion completion = { .call = call, .result = result, .incarnation = a->m.p->incarnation };
 
 	if (call != CALL_NONE)
 		session_complete(a, slot, &completion);

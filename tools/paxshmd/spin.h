@@ -27,8 +27,8 @@
 #define SPIN_CREDIT_MAX 16u
 
 struct spin {
-	bool able;         /* more than one core */
-	bool looking;      /* since the last work or sleep, in vain so far */
+	bool able;    /* more than one core */
+	bool looking; /* since the last work or sleep, in vain so far */
 	unsigned credit;
 	uint64_t until_ns; /* look until then */
 	uint64_t rest_until_ns, rest_ns;

@@ -33,11 +33,11 @@ struct host {
 	struct core core;
 	bool up;
 	unsigned life;
-	uint64_t back_at; /* when down */
-	uint64_t applied, hash; /* of the log up to there */
+	uint64_t back_at;          /* when down */
+	uint64_t applied, hash;    /* of the log up to there */
 	uint64_t promised, chosen; /* highest seen */
-	void *committed; /* the memory at the last commit */
-	int probes_left; /* until it dies inside the step; -1: it does not */
+	void *committed;           /* the memory at the last commit */
+	int probes_left;           /* until it dies inside the step; -1: it does not */
 };
 
 struct cluster {

@@ -27,11 +27,11 @@ struct core {
 struct paxos_config core_config(uint16_t self, uint32_t n_voters);
 
 void core_start(struct core *c, const struct paxos_config *config, uint64_t now); /* over fresh memory */
-void core_restart(struct core *c, bool was_leader); /* a new life over the same memory; rolls back first */
+void core_restart(struct core *c, bool was_leader);                               /* a new life over the same memory; rolls back first */
 void core_release(struct core *c);
 
 void core_step(struct core *c, const struct paxos_event *event); /* and commits */
-void core_wait(struct core *c, uint64_t ns); /* so much time passes, then TIME */
+void core_wait(struct core *c, uint64_t ns);                     /* so much time passes, then TIME */
 void core_hear(struct core *c, uint16_t from, struct paxos_message m);
 void core_propose(struct core *c, const char *text);
 void core_peer_up(struct core *c, uint16_t host);

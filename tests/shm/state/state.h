@@ -13,7 +13,7 @@
 struct state {
 	struct tables *tables;
 	struct undo undo;
-	uint64_t slot; /* of the last command */
+	uint64_t slot;  /* of the last command */
 	uint64_t words; /* the most undo words that one group took */
 };
 

@@ -34,7 +34,10 @@ Test(escape, text_of_the_locale_stays_and_broken_text_does_not)
 	cr_assert(setlocale(LC_CTYPE, "C.UTF-8"));
 	cr_assert_str_eq(shown("\xc3\xa9t\xc3\xa9", 5), "\xc3\xa9t\xc3\xa9");
 	cr_assert_str_eq(shown("\xc3", 1), "\\xc3");
-	cr_assert_str_eq(shown("\xe2\x80\xae" "abc", 6), "\\xe2\\x80\\xaeabc", "a mark of direction turns what follows around");
+	cr_assert_str_eq(shown("\xe2\x80\xae"
+			       "abc",
+			       6),
+			 "\\xe2\\x80\\xaeabc", "a mark of direction turns what follows around");
 }
 
 Test(escape, without_a_locale_only_ascii_is_printable)
