@@ -34,6 +34,7 @@ static int host_for(const struct crowd *crowd, unsigned index)
 	unsigned places[BENCH_HOSTS], n = 0;
 	struct paxshm_status st;
 
+	ASSERT(crowd->cluster->n > 0);
 	for (unsigned i = 0; i < crowd->cluster->n; i++)
 		if (member_status(crowd->cluster->socket[i], &st) &&
 		    (crowd->spread == SPREAD_LEADER ? st.leader_id == st.host_id : st.role == 1))

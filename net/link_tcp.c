@@ -311,6 +311,7 @@ static void greeted(struct links *ls, struct connection *c, const unsigned char 
 		end(ls, c, now_ns, "%s: %s", c->address, wrong);
 		return;
 	}
+	ASSERT(p); /* whom the configuration does not know was a misfit */
 	if (!c->dialled && !say_hello(ls, c, hello.from)) {
 		end(ls, c, now_ns, "%s: out of memory", c->address);
 		return;
