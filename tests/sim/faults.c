@@ -58,6 +58,7 @@ static void plan_network(struct sim *s)
 	p->datagrams = sim_chance(s, 1, 3);
 	p->lose = (uint32_t)ONE_OF(s, 0, 1000, 20000, 100000);
 	p->twice = (uint32_t)ONE_OF(s, 0, 1000, 20000, 100000);
+	p->late = (uint32_t)ONE_OF(s, 0, 1000, 20000);
 	p->overtake = (uint32_t)ONE_OF(s, 0, 1000, 20000, 100000);
 }
 

@@ -42,7 +42,7 @@ static uint64_t travel_ns(struct sim *s, const struct pipe *pipe)
 }
 
 /* In order of arrival. Parcels that keep their place arrive no earlier than those before. */
-static void post(struct sim *s, uint16_t to, struct parcel *p, bool keep_place)
+static void post(struct sim *s, uint16_t to, struct parcel *p, uint64_t more_ns, bool keep_place)
 {
 	struct pipe *pipe = &s->pipe[p->from][to];
 	struct parcel **at = &pipe->head;
@@ -50,7 +50,7 @@ static void post(struct sim *s, uint16_t to, struct parcel *p, bool keep_place)
 
 	if (sim_healing(s))
 		takes = MIN(takes, 20 * MS);
-	p->at = s->now_ns + takes;
+	p->at = s->now_ns + takes + more_ns;
 	if (keep_place) {
 		p->at = MAX(p->at, pipe->last_at);
 		pipe->last_at = p->at;
@@ -71,9 +71,14 @@ static void post(struct sim *s, uint16_t to, struct parcel *p, bool keep_place)
 
 static void post_frame(struct sim *s, uint16_t from, uint16_t to, uint64_t connection, const void *bytes, size_t len)
 {
-	bool overtakes = s->plan.datagrams && !sim_healing(s) && sim_chance(s, s->plan.overtake, 1000000);
+	bool rough = s->plan.datagrams && !sim_healing(s);
+	bool late = rough && sim_chance(s, s->plan.late, 1000000);
+	bool overtaken = late || (rough && sim_chance(s, s->plan.overtake, 1000000));
+	struct parcel *p = parcel_new(PARCEL_FRAME, from, connection, bytes, len);
 
-	post(s, to, parcel_new(PARCEL_FRAME, from, connection, bytes, len), !overtakes);
+	if (late)
+		sim_mark(s, MARK_FRAME_LATE);
+	post(s, to, p, late ? sim_pick(s, 1, 4) * s->plan.election_ns : 0, !overtaken);
 }
 
 /* What reactor and link do with ACTION_SEND to one host. */
@@ -152,7 +157,7 @@ static void say_hello(struct sim *s, uint16_t from, uint16_t to, uint64_t connec
 	hello.to = to;
 	len = wire_put_hello(s->frame, sizeof(s->frame), &hello);
 	CHECK(s, len > 0, "a hello does not encode: %d", len);
-	post(s, to, parcel_new(PARCEL_HELLO, from, connection, s->frame, (size_t)len), true);
+	post(s, to, parcel_new(PARCEL_HELLO, from, connection, s->frame, (size_t)len), 0, true);
 }
 
 void network_connect(struct sim *s, uint16_t a, uint16_t b)
@@ -195,7 +200,7 @@ static void cut(struct sim *s, uint16_t from, uint16_t to, uint64_t connection)
 	}
 	pipe->tail = last;
 	pipe->last_at = last ? MAX(last->at, s->now_ns) : s->now_ns;
-	post(s, to, parcel_new(PARCEL_END, from, connection, NULL, 0), true);
+	post(s, to, parcel_new(PARCEL_END, from, connection, NULL, 0), 0, true);
 }
 
 void network_reset(struct sim *s, uint16_t a, uint16_t b)
@@ -234,7 +239,7 @@ void network_host_died(struct sim *s, struct host *h)
 		if (!w->stands)
 			continue;
 		w->stands = false;
-		post(s, other, parcel_new(PARCEL_END, h->id, w->connection, NULL, 0), true);
+		post(s, other, parcel_new(PARCEL_END, h->id, w->connection, NULL, 0), 0, true);
 		try_later(s, h->id, other);
 	}
 }

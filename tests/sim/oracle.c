@@ -131,13 +131,14 @@ static void look_into_log(struct sim *s, struct host *h)
 
 /* ---- Paxos ---- */
 
-/* "If the proposer receives a response … from a majority of acceptors" - whose promises still stand. */
+/* "If the proposer receives a response … from a majority of acceptors" - whose promises still stand. Who has
+ * lost its memory never accepts anything again, and so keeps whatever it had promised. */
 static void check_election(struct sim *s, const struct host *h, uint64_t ballot)
 {
 	unsigned promised = 0;
 
 	for (uint16_t id = 1; id <= s->n_hosts; id++)
-		promised += s->host[id].votes && s->host[id].promised >= ballot;
+		promised += s->host[id].voter && (!s->host[id].votes || s->host[id].promised >= ballot);
 	CHECK(s, 2 * promised > s->plan.voters, "host %u leads with ballot %llx, which %u of %u voters have promised", h->id, (ull)ballot,
 	      promised, s->plan.voters);
 }

@@ -54,8 +54,8 @@ struct options {
 
 struct plan {
 	unsigned voters, observers;
-	bool datagrams;                 /* single frames are lost, doubled, overtaken */
-	uint32_t lose, twice, overtake; /* of a million frames */
+	bool datagrams;                       /* single frames are lost, doubled, overtaken */
+	uint32_t lose, twice, overtake, late; /* of a million frames */
 	uint64_t latency_ns, jitter_ns;
 	uint64_t duration_ns; /* of the time with faults */
 	struct agent_limits limits;
@@ -202,6 +202,7 @@ struct host {
 	uint64_t ballot_before; /* highest that an earlier life of this memory led or prepared with */
 	uint64_t ballot_now;
 	bool leading;
+	uint64_t ballot_led;
 	struct seen_slot slot[SIM_LOG_SLOTS];
 };
 
