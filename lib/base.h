@@ -50,6 +50,29 @@ static inline uint64_t hash_mix(uint64_t x)
 	return x ^ (x >> 32);
 }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "hashes go over the wire: hosts of one byte order only");
+
+/* The next 8 bytes; and the last 1 to 7, zeros behind them, as they would lie in memory. A memcpy() of
+ * a length that the compiler does not know costs more than all the rest of hashing a short key. */
+static inline uint64_t word_at(const unsigned char *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, 8);
+	return word;
+}
+
+static inline uint64_t word_of_tail(const unsigned char *at, size_t len)
+{
+	uint32_t first, last;
+
+	if (len < 4) /* one byte may be taken twice, to the same place */
+		return at[0] | (uint64_t)at[len / 2] << (8 * (len / 2)) | (uint64_t)at[len - 1] << (8 * (len - 1));
+	memcpy(&first, at, 4);
+	memcpy(&last, at + len - 4, 4);
+	return first | (uint64_t)last << (8 * (len - 4));
+}
+
 /* A 64-bit hash of bytes: for hash tables, checksums against accidents and comparison of tables.
  * Not against an adversary who chooses keys. Stable: it goes over the wire. */
 static inline uint64_t hash_bytes(uint64_t seed, const void *bytes, size_t len)
@@ -57,16 +80,10 @@ static inline uint64_t hash_bytes(uint64_t seed, const void *bytes, size_t len)
 	const unsigned char *at = bytes;
 	uint64_t h = hash_mix(seed ^ (len * 0x9e3779b97f4a7c15ull));
 
-	for (; len >= 8; at += 8, len -= 8) {
-		uint64_t word;
-		memcpy(&word, at, 8);
-		h = hash_mix(h ^ word);
-	}
-	if (len) {
-		uint64_t word = 0;
-		memcpy(&word, at, len);
-		h = hash_mix(h ^ word ^ ((uint64_t)len << 56));
-	}
+	for (; len >= 8; at += 8, len -= 8)
+		h = hash_mix(h ^ word_at(at));
+	if (len)
+		h = hash_mix(h ^ word_of_tail(at, len) ^ ((uint64_t)len << 56));
 	return h;
 }
 

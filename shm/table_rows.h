@@ -28,10 +28,16 @@ static inline bool key_words_init(struct key_words *k, const void *key, uint32_t
 {
 	if (len == 0 || len > KEY_MAX)
 		return false;
+	const unsigned char *at = key;
+	uint64_t *word = k->words;
+
 	k->hash = hash_bytes(0, key, len);
 	k->len = len;
-	k->words[(len - 1) / 8] = 0; /* what comes behind nobody compares, and clearing it is half of a lookup */
-	memcpy(k->words, key, len);
+	/* Nothing behind the key: nobody compares it, and clearing it would be half of a lookup. */
+	for (; len >= 8; at += 8, len -= 8)
+		*word++ = word_at(at);
+	if (len)
+		*word = word_of_tail(at, len);
 	return true;
 }
 
