@@ -84,3 +84,20 @@ int paxshm_holder(paxshm_session *s, const void *key, size_t len, uint32_t flags
 		return -ENETUNREACH;
 	return seen == SEEN_FREE ? -ESRCH : ask(s, key, (uint32_t)len, flags, ret_who);
 }
+
+int paxshm_resolve(paxshm_session *s, const char *address, struct paxshm_who *ret_who)
+{
+	static const char *const later[] = { "name:", "pid:" };
+	int rc = session_mine(s);
+
+	if (rc == 0 && !address)
+		rc = -EINVAL;
+	if (rc)
+		return rc;
+	if (strncmp(address, "lock:", 5) == 0)
+		return paxshm_holder(s, address + 5, strlen(address + 5), 0, ret_who);
+	for (size_t i = 0; i < ARRAY_LEN(later); i++)
+		if (strncmp(address, later[i], strlen(later[i])) == 0)
+			return -ENOSYS;
+	return -EINVAL;
+}

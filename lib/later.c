@@ -30,7 +30,6 @@ LATER(paxshm_unregister, paxshm_session *s, const void *key, size_t len)
 LATER(paxshm_ready, paxshm_session *s)
 LATER(paxshm_start_children, paxshm_session *s, const struct paxshm_name *names, size_t n, uint64_t deadline_ns)
 LATER(paxshm_children, paxshm_session *s, uint32_t *cursor, struct paxshm_who *ret_who)
-LATER(paxshm_resolve, paxshm_session *s, const char *address, struct paxshm_who *ret_who)
 
 /* Messages. */
 LATER(paxshm_send, paxshm_session *s, const char *address, const void *bytes, size_t len)

@@ -299,6 +299,10 @@ int paxshm_lock_check(paxshm_lock_handle *l) PAXSHM_MUST_CHECK;
  *   -ENOSPC       PAXSHM_CALLS_MAX calls wait already */
 int paxshm_holder(paxshm_session *s, const void *key, size_t len, uint32_t flags, struct paxshm_who *ret_who);
 
+/* The process at an address: "lock:KEY" is the owner of that lock, answered as paxshm_holder() does.
+ * "name:KEY" and "pid:HOST/PID": -ENOSYS, from a later version on. -EINVAL: no address. */
+int paxshm_resolve(paxshm_session *s, const char *address, struct paxshm_who *ret_who);
+
 /* Later; -ENOSYS for now. Conversion between modes: -EDEADLK when conversions block each other. */
 int paxshm_lock_convert(paxshm_lock_handle *l, uint32_t mode, const struct paxshm_acquire *how, struct paxshm_grant *grant);
 /* Later; -ENOSYS for now. Acquires n locks or none. */
@@ -411,8 +415,6 @@ int paxshm_ready(paxshm_session *s);
 int paxshm_start_children(paxshm_session *s, const struct paxshm_name *names, size_t n, uint64_t deadline_ns);
 /* The children of this host, as paxshm_next_host(). */
 int paxshm_children(paxshm_session *s, uint32_t *cursor, struct paxshm_who *ret_who);
-/* The process at "name:KEY", "lock:KEY" or "pid:HOST/PID". -ESRCH: nobody. */
-int paxshm_resolve(paxshm_session *s, const char *address, struct paxshm_who *ret_who);
 
 /* ---- messages and events: from a later version on; -ENOSYS for now ---- */
 

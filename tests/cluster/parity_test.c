@@ -536,6 +536,8 @@ Test(parity, row_8_every_host_knows_the_process_that_owns_a_lock)
 			expect_holder(&seen, p);
 			cr_assert_eq(seen.token, a.grant.token);
 		}
+		cr_assert_eq(paxshm_resolve(rig_watch(n), "lock:k", &seen), 0);
+		expect_holder(&seen, p);
 		snprintf(who, sizeof(who), "%d", (int)p->process.pid);
 		cr_assert(exited(rig_paxctl(said, n, "holder", "k"), 0));
 		cr_assert(strstr(said, "h2") && strstr(said, who), "%s", said);

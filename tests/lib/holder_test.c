@@ -142,3 +142,16 @@ Test(holder, bad_arguments)
 	who.size = 0;
 	cr_expect_eq(ask(0), -EINVAL);
 }
+
+Test(holder, a_lock_is_an_address)
+{
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	cr_assert_eq(paxshm_resolve(session, "lock:k", &who), 0);
+	cr_expect_eq(who.pid, (uint32_t)getpid());
+	cr_expect_eq(paxshm_resolve(session, "lock:free", &who), -ESRCH);
+	cr_expect_eq(paxshm_resolve(session, "lock:", &who), -EINVAL);
+	cr_expect_eq(paxshm_resolve(session, "k", &who), -EINVAL);
+	cr_expect_eq(paxshm_resolve(session, NULL, &who), -EINVAL);
+	cr_expect_eq(paxshm_resolve(session, "name:k", &who), -ENOSYS);
+	cr_expect_eq(paxshm_resolve(session, "pid:alpha/1", &who), -ENOSYS);
+}

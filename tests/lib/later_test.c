@@ -19,7 +19,6 @@ Test(later, calls_of_later_versions_say_so)
 	cr_expect_eq(paxshm_ready(NULL), -ENOSYS);
 	cr_expect_eq(paxshm_start_children(NULL, NULL, 0, 0), -ENOSYS);
 	cr_expect_eq(paxshm_children(NULL, NULL, NULL), -ENOSYS);
-	cr_expect_eq(paxshm_resolve(NULL, NULL, NULL), -ENOSYS);
 	cr_expect_eq(paxshm_send(NULL, NULL, NULL, 0), -ENOSYS);
 	cr_expect_eq(paxshm_recv(NULL, NULL, 0), -ENOSYS);
 	cr_expect_eq(paxshm_call(NULL, NULL, NULL, 0, 0, NULL), -ENOSYS);
