@@ -193,6 +193,8 @@ static void act_send(struct sim *s, struct host *h, const struct agent_action *a
 	CHECK(s, a->len == (size_t)wire_frame_length(a->bytes, a->len), "host %u sends a frame of %zu bytes that says %d", h->id,
 	      a->len, wire_frame_length(a->bytes, a->len));
 	CHECK(s, a->to != h->id, "host %u sends to itself", h->id);
+	if (wire_type_of(a->bytes) == WIRE_PAXOS)
+		log_check_said(s, h, a->bytes, a->len);
 	for (uint16_t id = 1; id <= s->n_hosts; id++)
 		if (id != h->id && goes_to(h, a->to, id))
 			network_send(s, h, id, a->bytes, a->len);

@@ -10,7 +10,8 @@
  *   client.c     programs: sessions, their threads, the rings' other side
  *   nonsense.c   programs that write nonsense into their rings
  *   faults.c     what goes wrong, and when
- *   oracle.c     what must hold after every step
+ *   oracle.c     what must hold after every step, by what programs are told
+ *   log.c        what must hold after every step, of Paxos
  *   reference.c  the agreed state, written a second time
  *   undo_check.c what a death in the middle of a group must leave
  *   trace.c      what happened, for a person
@@ -429,6 +430,14 @@ void oracle_ended(struct sim *s, struct client *c, bool died);           /* the 
 void oracle_same_everywhere(struct sim *s);
 void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
 void oracle_end(struct sim *s);
+
+/* ---- log.c ---- */
+
+struct log_entry *log_at(struct sim *s, uint64_t slot); /* valid until the next call */
+void log_look(struct sim *s, struct host *h);           /* into an acceptor's memory */
+void log_look_at_leader(struct sim *s, struct host *h);
+void log_apply(struct sim *s); /* what is known to be chosen, to the reference */
+void log_check_said(struct sim *s, const struct host *h, const void *frame, size_t len);
 
 /* ---- reference.c ---- */
 
