@@ -82,12 +82,17 @@ void agent_frame_send(struct agent *a, uint16_t to, const struct writer *w)
 	send_bytes(a, to, wire_put_agent(a->out + a->out_len, a->out_cap - a->out_len, w->bytes, w->len));
 }
 
-void agent_commit(struct agent *a)
+/* What was changed stays; its completions wait for session_publish(). */
+static void end_group(struct agent *a)
 {
 	undo_commit(&a->undo);
 	a->sent_off = 0;
-	if (a->n_completed)
-		session_publish(a);
+}
+
+void agent_commit(struct agent *a)
+{
+	end_group(a);
+	session_publish(a);
 }
 
 uint64_t agent_stamp(const struct agent *a)
@@ -159,7 +164,8 @@ static void react(struct agent *a, const struct command *c, const struct effects
 		agent_act(a, ACTION_HELLO);
 }
 
-/* Each command is a group of its own; `applied_part` says how far into the slot we are. */
+/* Each command is a group of its own; `applied_part` says how far into the slot we are. Nobody hears of
+ * a grant before the tables show the slot that it stands in. */
 static void apply_commands(struct agent *a, const struct paxos_entry *entry)
 {
 	struct agreed *agreed = &a->tables->agreed;
@@ -178,7 +184,7 @@ static void apply_commands(struct agent *a, const struct paxos_entry *entry)
 		apply_command(a->tables, &a->undo, &c, entry->slot, &e);
 		react(a, &c, &e);
 		CHANGE(agreed->applied_part, part + 1);
-		agent_commit(a);
+		end_group(a);
 	}
 }
 
@@ -199,6 +205,7 @@ static void apply_chosen(struct agent *a)
 		agreed->applied_part = 0;
 		undo_commit(&a->undo);
 		atom_store_seq_cst(&a->tables->changing, a->tables->changing + 1);
+		session_publish(a);
 		PROBE1(applied, entry.slot);
 		if (entry.kind == PAXOS_LEADS)
 			commands_leads_applied(a, entry.slot);

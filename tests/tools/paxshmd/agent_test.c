@@ -94,6 +94,44 @@ Test(agent, trap_9_death_at_every_change_loses_no_grant_and_no_release, .timeout
 	}
 }
 
+/* ---- what a program sees when it is told ---- */
+
+static uint64_t applied_before;
+static bool told, told_too_early;
+
+static void look_whether_told(void *context)
+{
+	const struct host *h = context;
+
+	if (atom_load_acquire(&h->rings[1]->completion_tail) == 0)
+		return;
+	told = true;
+	told_too_early |= h->memory.tables->agreed.applied == applied_before;
+}
+
+Test(agent, a_grant_is_told_when_the_tables_show_the_slot_it_stands_in)
+{
+	ready(1, 64);
+	struct host *h = &hosts[1];
+	uint32_t a = open_session(h, 1), b = open_session(h, 2);
+	struct undo *u = agent_undo(h->agent);
+
+	cr_assert_eq(a, 1);
+	request(h, a, wish(REQUEST_ACQUIRE, 0, "k", 0)); /* both in one slot, so that something is left to save behind the first grant */
+	request(h, b, wish(REQUEST_ACQUIRE, 0, "l", 0));
+	applied_before = h->memory.tables->agreed.applied;
+	u->probe = look_whether_told;
+	u->probe_context = h;
+	settle();
+	u->probe = NULL;
+	cr_assert_eq(h->memory.tables->agreed.applied, applied_before + 1);
+	request(h, b, wish(REQUEST_ACQUIRE, 1, "m", 0)); /* a change after which the probe surely looks */
+	u->probe = look_whether_told;
+	settle();
+	cr_assert(told);
+	cr_assert(!told_too_early);
+}
+
 Test(agent, trap_32_a_restarted_agent_takes_a_new_ballot_and_new_numbers)
 {
 	ready(3, 64);
