@@ -3,12 +3,10 @@
 #include "inside.h"
 #include "probe.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <syslog.h>
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
-#define OUT_BYTES (8u << 20)
 
 /* ---- actions ---- */
 
@@ -487,72 +485,7 @@ struct wire_hello agent_hello(const struct agent *a)
 	};
 }
 
-/* ---- a check that tests and successors can run ---- */
-
-static const char *check_claim(const struct agent *a, uint32_t i)
-{
-	const struct claim *c = &a->m.claims[i];
-
-	if (c->line == 0 || c->line > a->m.p->lines_high || a->m.lines[c->line].key_len == 0)
-		return "a claim on no line";
-	if (a->m.sessions[c->session].state == SESSION_FREE)
-		return "a claim of no session";
-	if (c->state == CLAIM_OWNER && a->m.lines[c->line].owner != i)
-		return "an owner whose line names another";
-	return NULL;
-}
-
-static const char *check_line(const struct agent *a, uint32_t i)
-{
-	const struct line *l = &a->m.lines[i];
-	uint32_t waiting = 0, blocking = 0, prev = 0;
-
-	if (line_find(a, l->key, l->key_len, l->hash) != i)
-		return "a line that is not found by its key";
-	for (uint32_t c = l->head; c; prev = c, c = a->m.claims[c].next) {
-		const struct claim *claim = &a->m.claims[c];
-
-		if (claim->state != CLAIM_WAITING || claim->line != i || claim->prev != prev || waiting > a->m.p->claims_used)
-			return "a broken queue";
-		waiting++;
-		blocking += !(claim->flags & REQUEST_TRY);
-	}
-	if (waiting != l->n_waiting || blocking != l->n_blocking || l->tail != prev)
-		return "a queue that is counted wrong";
-	if (l->owner && (l->state != LINE_OURS || a->m.claims[l->owner].state != CLAIM_OWNER))
-		return "an owner without a delegation";
-	if (l->state == LINE_OURS && (l->used > LOCK_RANGE || (l->owner && l->used == 0)))
-		return "tokens out of their range";
-	return NULL;
-}
-
-const char *agent_check(const struct agent *a)
-{
-	const struct private_memory *p = a->m.p;
-	const char *wrong = NULL;
-	uint32_t claims = 0, lines = 0, sessions = 0;
-
-	for (uint32_t slot = 1; slot <= p->n_sessions; slot++) {
-		if (a->m.sessions[slot].state == SESSION_FREE)
-			continue;
-		sessions++;
-		for (uint32_t i = a->m.sessions[slot].claims; i && !wrong; i = a->m.claims[i].session_next) {
-			claims++;
-			wrong = a->m.claims[i].session == slot ? check_claim(a, i) : "a claim in another session's list";
-		}
-	}
-	for (uint32_t i = 1; i <= p->lines_high && !wrong; i++) {
-		if (a->m.lines[i].key_len == 0)
-			continue;
-		lines++;
-		wrong = check_line(a, i);
-	}
-	if (!wrong && (claims != p->claims_used || lines != p->lines_used || sessions != p->sessions_used))
-		wrong = "claims, lines or sessions are counted wrong";
-	if (!wrong && p->next_number - p->first_number > COMMANDS_MAX)
-		wrong = "more commands under way than there is room for";
-	return wrong;
-}
+/* ---- for tests and the simulator ---- */
 
 const struct paxos *agent_paxos(const struct agent *a)
 {
@@ -562,146 +495,4 @@ const struct paxos *agent_paxos(const struct agent *a)
 struct undo *agent_undo(struct agent *a)
 {
 	return &a->undo;
-}
-
-/* ---- birth ---- */
-
-static bool allocate(struct agent *a, const struct agent_limits *l)
-{
-	uint32_t lines = a->m.p->n_lines + 1;
-	struct paxos_config probe = { .window = l->window, .value_max = l->value_max };
-
-	a->max_completed = l->sessions * (RING_CALLS + RING_REQUESTS) + 64;
-	a->max_actions = a->max_completed + 65536;
-	a->out_cap = OUT_BYTES;
-	a->actions = calloc(a->max_actions, sizeof(*a->actions));
-	a->completed = calloc(a->max_completed, sizeof(*a->completed));
-	a->out = malloc(OUT_BYTES);
-	a->body = malloc(BODY_BYTES);
-	a->rings = calloc(l->sessions + 1, sizeof(*a->rings));
-	a->dirty = calloc(lines, sizeof(*a->dirty));
-	a->is_dirty = calloc(lines, 1);
-	a->taken = calloc(HOSTS_MAX, sizeof(*a->taken));
-	a->pending = malloc(PENDING_BYTES);
-	a->linked = calloc(HOSTS_MAX, 1);
-	a->stamps = calloc(a->m.p->n_claims + 1, sizeof(*a->stamps));
-	a->give.bytes = malloc(a->m.p->inbox_size);
-	a->paxos.found_values = malloc(paxos_scratch_size(&probe));
-	return a->actions && a->completed && a->out && a->body && a->rings && a->dirty && a->is_dirty &&
-	       a->taken && a->pending && a->linked && a->stamps && a->give.bytes && a->paxos.found_values;
-}
-
-static void start_paxos(struct agent *a, uint64_t now_ns)
-{
-	const struct agent_config *c = &a->config;
-	struct paxos_config p = {
-		.self = c->self,
-		.n_voters = c->n_voters,
-		.votes = a->m.p->votes,
-		.log_slots = c->limits.log_slots,
-		.window = c->limits.window,
-		.value_max = c->limits.value_max,
-		.heartbeat_ns = c->heartbeat_ns,
-		.election_ns = c->election_ns,
-		.seed = c->seed,
-	};
-
-	memcpy(p.voters, c->voters, sizeof(p.voters));
-	paxos_init(&a->paxos, &p, a->m.paxos, a->paxos.found_values, &a->undo, a->m.p->leading, now_ns);
-	undo_commit(&a->undo);
-	a->update.wake_at_ns = now_ns;
-}
-
-/* Inherited memory: put right what the predecessor left half done, and count ourselves. */
-static void take_over(struct agent *a)
-{
-	struct tables *t = a->tables;
-
-	table_recover(t, &a->undo);
-	if (t->agreed.applied_part == 0) /* between two slots; else start() ends the one that was begun */
-		atom_store_seq_cst(&t->changing, (t->changing + 1) & ~1ull);
-	for (uint32_t slot = 1; slot <= a->m.p->n_sessions; slot++)
-		a->ending += a->m.sessions[slot].state == SESSION_ENDING;
-	t->sessions = a->m.p->sessions_used; /* may have been left behind a commit */
-	for (uint32_t h = 1; h < t->n_hosts; h++)
-		atom_store_release(&tables_host(t, h)->linked, 0);
-}
-
-static const char *attach(struct agent *a, const struct agent_memory *memory)
-{
-	struct private_memory *p = memory->private;
-	const struct table_capacity *capacity = &a->config.limits.capacity;
-	const char *wrong;
-	bool fresh;
-
-	wrong = memory_attach(&a->m, p, &a->config, &fresh);
-	if (wrong)
-		return wrong;
-	a->undo.log = a->m.undo;
-	undo_add_area(&a->undo, p, p->segment.size);
-	undo_add_area(&a->undo, memory->tables, tables_size(capacity));
-	if (fresh) {
-		tables_format(memory->tables, capacity, a->config.cluster, a->config.self);
-		arena_format(memory->arena);
-		memory->tables->deadline_ns = memory->tables->deadline_boot_ns = NEVER;
-		memory->tables->ready = 1;
-		atom_store_release(&p->segment.magic, SEGMENT_MAGIC);
-	}
-	wrong = tables_verify(memory->tables, tables_size(capacity));
-	if (!wrong && !fresh)
-		take_over(a);
-	return wrong;
-}
-
-int agent_new(struct agent **ret, const struct agent_config *config, const struct agent_memory *memory,
-	      uint64_t now_ns, const char **ret_why)
-{
-	struct agent *a = calloc(1, sizeof(*a));
-
-	if (!a)
-		return -ENOMEM;
-	a->config = *config;
-	a->tables = memory->tables;
-	a->arena = memory->arena;
-	a->now_ns = now_ns;
-	a->last_heard_ns = now_ns;
-	a->ask_at_ns = NEVER;
-	*ret_why = attach(a, memory);
-	if (*ret_why) {
-		agent_free(a);
-		return -EPROTO;
-	}
-	if (!allocate(a, &config->limits)) {
-		agent_free(a);
-		return -ENOMEM;
-	}
-	start_paxos(a, now_ns);
-	a->tables->role = HOST_OBSERVER;
-	for (uint32_t i = 0; i < config->n_voters; i++)
-		if (config->voters[i] == config->self && a->m.p->votes)
-			a->tables->role = HOST_VOTER;
-	a->tables->agent_starts++;
-	agent_awake(a);
-	*ret = a;
-	return 0;
-}
-
-void agent_free(struct agent *a)
-{
-	if (!a)
-		return;
-	free(a->actions);
-	free(a->completed);
-	free(a->out);
-	free(a->body);
-	free(a->rings);
-	free(a->dirty);
-	free(a->is_dirty);
-	free(a->taken);
-	free(a->pending);
-	free(a->linked);
-	free(a->stamps);
-	free(a->give.bytes);
-	free(a->paxos.found_values);
-	free(a);
 }

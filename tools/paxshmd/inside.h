@@ -3,11 +3,13 @@
  * inside: what the agent's rooms share. Nobody outside them includes this.
  *
  *   agent.c     events in, actions out; Paxos; applying what is chosen
+ *   birth.c     an agent is made, over fresh memory or its predecessor's
  *   sessions.c  rings: requests in, completions out; the end of a session
  *   delegate.c  lines and claims: who on this host has, or waits for, which lock
  *   ask.c       questions to other hosts: who of yours owns this lock?
  *   commands.c  this host's numbered commands, forwarded to the leader; as leader, batches
  *   transfer.c  snapshots to and from hosts that fell out of the log
+ *   check.c     whether the memory holds together
  *
  * Invariants:
  *   - memory that survives changes only under `undo`; agent_commit() ends a group, and only then

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether the agent's memory holds together: for tests, after every step of theirs. */
+#include "inside.h"
+
+static const char *check_claim(const struct agent *a, uint32_t i)
+{
+	const struct claim *c = &a->m.claims[i];
+
+	if (c->line == 0 || c->line > a->m.p->lines_high || a->m.lines[c->line].key_len == 0)
+		return "a claim on no line";
+	if (a->m.sessions[c->session].state == SESSION_FREE)
+		return "a claim of no session";
+	if (c->state == CLAIM_OWNER && a->m.lines[c->line].owner != i)
+		return "an owner whose line names another";
+	return NULL;
+}
+
+static const char *check_line(const struct agent *a, uint32_t i)
+{
+	const struct line *l = &a->m.lines[i];
+	uint32_t waiting = 0, blocking = 0, prev = 0;
+
+	if (line_find(a, l->key, l->key_len, l->hash) != i)
+		return "a line that is not found by its key";
+	for (uint32_t c = l->head; c; prev = c, c = a->m.claims[c].next) {
+		const struct claim *claim = &a->m.claims[c];
+
+		if (claim->state != CLAIM_WAITING || claim->line != i || claim->prev != prev || waiting > a->m.p->claims_used)
+			return "a broken queue";
+		waiting++;
+		blocking += !(claim->flags & REQUEST_TRY);
+	}
+	if (waiting != l->n_waiting || blocking != l->n_blocking || l->tail != prev)
+		return "a queue that is counted wrong";
+	if (l->owner && (l->state != LINE_OURS || a->m.claims[l->owner].state != CLAIM_OWNER))
+		return "an owner without a delegation";
+	if (l->state == LINE_OURS && (l->used > LOCK_RANGE || (l->owner && l->used == 0)))
+		return "tokens out of their range";
+	return NULL;
+}
+
+const char *agent_check(const struct agent *a)
+{
+	const struct private_memory *p = a->m.p;
+	const char *wrong = NULL;
+	uint32_t claims = 0, lines = 0, sessions = 0;
+
+	for (uint32_t slot = 1; slot <= p->n_sessions; slot++) {
+		if (a->m.sessions[slot].state == SESSION_FREE)
+			continue;
+		sessions++;
+		for (uint32_t i = a->m.sessions[slot].claims; i && !wrong; i = a->m.claims[i].session_next) {
+			claims++;
+			wrong = a->m.claims[i].session == slot ? check_claim(a, i) : "a claim in another session's list";
+		}
+	}
+	for (uint32_t i = 1; i <= p->lines_high && !wrong; i++) {
+		if (a->m.lines[i].key_len == 0)
+			continue;
+		lines++;
+		wrong = check_line(a, i);
+	}
+	if (!wrong && (claims != p->claims_used || lines != p->lines_used || sessions != p->sessions_used))
+		wrong = "claims, lines or sessions are counted wrong";
+	if (!wrong && p->next_number - p->first_number > COMMANDS_MAX)
+		wrong = "more commands under way than there is room for";
+	return wrong;
+}
