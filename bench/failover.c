@@ -4,7 +4,7 @@
  * alone, which the keeper starts again at once with the same memory, and once agent and keeper, which
  * is what the loss of the host looks like to the others. Each round has a cluster of its own.
  *
- * The limits: starting a program; and election_ms, how long the others wait for a leader that says
+ * The limits: starting a program; and leader_lease_ms, how long the others wait for a leader that says
  * nothing.
  */
 #define _GNU_SOURCE
@@ -121,7 +121,7 @@ static int run(struct bench *b)
 	struct series *all = calloc(4, sizeof(*all)), *agent = all, *host = all + 1, *program = all + 2, *election = all + 3;
 	int rc = all ? 0 : -ENOMEM;
 
-	snprintf(settings, sizeof(settings), "election_ms=%u", ELECTION_MS);
+	snprintf(settings, sizeof(settings), "leader_lease_ms=%u", ELECTION_MS);
 	for (unsigned r = 0; rc == 0 && r < ROUNDS; r++) {
 		progress("failover", "killing leaders");
 		rc = bench_need_fresh(b, settings);
@@ -134,7 +134,7 @@ static int run(struct bench *b)
 	if (rc == 0) {
 		saw(election, ELECTION_MS * NS_PER_MS);
 		struct beside start = { .name = "a program's start", .part = { program } };
-		struct beside silence = { .name = "election_ms", .part = { election } };
+		struct beside silence = { .name = "leader_lease_ms", .part = { election } };
 		report_latency(&b->report, "failover", "agent killed", "ms", agent, &start);
 		report_latency(&b->report, "failover", "host lost", "ms", host, &silence);
 	}
@@ -144,5 +144,5 @@ static int run(struct bench *b)
 }
 
 const struct bench_case case_failover = {
-	.name = "failover", .what = "the leader is killed: the time to the next grant", .limit = "a program's start; election_ms of the agents", .kills = true, .run = run
+	.name = "failover", .what = "the leader is killed: the time to the next grant", .limit = "a program's start; leader_lease_ms of the agents", .kills = true, .run = run
 };

@@ -163,6 +163,8 @@ int wire_put_paxos(void *buf, size_t cap, const struct paxos_message *message)
 	put_u64(&w, message->promised);
 	put_u64(&w, message->chosen);
 	put_u64(&w, message->slot);
+	put_u64(&w, message->life);
+	put_u64(&w, message->stamp);
 	put_u16(&w, (uint16_t)message->n_entries);
 	for (uint32_t i = 0; i < message->n_entries; i++)
 		put_entry(&w, &message->entries[i]);
@@ -181,6 +183,8 @@ int wire_get_paxos(const void *frame, size_t len, struct paxos_message *ret,
 	ret->promised = get_u64(&r);
 	ret->chosen = get_u64(&r);
 	ret->slot = get_u64(&r);
+	ret->life = get_u64(&r);
+	ret->stamp = get_u64(&r);
 	ret->n_entries = get_u16(&r);
 	if (!r.ok || ret->kind < PAXOS_PREVOTE || ret->kind > PAXOS_FETCH || !entries_fit(ret->kind, ret->n_entries))
 		return -EPROTO;

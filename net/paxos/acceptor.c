@@ -15,13 +15,11 @@ static void refuse(struct paxos_stepping *s, uint16_t from, uint64_t ballot)
 	s->p->refused++;
 }
 
-/* Thesis 9.6: whoever hears a leader helps nobody to depose it - but the leader itself, come again,
- * may have its place back at once. */
-static bool hears_another_leader(const struct paxos_stepping *s, uint16_t asker)
+bool paxos_lease_forbids(const struct paxos_stepping *s, uint64_t life)
 {
-	const struct paxos *p = s->p;
+	const struct paxos_memory *memory = s->p->memory;
 
-	return p->leader != 0 && p->leader != asker && s->now_ns - p->leader_heard_ns < p->config.election_ns;
+	return s->now_ns < memory->lease_until_ns && life != memory->lease_life;
 }
 
 /* Would we promise? Nothing is promised by the answer, and nothing remembered. */
@@ -36,7 +34,7 @@ void paxos_on_prevote(struct paxos_stepping *s, uint16_t from, const struct paxo
 	answer->ballot = m->ballot;
 	answer->promised = memory->promised;
 	answer->flag = m->ballot > memory->promised && m->chosen >= memory->chosen &&
-		       !hears_another_leader(s, from);
+		       !paxos_lease_forbids(s, m->life);
 }
 
 /* Phase 1b: "if n is greater than that of any prepare request to which it has already responded, it
@@ -50,7 +48,7 @@ void paxos_on_prepare(struct paxos_stepping *s, uint16_t from, const struct paxo
 
 	if (!p->config.votes)
 		return;
-	if (m->ballot <= p->memory->promised || m->chosen < p->memory->chosen) {
+	if (m->ballot <= p->memory->promised || m->chosen < p->memory->chosen || paxos_lease_forbids(s, m->life)) {
 		p->seen_ballot = MAX(p->seen_ballot, m->ballot);
 		refuse(s, from, m->ballot);
 		return;
@@ -125,6 +123,18 @@ void paxos_on_accept(struct paxos_stepping *s, uint16_t from, const struct paxos
 	paxos_catch_up(s, from, m->chosen);
 }
 
+/* "From when it received it": `now` is not before that. Whatever was promised before, this ballot's leader
+ * has a majority that was free to give it, so it alone matters now. */
+static void promise_lease(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
+{
+	struct paxos *p = s->p;
+	struct paxos_message *answer = paxos_say(s, from, PAXOS_BEATEN);
+
+	paxos_log_lease(p, s->now_ns + p->config.leader_lease_ns, m->life);
+	answer->ballot = m->ballot;
+	answer->stamp = m->stamp;
+}
+
 void paxos_on_beat(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
 {
 	struct paxos *p = s->p;
@@ -136,6 +146,6 @@ void paxos_on_beat(struct paxos_stepping *s, uint16_t from, const struct paxos_m
 	paxos_hear_leader(s, from, m->ballot);
 	paxos_learn_up_to(p, m->ballot, m->chosen);
 	if (p->config.votes && !m->flag)
-		paxos_say(s, from, PAXOS_BEATEN)->ballot = m->ballot;
+		promise_lease(s, from, m);
 	paxos_catch_up(s, from, m->chosen);
 }

@@ -10,8 +10,8 @@ static uint64_t patience(struct paxos *p)
 	const struct paxos_config *c = &p->config;
 
 	if (!c->votes)
-		return 30 * c->heartbeat_ns + 2 * c->election_ns;
-	return c->election_ns + random_next(&p->random) % c->election_ns;
+		return 30 * c->heartbeat_ns + 2 * c->leader_lease_ns;
+	return c->leader_lease_ns + random_next(&p->random) % (c->leader_lease_ns / 2);
 }
 
 void paxos_wait_for_leader(struct paxos *p, uint64_t now_ns)
@@ -65,6 +65,14 @@ static uint64_t next_ballot(const struct paxos *p)
 	return round << 16 | p->config.self;
 }
 
+static void say_candidacy(struct paxos_stepping *s, uint16_t to, enum paxos_message_kind kind)
+{
+	struct paxos_message *m = paxos_say(s, to, kind);
+
+	m->ballot = s->p->ballot;
+	m->life = s->p->config.life;
+}
+
 /* Phase 1a: "a proposer selects a proposal number n and sends a prepare request". Promised to ourselves
  * before anybody hears of it, so no later life takes it again. */
 static void prepare(struct paxos_stepping *s)
@@ -84,7 +92,7 @@ static void prepare(struct paxos_stepping *s)
 	if (paxos_is_majority(p, p->votes))
 		paxos_take_office(s);
 	else
-		paxos_say(s, PAXOS_TO_VOTERS, PAXOS_PREPARE)->ballot = p->ballot;
+		say_candidacy(s, PAXOS_TO_VOTERS, PAXOS_PREPARE);
 }
 
 static void ask(struct paxos_stepping *s)
@@ -92,20 +100,24 @@ static void ask(struct paxos_stepping *s)
 	struct paxos *p = s->p;
 
 	paxos_step_down(s);
+	if (paxos_lease_forbids(s, p->config.life)) { /* our own promise binds us like any other */
+		p->election_at_ns = p->memory->lease_until_ns;
+		return;
+	}
 	p->role = PAXOS_ASKING;
 	p->ballot = next_ballot(p);
 	p->votes = paxos_own_vote(p);
 	if (paxos_is_majority(p, p->votes))
 		prepare(s);
 	else
-		paxos_say(s, PAXOS_TO_VOTERS, PAXOS_PREVOTE)->ballot = p->ballot;
+		say_candidacy(s, PAXOS_TO_VOTERS, PAXOS_PREVOTE);
 }
 
-/* Something was in the way that will soon be gone. */
-static void ask_again_soon(struct paxos_stepping *s)
+/* Something was in the way that will be gone within about so long. */
+static void ask_again_within(struct paxos_stepping *s, uint64_t ns)
 {
 	struct paxos *p = s->p;
-	uint64_t half = p->config.heartbeat_ns / 2;
+	uint64_t half = ns / 2;
 
 	p->election_at_ns = MIN(p->election_at_ns, s->now_ns + half + random_next(&p->random) % half);
 }
@@ -121,8 +133,8 @@ void paxos_on_prevoted(struct paxos_stepping *s, uint16_t from, const struct pax
 
 		paxos_catch_up(s, from, m->chosen);
 		paxos_meet_ballot(s, m->promised);
-		if (lags || low)
-			ask_again_soon(s);
+		/* Else it follows a leader that we do not hear, or its promise is about to run out. */
+		ask_again_within(s, lags || low ? p->config.heartbeat_ns : p->config.leader_lease_ns / 4);
 		return;
 	}
 	p->votes |= 1u << paxos_voter(p, from);
@@ -181,7 +193,7 @@ void paxos_on_refused(struct paxos_stepping *s, uint16_t from, const struct paxo
 	if (p->role != PAXOS_FOLLOWER && m->ballot == p->ballot) {
 		paxos_catch_up(s, from, m->chosen);
 		if (p->role == PAXOS_PREPARING && m->chosen > p->memory->chosen)
-			ask_again_soon(s);
+			ask_again_within(s, p->config.heartbeat_ns);
 	}
 	paxos_meet_ballot(s, m->promised);
 }
@@ -203,7 +215,7 @@ void paxos_election_peer_up(struct paxos_stepping *s, uint16_t host)
 	if (paxos_voter(p, host) < 0)
 		return;
 	if (p->role == PAXOS_ASKING)
-		paxos_say(s, host, PAXOS_PREVOTE)->ballot = p->ballot;
+		say_candidacy(s, host, PAXOS_PREVOTE);
 	if (p->role == PAXOS_PREPARING)
-		paxos_say(s, host, PAXOS_PREPARE)->ballot = p->ballot;
+		say_candidacy(s, host, PAXOS_PREPARE);
 }

@@ -5,9 +5,16 @@
 
 #define OBSERVER_BEATS 10u /* observers hear one heartbeat in so many */
 
+/* Our own acceptor promises its lease like any other. */
 static void beat(struct paxos_stepping *s, uint16_t to)
 {
-	paxos_say(s, to, PAXOS_BEAT)->ballot = s->p->ballot;
+	struct paxos *p = s->p;
+	struct paxos_message *m = paxos_say(s, to, PAXOS_BEAT);
+
+	m->ballot = p->ballot;
+	m->life = p->config.life;
+	m->stamp = s->now_ns;
+	paxos_log_lease(p, s->now_ns + p->config.leader_lease_ns, p->config.life);
 }
 
 /* The flag says that we accepted it ourselves, which the commit before any send makes durable. */
@@ -68,15 +75,19 @@ void paxos_propose(struct paxos_stepping *s, enum paxos_value_kind kind, const v
 	count(s, entry.slot, paxos_own_vote(p));
 }
 
-/* LEADS comes behind all that was found, as soon as the window has room for it. */
+/* LEADS comes behind all that was found, as soon as the window has room for it. It names its ballot: a later
+ * leader may propose it again in its own. */
 static void propose_leads(struct paxos_stepping *s)
 {
 	struct paxos *p = s->p;
+	unsigned char ballot[PAXOS_LEADS_SIZE];
+	struct writer w = writer_on(ballot, sizeof(ballot));
 
 	if (p->role != PAXOS_LEADING || p->leads_slot || !paxos_log_has_place(p, p->next_slot))
 		return;
 	p->leads_slot = p->next_slot;
-	paxos_propose(s, PAXOS_LEADS, NULL, 0);
+	put_u64(&w, p->ballot);
+	paxos_propose(s, PAXOS_LEADS, ballot, sizeof(ballot));
 }
 
 /* "The value of the highest-numbered proposal among the responses", ours among them; "a no-op" where
@@ -119,11 +130,12 @@ void paxos_take_office(struct paxos_stepping *s)
 	p->role = PAXOS_LEADING;
 	p->leader = p->config.self;
 	p->leader_ballot = p->ballot;
-	p->leader_heard_ns = s->now_ns;
+	p->leader_heard_ns = p->office_ns = s->now_ns;
+	p->lease_until_ns = 0;
 	p->next_slot = p->memory->chosen + 1;
 	p->leads_slot = 0;
 	for (unsigned i = 0; i < PAXOS_VOTERS_MAX; i++)
-		p->heard_ns[i] = s->now_ns;
+		p->heard_ns[i] = 0;
 	for (unsigned i = 0; i < PAXOS_WINDOW_MAX; i++)
 		p->flight[i].slot = 0;
 	for (uint64_t slot = p->next_slot; slot <= last; slot++)
@@ -140,13 +152,11 @@ bool paxos_can_propose(const struct paxos *p)
 	       paxos_log_has_place(p, p->next_slot);
 }
 
-/* The latest time by which a majority, with us, had answered. */
-static uint64_t majority_heard(const struct paxos *p, uint64_t now_ns)
+/* The latest time from which on a majority, with us, promised its lease; 0: none has. */
+static uint64_t majority_heard(const struct paxos *p)
 {
 	uint64_t latest = 0;
 
-	if (p->config.n_voters == 1)
-		return now_ns;
 	for (uint32_t i = 0; i < p->config.n_voters; i++) {
 		uint32_t since = paxos_own_vote(p);
 
@@ -159,30 +169,49 @@ static uint64_t majority_heard(const struct paxos *p, uint64_t now_ns)
 	return latest;
 }
 
-/* Did this answer to our present ballot? Then a voter is with us. */
-static bool hear_answer(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
+/* A lease of ours counts from `since_ns`. */
+static void take_lease(struct paxos *p, uint64_t since_ns)
 {
-	struct paxos *p = s->p;
-
-	if (p->role != PAXOS_LEADING || m->ballot != p->ballot)
-		return false;
-	p->heard_ns[paxos_voter(p, from)] = s->now_ns;
-	p->leader_heard_ns = majority_heard(p, s->now_ns);
-	return true;
+	p->leader_heard_ns = MAX(p->leader_heard_ns, since_ns);
+	p->lease_until_ns = since_ns + paxos_less_drift(p->config.leader_lease_ns, p->config.drift_ppm);
 }
 
 /* What was accepted in another ballot than the present one is counted nowhere. */
 void paxos_on_accepted(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
 {
-	if (!hear_answer(s, from, m))
-		return;
-	count(s, m->slot, 1u << paxos_voter(s->p, from));
+	if (s->p->role == PAXOS_LEADING && m->ballot == s->p->ballot)
+		count(s, m->slot, 1u << paxos_voter(s->p, from));
 }
 
 void paxos_on_beaten(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
 {
-	if (hear_answer(s, from, m))
-		paxos_catch_up(s, from, m->chosen);
+	struct paxos *p = s->p;
+	uint64_t *heard_ns = &p->heard_ns[paxos_voter(p, from)], since_ns;
+
+	if (p->role != PAXOS_LEADING || m->ballot != p->ballot || m->stamp > s->now_ns)
+		return;
+	*heard_ns = MAX(*heard_ns, m->stamp);
+	since_ns = majority_heard(p);
+	if (since_ns)
+		take_lease(p, since_ns);
+	paxos_catch_up(s, from, m->chosen);
+}
+
+bool paxos_has_lease(const struct paxos *p, uint64_t now_ns)
+{
+	return p->role == PAXOS_LEADING && now_ns < p->lease_until_ns;
+}
+
+void paxos_leader_expire(struct paxos_stepping *s)
+{
+	struct paxos *p = s->p;
+
+	if (p->role != PAXOS_LEADING)
+		return;
+	if (p->config.n_voters == 1) /* nobody else can be promised anything */
+		take_lease(p, s->now_ns);
+	else if (s->now_ns >= MAX(p->lease_until_ns, p->office_ns + p->config.leader_lease_ns))
+		paxos_step_down(s);
 }
 
 /* To each voter that has not accepted; with one message when none has. */
@@ -221,12 +250,6 @@ void paxos_leader_tick(struct paxos_stepping *s)
 
 	if (p->role != PAXOS_LEADING)
 		return;
-	if (p->config.n_voters == 1)
-		p->leader_heard_ns = s->now_ns;
-	if (s->now_ns - p->leader_heard_ns >= 2 * p->config.election_ns) { /* the others may have another */
-		paxos_step_down(s);
-		return;
-	}
 	propose_leads(s);
 	if (s->now_ns < p->heartbeat_at_ns)
 		return;

@@ -19,9 +19,9 @@ uint64_t paxos_undo_size(uint32_t window, uint32_t value_max)
 {
 	/* The largest step is the one that takes office: a whole window of values found elsewhere, and
 	 * LEADS. Each is a record of the value, one of its slot, and one each of base, flag, chosen. */
-	uint64_t a_value = value_max + 8, a_slot = sizeof(struct paxos_slot) + 8, a_word = 16;
+	uint64_t a_value = value_max + 8, a_slot = sizeof(struct paxos_slot) + 8, a_word = 16, a_lease = 24;
 
-	return (window + 1) * (a_value + 2 * a_slot + 3 * a_word) + 4 * a_word;
+	return (window + 1) * (a_value + 2 * a_slot + 3 * a_word) + 4 * a_word + a_lease;
 }
 
 static struct paxos_slot *place(const struct paxos *p, uint64_t slot)
@@ -55,6 +55,15 @@ struct paxos_entry paxos_log_entry(const struct paxos *p, uint64_t slot)
 bool paxos_log_has_place(const struct paxos *p, uint64_t slot)
 {
 	return slot > p->memory->chosen && slot - p->memory->chosen <= p->config.window;
+}
+
+void paxos_log_lease(struct paxos *p, uint64_t until_ns, uint64_t life)
+{
+	struct paxos_memory *memory = p->memory;
+
+	undo_save(p->undo, &memory->lease_until_ns, 2 * sizeof(uint64_t)); /* both: they are neighbours */
+	memory->lease_until_ns = until_ns;
+	memory->lease_life = life;
 }
 
 void paxos_log_promise(struct paxos *p, uint64_t ballot)

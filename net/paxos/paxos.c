@@ -20,7 +20,9 @@ static void assert_sane(const struct paxos_config *c)
 	ASSERT((c->log_slots & (c->log_slots - 1)) == 0);
 	ASSERT(c->value_max % 8 == 0);
 	ASSERT(c->heartbeat_ns >= 2);
-	ASSERT(c->election_ns >= 3 * c->heartbeat_ns);
+	ASSERT(c->leader_lease_ns >= 3 * c->heartbeat_ns);
+	ASSERT(c->drift_ppm <= 100000);
+	ASSERT(c->life != 0);
 	for (uint32_t i = 0; i < c->n_voters; i++) {
 		ASSERT(c->voters[i] != 0);
 		for (uint32_t j = 0; j < i; j++)
@@ -167,9 +169,9 @@ static void on_message(struct paxos_stepping *s, uint16_t from, const struct pax
 
 static void on_propose(struct paxos_stepping *s, const void *bytes, uint32_t len)
 {
-	ASSERT(paxos_can_propose(s->p));
 	ASSERT(len <= s->p->config.value_max);
-	paxos_propose(s, PAXOS_COMMANDS, bytes, len);
+	if (paxos_can_propose(s->p))
+		paxos_propose(s, PAXOS_COMMANDS, bytes, len);
 }
 
 /* Whoever led stops: it has skipped slots without knowing their ballots, and what it says as a leader about
@@ -212,12 +214,15 @@ void paxos_step(struct paxos *p, const struct paxos_event *event, struct paxos_u
 
 	ret->n_sends = 0;
 	ret->snapshot_to = 0;
+	paxos_leader_expire(&s);
 	on_event(&s, event);
 	paxos_leader_tick(&s);
 	paxos_election_tick(&s);
 	for (unsigned i = 0; i < ret->n_sends; i++) /* the newest we know, now that all is done */
 		ret->sends[i].message.chosen = p->memory->chosen;
 	ret->leader_changed = p->leader_ballot != followed;
+	if (p->role == PAXOS_LEADING)
+		paxos_leader_expire(&s); /* a lone voter's lease begins with its office */
 	ret->wake_at_ns = p->role == PAXOS_LEADING ? p->heartbeat_at_ns : p->election_at_ns;
 	ASSERT(p->memory->promised >= promised);
 	ASSERT(p->memory->chosen >= chosen);

@@ -8,7 +8,8 @@
  * survive the process.
  *
  * Sources: Lamport, "Paxos Made Simple" (2001), sections 2 and 3; stable leader and filling of gaps
- * as there; pre-vote as in Ongaro's thesis (2014), 9.6. A slot holds one value (a batch).
+ * as there; pre-vote as in Ongaro's thesis (2014), 9.6; leases: Gray and Cheriton, "Leases" (1989), as
+ * master leases in Chandra, Griesemer, Redstone, "Paxos Made Live" (2007), 5.2. A slot holds one value (a batch).
  *
  *   FOLLOWER --election timeout--> ASKING --majority would--> PREPARING --majority promised--> LEADING
  *       ^------------- a higher ballot, a leader heard, or no majority heard any more -------------'
@@ -20,13 +21,24 @@
  * that accepts knows two acceptances - its own, and the leader's, who accepts first and says so -
  * and has learnt the choice with the leader's one message.
  *
+ * Lease: a voter that answers a heartbeat promises, from when it received it, to help no other to a
+ * ballot for one leader lease; the leader counts from when it sent it, less drift. So while a
+ * majority's promises stand for the leader, nobody else leads; past that it counts itself deposed.
+ * The promise lies in the surviving memory, and a process that comes again with the same memory may
+ * have its own leader's place back at once: to that memory (`life`) the promise was made.
+ *
  * Invariants (each asserted where it is kept):
  *   - `promised` never falls; nothing is accepted below it;
  *   - a leader accepts in its own acceptor before it sends;
  *   - slots in (chosen, chosen + window] only are accepted, so no chosen slot is ever overwritten by
  *     the ring before it was applied, and a promise fits one message;
  *   - a ballot is used by one life of one process: after a restart a new one is taken;
- *   - messages of other ballots than the one they answer are counted nowhere.
+ *   - messages of other ballots than the one they answer are counted nowhere;
+ *   - nothing is promised to another life while a lease promise stands.
+ *
+ * Time is that of one clock of this host that never stops, not even while the machine is suspended; a time read
+ * before a message was received may not be handed in with it. Clocks of hosts are never compared: what
+ * matters is that each runs at most `drift_ppm` fast or slow.
  *
  * Who may enter: the agent, tests, the simulator. Knows no locks.
  */
@@ -54,13 +66,17 @@ struct paxos_config {
 	uint32_t window;       /* 1 .. PAXOS_WINDOW_MAX */
 	uint32_t value_max;    /* bytes of a value; a multiple of 8 */
 	uint64_t heartbeat_ns; /* of a leader to voters; observers hear every tenth, at least 5 a second while values flow they hear by LEARN */
-	uint64_t election_ns;  /* a follower waits one to two of these; at least 3 heartbeats */
+	uint64_t leader_lease_ns; /* what a voter promises; a follower waits one to one and a half of these; at least 3 heartbeats */
+	uint32_t drift_ppm;       /* how much a host's clock may run fast or slow, in millionths */
+	uint64_t life;            /* not 0: names the memory, the same as long as it lasts */
 	uint64_t seed;         /* of the random timeouts */
 };
 
 enum paxos_value_kind { PAXOS_NOOP = 1,
 			PAXOS_LEADS,
 			PAXOS_COMMANDS };
+
+#define PAXOS_LEADS_SIZE 8u /* bytes of a LEADS: the ballot that it begins, little-endian */
 
 /* What must survive the process; lies in memory passed in. Changed only under undo. */
 struct paxos_slot {
@@ -76,6 +92,8 @@ struct paxos_memory {
 	uint64_t promised; /* highest ballot promised or accepted in */
 	uint64_t chosen;   /* all slots up to here are chosen and (after `base`) here */
 	uint64_t base;     /* slots up to here are no longer in the log */
+	uint64_t lease_until_ns; /* until then no other life than `lease_life` is helped to a ballot */
+	uint64_t lease_life;
 	uint32_t log_slots, value_max;
 	struct paxos_slot slots[]; /* log_slots of them, then log_slots values of value_max bytes */
 };
@@ -100,14 +118,16 @@ struct paxos {
 	uint64_t seen_ballot;     /* highest met anywhere */
 	uint16_t leader;          /* host we follow; self when leading; 0: none */
 	uint64_t leader_ballot;   /* its ballot; 0: none */
-	uint64_t leader_heard_ns; /* last sign of that leader (as leader: of a majority) */
+	uint64_t leader_heard_ns; /* last sign of that leader (as leader: the last time from which a majority was with us) */
+	uint64_t office_ns;       /* leading: since then */
+	uint64_t lease_until_ns;  /* leading: our lease; 0: none yet */
 	uint64_t next_slot;       /* leading: the next to propose */
 	uint64_t leads_slot;      /* leading: where our LEADS stands */
 	uint64_t election_at_ns, heartbeat_at_ns, fetch_at_ns;
 	uint32_t beats;
 	uint64_t random;
 	uint32_t votes;                      /* ASKING, PREPARING: bit i = voters[i] said yes */
-	uint64_t heard_ns[PAXOS_VOTERS_MAX]; /* leading: last answer of voters[i] */
+	uint64_t heard_ns[PAXOS_VOTERS_MAX]; /* leading: when the last heartbeat that voters[i] answered was sent; 0: none yet */
 	struct paxos_flight {                /* leading: slot s stands at s % PAXOS_WINDOW_MAX */
 		uint64_t slot, sent_ns;
 		uint32_t accepted; /* bit i = voters[i] accepted in our ballot */
@@ -135,16 +155,16 @@ void paxos_init(struct paxos *p, const struct paxos_config *config, struct paxos
 /* ---- messages ---- */
 
 enum paxos_message_kind {
-	PAXOS_PREVOTE = 1, /* ballot (would be), chosen: would you promise? */
+	PAXOS_PREVOTE = 1, /* ballot (would be), life, chosen: would you promise? */
 	PAXOS_PREVOTED,    /* ballot (asked), flag yes, chosen, promised */
-	PAXOS_PREPARE,     /* ballot, chosen */
+	PAXOS_PREPARE,     /* ballot, life, chosen */
 	PAXOS_PROMISE,     /* ballot, chosen, entries accepted above `chosen` of the asker */
 	PAXOS_ACCEPT,      /* ballot, chosen, slot in entries[0]; flag: the leader has accepted it itself */
 	PAXOS_ACCEPTED,    /* ballot, slot, chosen */
 	PAXOS_REFUSED,     /* ballot (refused), promised, chosen */
 	PAXOS_LEARN,       /* chosen; entries[0] is a chosen value; flag: the last of an answer to FETCH */
-	PAXOS_BEAT,        /* ballot, chosen; flag: only news of `chosen`, wants no answer */
-	PAXOS_BEATEN,      /* ballot, chosen: the answer of a voter to BEAT */
+	PAXOS_BEAT,        /* ballot, life, stamp, chosen; flag: only news of `chosen`, wants no answer */
+	PAXOS_BEATEN,      /* ballot, stamp (of that BEAT), chosen: a voter's answer, and its lease promise */
 	PAXOS_FETCH,       /* slot: send me chosen values from here on */
 };
 
@@ -159,6 +179,8 @@ struct paxos_message {
 	uint8_t kind;
 	bool flag;
 	uint64_t ballot, promised, chosen, slot;
+	uint64_t life;  /* the sender's */
+	uint64_t stamp; /* a time of the leader's clock */
 	uint32_t n_entries;
 	const struct paxos_entry *entries; /* the sender's, valid until the next step */
 };
@@ -168,7 +190,7 @@ struct paxos_message {
 enum paxos_event_kind {
 	PAXOS_EVENT_TIME,      /* only time has passed */
 	PAXOS_EVENT_MESSAGE,   /* from, message */
-	PAXOS_EVENT_PROPOSE,   /* bytes, len: only when paxos_can_propose() */
+	PAXOS_EVENT_PROPOSE,   /* bytes, len: only when paxos_can_propose(); dropped when the lease has ended since */
 	PAXOS_EVENT_PEER_UP,   /* from: a connection to this host came up: what it may have missed is sent again */
 	PAXOS_EVENT_INSTALLED, /* slot: a snapshot at this slot was installed, the log begins behind it; void when not above `chosen` */
 };
@@ -202,6 +224,14 @@ void paxos_step(struct paxos *p, const struct paxos_event *event, struct paxos_u
 
 /* Leading, LEADS is chosen (so all before it), and the window has room. */
 bool paxos_can_propose(const struct paxos *p);
+
+/* Leading, and nobody else can lead now. */
+bool paxos_has_lease(const struct paxos *p, uint64_t now_ns);
+
+/* What is left of a time `ns` that another clock counts, on a clock that may be slow; and how long to wait on
+ * one that may be fast until it has passed there. */
+static inline uint64_t paxos_less_drift(uint64_t ns, uint32_t ppm) { return ns - ns / 1000000 * 2 * ppm - 1; }
+static inline uint64_t paxos_plus_drift(uint64_t ns, uint32_t ppm) { return ns + ns / 1000000 * 2 * ppm + 2 * ppm + 1; }
 
 /* A chosen slot in (base, chosen]. The bytes are the log's. */
 struct paxos_entry paxos_chosen_entry(const struct paxos *p, uint64_t slot);

@@ -41,6 +41,7 @@ struct paxos_slot *paxos_log_find(const struct paxos *p, uint64_t slot);
 struct paxos_entry paxos_log_entry(const struct paxos *p, uint64_t slot); /* of a slot that is there */
 bool paxos_log_has_place(const struct paxos *p, uint64_t slot);           /* in (chosen, chosen + window] */
 void paxos_log_promise(struct paxos *p, uint64_t ballot);                 /* raises `promised`, never lowers it */
+void paxos_log_lease(struct paxos *p, uint64_t until_ns, uint64_t life);
 void paxos_log_store(struct paxos *p, const struct paxos_entry *e);
 void paxos_log_choose(struct paxos *p, uint64_t slot);  /* what stands in this slot is chosen */
 void paxos_log_restart(struct paxos *p, uint64_t slot); /* behind a snapshot */
@@ -51,6 +52,7 @@ void paxos_on_prevote(struct paxos_stepping *s, uint16_t from, const struct paxo
 void paxos_on_prepare(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m);
 void paxos_on_accept(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m);
 void paxos_on_beat(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m);
+bool paxos_lease_forbids(const struct paxos_stepping *s, uint64_t life); /* our promise to another stands */
 
 /* ---- election.c ---- */
 
@@ -71,6 +73,7 @@ void paxos_propose(struct paxos_stepping *s, enum paxos_value_kind kind, const v
 void paxos_on_accepted(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m);
 void paxos_on_beaten(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m);
 void paxos_leader_tick(struct paxos_stepping *s);
+void paxos_leader_expire(struct paxos_stepping *s); /* past its lease a leader is none: before anything else */
 void paxos_leader_peer_up(struct paxos_stepping *s, uint16_t host);
 
 /* ---- learner.c ---- */

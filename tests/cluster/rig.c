@@ -180,8 +180,8 @@ static void write_configuration(void)
 	fprintf(file, "cluster = \"%s\"\n", rig->cluster);
 	if (!has_setting("locks"))
 		fprintf(file, "locks = 1024\n");
-	if (!has_setting("election_ms"))
-		fprintf(file, "heartbeat_ms = 20\nelection_ms = 200\n");
+	if (!has_setting("leader_lease_ms"))
+		fprintf(file, "heartbeat_ms = 20\nleader_lease_ms = 200\n");
 	if (!has_setting("host_lease_ms"))
 		fprintf(file, "host_lease_ms = %d\n", RIG_LEASE_MS);
 	if (rig->plan.settings)

@@ -30,9 +30,9 @@ static void plan_cluster(struct sim *s)
 		p->voters = s->options.hosts;
 	p->observers = (unsigned)sim_pick(s, 0, 2);
 	p->heartbeat_ns = ONE_OF(s, 10 * MS, 20 * MS, 50 * MS);
-	p->election_ns = p->heartbeat_ns * sim_pick(s, 3, 8);
+	p->leader_lease_ns = p->heartbeat_ns * sim_pick(s, 3, 8);
 	p->host_lease_ns = ONE_OF(s, 300 * MS, 1 * SECOND, 3 * SECOND);
-	p->host_lease_ns = MAX(p->host_lease_ns, 3 * p->election_ns);
+	p->host_lease_ns = MAX(p->host_lease_ns, 3 * p->leader_lease_ns);
 	p->ask_ns = ONE_OF(s, 5 * MS, 100 * MS, 1 * SECOND);
 	p->handover_max = (uint32_t)ONE_OF(s, 1, 2, 3, 8);
 	p->limits.window = (uint32_t)ONE_OF(s, 2, 4, 8, 16, 32);
@@ -88,7 +88,7 @@ static void plan_elections(struct sim *s)
 	struct plan *p = &s->plan;
 
 	p->heartbeat_ns = 10 * MS;
-	p->election_ns = 30 * MS;
+	p->leader_lease_ns = 30 * MS;
 	p->latency_ns = ONE_OF(s, 1 * MS, 3 * MS, 6 * MS);
 	p->jitter_ns = p->latency_ns * ONE_OF(s, 1, 2);
 	p->partition_ns = ONE_OF(s, 0, 150 * MS, 400 * MS);
@@ -203,7 +203,7 @@ void partition_heal(struct sim *s, unsigned which, uint16_t from, uint16_t to)
 	for (uint16_t a = 1; a <= s->n_hosts; a++)
 		for (uint16_t b = 1; b <= s->n_hosts; b++) {
 			if (!from && p->blocks[a][b] && !sim_healing(s) && sim_chance(s, 2, 3))
-				sim_at(s, s->now_ns + sim_pick(s, 0, 4) * s->plan.election_ns,
+				sim_at(s, s->now_ns + sim_pick(s, 0, 4) * s->plan.leader_lease_ns,
 				       (struct event){ .kind = EVENT_HEAL, .a = a, .b = b, .number = which });
 			else if (!from)
 				unblock(s, p, a, b);
@@ -271,7 +271,7 @@ static struct partition *partition_new(struct sim *s, uint64_t for_ns)
 /* The leader is cut off until the others have another. */
 static void happen_depose(struct sim *s)
 {
-	struct partition *p = sim_leader(s) ? partition_new(s, sim_pick(s, 2, 6) * s->plan.election_ns) : NULL;
+	struct partition *p = sim_leader(s) ? partition_new(s, sim_pick(s, 2, 6) * s->plan.leader_lease_ns) : NULL;
 	uint64_t how = sim_pick(s, 1, 3);
 
 	if (p)
@@ -284,7 +284,7 @@ static void happen_partition(struct sim *s)
 	struct partition *p;
 
 	if (!for_ns)
-		for_ns = ONE_OF(s, s->plan.election_ns, 500 * MS, 2 * SECOND);
+		for_ns = ONE_OF(s, s->plan.leader_lease_ns, 500 * MS, 2 * SECOND);
 	p = partition_new(s, sim_about(s, for_ns));
 	if (!p)
 		return;
@@ -377,7 +377,7 @@ static void happen_pause(struct sim *s)
 {
 	struct host *h = some_host(s);
 
-	h->paused_until = MAX(h->paused_until, s->now_ns) + sim_about(s, ONE_OF(s, 5 * MS, s->plan.election_ns, s->plan.host_lease_ns));
+	h->paused_until = MAX(h->paused_until, s->now_ns) + sim_about(s, ONE_OF(s, 5 * MS, s->plan.leader_lease_ns, s->plan.host_lease_ns));
 	trace(s, "host %u is stopped until %.6f", h->id, (double)h->paused_until / 1e9);
 	sim_mark(s, MARK_HOST_PAUSED);
 }
@@ -386,8 +386,8 @@ static void happen_slow(struct sim *s)
 {
 	uint16_t a = (uint16_t)sim_pick(s, 1, s->n_hosts), b = (uint16_t)sim_pick(s, 1, s->n_hosts);
 
-	s->pipe[a][b].slow_ns = s->pipe[a][b].slow_ns ? 0 : sim_pick(s, 1, 3) * s->plan.election_ns / 2;
-	if (s->pipe[a][b].slow_ns >= s->plan.election_ns)
+	s->pipe[a][b].slow_ns = s->pipe[a][b].slow_ns ? 0 : sim_pick(s, 1, 3) * s->plan.leader_lease_ns / 2;
+	if (s->pipe[a][b].slow_ns >= s->plan.leader_lease_ns)
 		sim_mark(s, MARK_FRAME_LATE);
 }
 

@@ -29,7 +29,7 @@ void host_init(struct sim *s, uint16_t id)
 		.cluster = "simulated",
 		.limits = s->plan.limits,
 		.heartbeat_ns = s->plan.heartbeat_ns,
-		.election_ns = s->plan.election_ns,
+		.leader_lease_ns = s->plan.leader_lease_ns,
 		.host_lease_ns = s->plan.host_lease_ns,
 		.ask_ns = s->plan.ask_ns,
 		.handover_max = s->plan.handover_max,

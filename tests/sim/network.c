@@ -78,7 +78,7 @@ static void post_frame(struct sim *s, uint16_t from, uint16_t to, uint64_t conne
 
 	if (late)
 		sim_mark(s, MARK_FRAME_LATE);
-	post(s, to, p, late ? sim_pick(s, 1, 4) * s->plan.election_ns : 0, !overtaken);
+	post(s, to, p, late ? sim_pick(s, 1, 4) * s->plan.leader_lease_ns : 0, !overtaken);
 }
 
 /* What reactor and link do with ACTION_SEND to one host. */
@@ -128,7 +128,7 @@ void network_block(struct sim *s, uint16_t from, uint16_t to, int more)
 	pipe->blocked = (unsigned)((int)pipe->blocked + more);
 	if (pipe->blocked || !pipe->head)
 		return;
-	if (s->now_ns > pipe->head->at + s->plan.election_ns)
+	if (s->now_ns > pipe->head->at + s->plan.leader_lease_ns)
 		sim_mark(s, MARK_FRAME_LATE);
 	pump_at(s, from, to, MAX(pipe->head->at, s->now_ns + s->plan.latency_ns + 1));
 }

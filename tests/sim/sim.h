@@ -60,7 +60,7 @@ struct plan {
 	uint64_t latency_ns, jitter_ns;
 	uint64_t duration_ns; /* of the time with faults */
 	struct agent_limits limits;
-	uint64_t heartbeat_ns, election_ns, host_lease_ns, ask_ns;
+	uint64_t heartbeat_ns, leader_lease_ns, host_lease_ns, ask_ns;
 	uint32_t handover_max;
 	/* programs */
 	unsigned clients, threads, keys, hot_keys;

@@ -45,7 +45,7 @@ struct agent_config {
 	bool founding; /* a fresh memory may vote: this is the first start of the cluster */
 	char cluster[NAME_BYTES];
 	struct agent_limits limits;
-	uint64_t heartbeat_ns, election_ns;
+	uint64_t heartbeat_ns, leader_lease_ns;
 	uint64_t host_lease_ns;     /* so long without a leader, and there is no quorum */
 	uint32_t handover_max;      /* turns that local waiters take before a waiting host gets the lock */
 	uint64_t ask_ns;            /* how long another host may take to say who owns a lock */

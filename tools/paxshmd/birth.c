@@ -43,7 +43,8 @@ static void start_paxos(struct agent *a, uint64_t now_ns)
 		.window = c->limits.window,
 		.value_max = c->limits.value_max,
 		.heartbeat_ns = c->heartbeat_ns,
-		.election_ns = c->election_ns,
+		.leader_lease_ns = c->leader_lease_ns,
+		.life = a->m.p->nonce,
 		.seed = c->seed,
 	};
 

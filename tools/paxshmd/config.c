@@ -26,7 +26,7 @@ static const struct number {
 	{ "claims", offsetof(struct config, claims), 1, 1 << 20 },
 	{ "sessions", offsetof(struct config, sessions), 1, SESSIONS_MAX },
 	{ "heartbeat_ms", offsetof(struct config, heartbeat_ms), 1, 60 * 1000 },
-	{ "election_ms", offsetof(struct config, election_ms), 3, 600 * 1000 },
+	{ "leader_lease_ms", offsetof(struct config, leader_lease_ms), 3, 600 * 1000 },
 	{ "host_lease_ms", offsetof(struct config, host_lease_ms), 6, 3600 * 1000 },
 	{ "handover_max", offsetof(struct config, handover_max), 0, 1000 * 1000 },
 };
@@ -324,18 +324,18 @@ static int check_hosts(void)
 static int check_timings(void)
 {
 	const struct config *c = reading->c;
-	unsigned election = line_of_number("election_ms"), lease = line_of_number("host_lease_ms");
+	unsigned election = line_of_number("leader_lease_ms"), lease = line_of_number("host_lease_ms");
 
-	if (c->election_ms < 3ull * c->heartbeat_ms)
+	if (c->leader_lease_ms < 3ull * c->heartbeat_ms)
 		return wrong(election ? election : line_of_number("heartbeat_ms"),
-			     "election_ms = %u is less than three heartbeats of %u ms, so a living leader would be deposed; "
+			     "leader_lease_ms = %u is less than three heartbeats of %u ms, so a living leader would be deposed; "
 			     "make it %u or more",
-			     c->election_ms, c->heartbeat_ms, 3 * c->heartbeat_ms);
-	if (c->host_lease_ms < 2ull * c->election_ms)
+			     c->leader_lease_ms, c->heartbeat_ms, 3 * c->heartbeat_ms);
+	if (c->host_lease_ms < 2ull * c->leader_lease_ms)
 		return wrong(lease ? lease : election,
 			     "host_lease_ms = %u is less than two elections of %u ms, so quorum would seem lost in every "
 			     "election; make it %u or more",
-			     c->host_lease_ms, c->election_ms, 2 * c->election_ms);
+			     c->host_lease_ms, c->leader_lease_ms, 2 * c->leader_lease_ms);
 	return 0;
 }
 
@@ -378,7 +378,7 @@ static void set_defaults(struct config *c)
 	c->engine = LOOP_AUTO;
 	c->locks = 65536;
 	c->heartbeat_ms = 20;
-	c->election_ms = 200;
+	c->leader_lease_ms = 200;
 	c->host_lease_ms = 10000;
 	c->handover_max = 16;
 }
@@ -401,7 +401,7 @@ static cfg_t *new_parser(void)
 		CFG_INT("claims", 0, CFGF_NODEFAULT),
 		CFG_INT("sessions", 0, CFGF_NODEFAULT),
 		CFG_INT("heartbeat_ms", 0, CFGF_NODEFAULT),
-		CFG_INT("election_ms", 0, CFGF_NODEFAULT),
+		CFG_INT("leader_lease_ms", 0, CFGF_NODEFAULT),
 		CFG_INT("host_lease_ms", 0, CFGF_NODEFAULT),
 		CFG_INT("handover_max", 0, CFGF_NODEFAULT),
 		CFG_SEC("host", host, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),

@@ -114,7 +114,7 @@ static int start_agent(struct reactor *r, const char **ret_why)
 		.founding = r->founding,
 		.limits = config_limits(c),
 		.heartbeat_ns = c->heartbeat_ms * NS_PER_MS,
-		.election_ns = c->election_ms * NS_PER_MS,
+		.leader_lease_ns = c->leader_lease_ms * NS_PER_MS,
 		.host_lease_ns = c->host_lease_ms * NS_PER_MS,
 		.handover_max = c->handover_max,
 		.ask_ns = ASK_NS,

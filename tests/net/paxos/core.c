@@ -4,7 +4,7 @@
 struct paxos_config core_config(uint16_t self, uint32_t n_voters)
 {
 	struct paxos_config config = {
-		.self = self, .n_voters = n_voters, .votes = self <= n_voters, .log_slots = 8, .window = 4, .value_max = 32, .heartbeat_ns = CORE_HEARTBEAT, .election_ns = CORE_ELECTION, .seed = 1
+		.self = self, .n_voters = n_voters, .votes = self <= n_voters, .log_slots = 8, .window = 4, .value_max = 32, .heartbeat_ns = CORE_HEARTBEAT, .leader_lease_ns = CORE_ELECTION, .life = self, .seed = 1
 	};
 
 	for (uint32_t i = 0; i < n_voters; i++)

@@ -122,7 +122,7 @@ static inline void make_cluster(unsigned n, uint32_t rows)
 		h->config.founding = true;
 		strcpy(h->config.cluster, "test");
 		h->config.heartbeat_ns = 20 * NS_PER_MS;
-		h->config.election_ns = 200 * NS_PER_MS;
+		h->config.leader_lease_ns = 200 * NS_PER_MS;
 		h->config.host_lease_ns = NS_PER_S;
 		h->config.handover_max = 4;
 		h->config.ask_ns = NS_PER_S;

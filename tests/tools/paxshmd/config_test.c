@@ -59,7 +59,7 @@ static void expect_error(const char *text, unsigned line, const char *expect)
 
 Test(config, reads_all_settings)
 {
-	cr_assert_eq(read_as(CLUSTER "locks = 100\nclaims = 200\nsessions = 30\nheartbeat_ms = 10\nelection_ms = 100\n"
+	cr_assert_eq(read_as(CLUSTER "locks = 100\nclaims = 200\nsessions = 30\nheartbeat_ms = 10\nleader_lease_ms = 100\n"
 				     "host_lease_ms = 5000\nhandover_max = 4\nloop = epoll\nsocket = \"/s\"\nstate = \"/d\"\n" A B C
 				     "host \"o\" { id = 9\n address = \"[::1]:7009\"\n role = observer }\n",
 			     "b"),
@@ -71,7 +71,7 @@ Test(config, reads_all_settings)
 	cr_assert_eq(config.claims, 200);
 	cr_assert_eq(config.sessions, 30);
 	cr_assert_eq(config.heartbeat_ms, 10);
-	cr_assert_eq(config.election_ms, 100);
+	cr_assert_eq(config.leader_lease_ms, 100);
 	cr_assert_eq(config.host_lease_ms, 5000);
 	cr_assert_eq(config.handover_max, 4);
 	cr_assert_eq(config.engine, LOOP_EPOLL);
@@ -91,7 +91,7 @@ Test(config, has_the_stated_defaults)
 	cr_assert_eq(read_as(CLUSTER A, "a"), 0, "%s", why);
 	cr_assert_eq(config.locks, 65536);
 	cr_assert_eq(config.heartbeat_ms, 20);
-	cr_assert_eq(config.election_ms, 200);
+	cr_assert_eq(config.leader_lease_ms, 200);
 	cr_assert_eq(config.host_lease_ms, 10000);
 	cr_assert_eq(config.handover_max, 16);
 	cr_assert_eq(config.engine, LOOP_AUTO);
@@ -203,10 +203,10 @@ Test(config, refuses_a_number_of_voters_without_clear_majority)
 
 Test(config, refuses_timings_that_cannot_work)
 {
-	expect_error(CLUSTER "heartbeat_ms = 100\nelection_ms = 299\n" A, 3, "make it 300 or more");
-	expect_error(CLUSTER "heartbeat_ms = 100\n" A, 2, "election_ms = 200 is less than three heartbeats of 100 ms");
+	expect_error(CLUSTER "heartbeat_ms = 100\nleader_lease_ms = 299\n" A, 3, "make it 300 or more");
+	expect_error(CLUSTER "heartbeat_ms = 100\n" A, 2, "leader_lease_ms = 200 is less than three heartbeats of 100 ms");
 	expect_error(CLUSTER "host_lease_ms = 399\n" A, 2, "host_lease_ms = 399 is less than two elections of 200 ms");
-	expect_error(CLUSTER "election_ms = 6000\n" A, 2, "make it 12000 or more");
+	expect_error(CLUSTER "leader_lease_ms = 6000\n" A, 2, "make it 12000 or more");
 }
 
 Test(config, refuses_names_that_are_too_long)
