@@ -92,8 +92,8 @@ struct host_row {
 	uint64_t incarnation; /* the slot of its host-up; 0: never registered */
 	uint64_t nonce;       /* of that host-up: the memory it was made from */
 	uint64_t last_number; /* its last command that was applied */
-	uint32_t sweep;       /* rows below this index hold nothing of its older incarnations; NONE: all swept */
-	uint32_t spare;
+	uint32_t sweep;       /* rows below this index hold nothing of its ended incarnations; HOST_SWEPT: none does */
+	uint32_t down;        /* 1: this incarnation was declared down; it is never taken up again */
 	/* This host's own view. */
 	uint32_t linked; /* a connection stands */
 	uint32_t role;   /* enum host_role; 0: not in the configuration */
@@ -112,6 +112,7 @@ struct agreed {
 	uint64_t history;      /* random id of the founding; 0: not founded yet */
 	uint64_t token_floor;  /* every token given for a key whose row is gone is below or at this */
 	uint64_t delegations;  /* ids given so far */
+	uint64_t leads;        /* the highest ballot that has begun to lead here */
 	uint32_t era, spare;
 	uint32_t rows_high, rows_free, rows_used; /* indices 1..high were ever in use */
 	uint32_t cells_high, cells_free, cells_used;
@@ -133,7 +134,7 @@ struct tables {
 	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
 	 * would put `recoveries` back in the midst of announcing itself. */
 	uint64_t incarnation;                                             /* of this host; 0: not registered yet */
-	uint64_t deadline_ns;                                             /* host lease, CLOCK_MONOTONIC: NEVER until leases exist; 0: moved */
+	uint64_t deadline_ns;                                             /* host lease, CLOCK_MONOTONIC; 0: none; NEVER: nobody else could be given anything */
 	uint64_t deadline_boot_ns;                                        /* the same in CLOCK_BOOTTIME */
 	uint64_t clock_gap_ns;                                            /* CLOCK_REALTIME - CLOCK_MONOTONIC when last looked at */
 	uint64_t fresh_as_of_ns;                                          /* the tables are no older than this, CLOCK_MONOTONIC */
@@ -148,7 +149,8 @@ struct tables {
 	uint32_t agent_pid, sessions;                                     /* in use */
 	uint64_t agent_starts;                                            /* agents that served this memory */
 	uint64_t grants, releases, handovers, refusals, deaths, requests; /* counters since the memory was made */
-	uint64_t counters_spare[7];
+	uint64_t host_lease_ns; /* how long a lease is */
+	uint64_t counters_spare[6];
 	uint64_t changing; /* odd while a slot is being applied: whoever reads across rows looks before and after */
 
 	struct agreed agreed;

@@ -22,13 +22,17 @@
 #include "../lib/base.h"
 #include "atom.h"
 
-uint64_t sys_now_ns(void)
+static uint64_t read_clock(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
+
+uint64_t sys_now_ns(void) { return read_clock(CLOCK_MONOTONIC); }
+uint64_t sys_boot_ns(void) { return read_clock(CLOCK_BOOTTIME); }
+uint64_t sys_coarse_ns(void) { return read_clock(CLOCK_MONOTONIC_COARSE); }
 
 /* ---- futexes: never PRIVATE, because the other side is another process ---- */
 

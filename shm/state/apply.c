@@ -18,9 +18,20 @@ static void apply_found(struct tables *t, struct undo *u, const struct command *
 static void apply_host_up(struct tables *t, struct undo *u, const struct command *c, uint64_t slot,
 			  struct effects *ret)
 {
-	ret->registered = host_table_up(t, u, c->host, c->host_up.nonce, c->host_up.expected, slot);
-	if (!ret->registered)
+	if (!host_table_up(t, u, c->host, c->host_up.nonce, c->host_up.expected, c->host_up.heir_of, slot))
 		ret->applied = APPLIED_REPEATED;
+}
+
+static void apply_host_down(struct tables *t, struct undo *u, const struct command *c, struct effects *ret)
+{
+	if (!host_table_down(t, u, c->host, c->incarnation, c->ballot))
+		ret->applied = APPLIED_REPEATED;
+}
+
+void apply_leads(struct tables *t, struct undo *u, uint64_t ballot)
+{
+	if (ballot > t->agreed.leads)
+		SET(u, t->agreed.leads, ballot);
 }
 
 static void apply_lock(struct tables *t, struct undo *u, const struct command *c, struct effects *ret)
@@ -55,13 +66,13 @@ static void apply_sweep(struct tables *t, struct undo *u, const struct command *
 	struct host_row *h = tables_host(t, c->host);
 	uint32_t waits = t->agreed.waits_used, row = h->sweep, end, frees = 0;
 
-	if (h->sweep == HOST_SWEPT) {
-		ret->swept = true;
+	if (!h->incarnation || h->sweep != c->row || c->row == HOST_SWEPT) {
+		ret->applied = APPLIED_REPEATED;
 		return;
 	}
 	end = MIN(t->agreed.rows_high, h->sweep + SWEEP_ROWS - 1);
 	while (row <= end && !sweep_full(frees, waits - t->agreed.waits_used)) {
-		enum lock_outcome outcome = lock_table_lapse(t, u, row, c->host, c->incarnation);
+		enum lock_outcome outcome = lock_table_lapse(t, u, row, c->host);
 
 		if (outcome != LOCK_IGNORED)
 			frees++;
@@ -69,8 +80,7 @@ static void apply_sweep(struct tables *t, struct undo *u, const struct command *
 			ret->grants[ret->n_grants++] = row;
 		row++;
 	}
-	ret->swept = row > t->agreed.rows_high;
-	SET(u, h->sweep, ret->swept ? HOST_SWEPT : row);
+	SET(u, h->sweep, row > t->agreed.rows_high ? HOST_SWEPT : row);
 }
 
 void apply_command(struct tables *t, struct undo *u, const struct command *c, uint64_t slot, struct effects *ret)
@@ -78,8 +88,6 @@ void apply_command(struct tables *t, struct undo *u, const struct command *c, ui
 	ret->applied = APPLIED_DONE;
 	ret->outcome = LOCK_IGNORED;
 	ret->row = 0;
-	ret->swept = false;
-	ret->registered = false;
 	ret->n_grants = 0;
 
 	if (command_numbered(c->kind) && !host_table_take(t, u, c->host, c->incarnation, c->number)) {
@@ -98,10 +106,11 @@ void apply_command(struct tables *t, struct undo *u, const struct command *c, ui
 	case COMMAND_CANCEL:
 		apply_lock(t, u, c, ret);
 		break;
+	case COMMAND_HOST_DOWN:
+		apply_host_down(t, u, c, ret);
+		break;
 	case COMMAND_SWEEP:
 		apply_sweep(t, u, c, ret);
-		break;
-	case COMMAND_BARRIER:
 		break;
 	}
 }

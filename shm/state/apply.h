@@ -22,8 +22,8 @@
 
 enum applied {
 	APPLIED_DONE,     /* took effect: see outcome and grants */
-	APPLIED_REPEATED, /* ignored: a number taken before, of an older life, or ahead; a second FOUND; a HOST_UP
-			    * whose condition does not hold (any more) */
+	APPLIED_REPEATED, /* ignored: a number taken before, of an ended life, or ahead; a second FOUND; a HOST_UP,
+			    * HOST_DOWN or SWEEP whose condition does not hold (any more) */
 	APPLIED_UNFIT,    /* FOUND with capacities other than these tables have: this host cannot be part */
 };
 
@@ -31,13 +31,14 @@ struct effects {
 	enum applied applied;
 	enum lock_outcome outcome; /* of ACQUIRE, RELEASE, CANCEL */
 	uint32_t row;              /* of the command's key afterwards, 0: none */
-	bool swept;                /* SWEEP: nothing of older incarnations is left */
-	bool registered;           /* HOST_UP took effect */
 	/* Rows whose lock was granted to the host in their value just now, the command's own included: none for an
 	 * ACQUIRE of what the host has already. */
 	unsigned n_grants;
 	uint32_t grants[SWEEP_FREES];
 };
+
+/* A leader began in this ballot: what older ones had not yet brought to bear against hosts is void. */
+void apply_leads(struct tables *t, struct undo *u, uint64_t ballot);
 
 /* Applies the command that stands at `slot`. The caller counts agreed.applied and applied_part. */
 void apply_command(struct tables *t, struct undo *u, const struct command *c, uint64_t slot, struct effects *ret);

@@ -28,7 +28,12 @@ static uint8_t kind_flags(uint8_t kind)
 
 bool command_numbered(uint8_t kind)
 {
-	return kind != COMMAND_FOUND && kind != COMMAND_HOST_UP;
+	return kind == COMMAND_ACQUIRE || kind == COMMAND_RELEASE || kind == COMMAND_CANCEL;
+}
+
+bool command_is_leaders(uint8_t kind)
+{
+	return kind == COMMAND_FOUND || kind == COMMAND_HOST_DOWN || kind == COMMAND_SWEEP;
 }
 
 /* What both ends hold a command to. A peer's bytes that fail are refused; a command of our own that
@@ -67,6 +72,13 @@ void command_encode(struct writer *w, const struct command *c)
 	case COMMAND_HOST_UP:
 		put_u64(w, c->host_up.nonce);
 		put_u64(w, c->host_up.expected);
+		put_u64(w, c->host_up.heir_of);
+		break;
+	case COMMAND_HOST_DOWN:
+		put_u64(w, c->ballot);
+		break;
+	case COMMAND_SWEEP:
+		put_u32(w, c->row);
 		break;
 	case COMMAND_RELEASE:
 		put_u64(w, c->release.delegation);
@@ -109,6 +121,13 @@ bool command_decode(struct reader *r, struct command *ret)
 	case COMMAND_HOST_UP:
 		c.host_up.nonce = get_u64(r);
 		c.host_up.expected = get_u64(r);
+		c.host_up.heir_of = get_u64(r);
+		break;
+	case COMMAND_HOST_DOWN:
+		c.ballot = get_u64(r);
+		break;
+	case COMMAND_SWEEP:
+		c.row = get_u32(r);
 		break;
 	case COMMAND_RELEASE:
 		c.release.delegation = get_u64(r);
@@ -135,7 +154,7 @@ const char *command_name(uint8_t kind)
 		[COMMAND_ACQUIRE] = "acquire",
 		[COMMAND_RELEASE] = "release",
 		[COMMAND_CANCEL] = "cancel",
-		[COMMAND_BARRIER] = "barrier",
+		[COMMAND_HOST_DOWN] = "host-down",
 		[COMMAND_SWEEP] = "sweep",
 	};
 

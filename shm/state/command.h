@@ -16,12 +16,12 @@
 
 enum command_kind {
 	COMMAND_FOUND = 1, /* history, rows, cells, waits: the first of a cluster's life; unnumbered */
-	COMMAND_HOST_UP,   /* nonce, expected: registers a new life of `host` if its incarnation is still `expected`; unnumbered */
+	COMMAND_HOST_UP,   /* nonce, expected, heir_of: a new life of `host`, see host_table_up(); unnumbered */
 	COMMAND_ACQUIRE,   /* flags, key: the host wants the lock */
 	COMMAND_RELEASE,   /* delegation, used, flags, key: the host gives the delegation back */
 	COMMAND_CANCEL,    /* key: the host no longer wants the lock */
-	COMMAND_BARRIER,   /* nothing: its place in the log is its meaning */
-	COMMAND_SWEEP,     /* frees some of what the host's older incarnations held */
+	COMMAND_HOST_DOWN, /* ballot: the leader of this ballot declares the incarnation of `host` dead; unnumbered */
+	COMMAND_SWEEP,     /* row: frees some of what ended incarnations of `host` held, from this row on; unnumbered */
 };
 
 #define COMMAND_TRY 1u  /* ACQUIRE: do not queue */
@@ -39,8 +39,10 @@ struct command {
 			uint32_t rows, cells, waits;
 		} found;
 		struct {
-			uint64_t nonce, expected;
+			uint64_t nonce, expected, heir_of;
 		} host_up;
+		uint64_t ballot; /* HOST_DOWN */
+		uint32_t row;    /* SWEEP */
 		struct {
 			uint64_t delegation;
 			uint32_t used;
@@ -59,8 +61,11 @@ void command_encode(struct writer *w, const struct command *c);
  * range, key length, `used`, flags. */
 bool command_decode(struct reader *r, struct command *ret);
 
-/* Whether commands of this kind carry a number (all but FOUND and HOST_UP). */
+/* Whether commands of this kind carry a number: those that a registered host says for itself. */
 bool command_numbered(uint8_t kind);
+
+/* Whether only the leader says it, of the cluster or of another host: never taken from a peer. */
+bool command_is_leaders(uint8_t kind);
 
 const char *command_name(uint8_t kind); /* for traces */
 

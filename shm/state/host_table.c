@@ -8,19 +8,35 @@ static struct host_row *host_at(struct tables *t, uint16_t host)
 	return tables_host(t, host);
 }
 
-bool host_table_up(struct tables *t, struct undo *u, uint16_t host, uint64_t nonce, uint64_t expected,
+bool host_table_up(struct tables *t, struct undo *u, uint16_t host, uint64_t nonce, uint64_t expected, uint64_t heir_of,
 		   uint64_t slot)
 {
 	struct host_row *h = host_at(t, host);
+	bool runs = h->incarnation && !h->down;
 
 	if (h->incarnation != expected || slot <= h->incarnation)
 		return false;
-	if (h->incarnation && h->nonce == nonce)
-		return false; /* the same memory, sent twice: it has its incarnation */
-	SET(u, h->sweep, h->incarnation ? 1 : HOST_SWEPT);
+	if (runs && (h->nonce == nonce || h->nonce != heir_of))
+		return false;
+	if (!h->incarnation)
+		SET(u, h->sweep, HOST_SWEPT);
+	else if (runs)
+		SET(u, h->sweep, 1);
 	SET(u, h->incarnation, slot);
 	SET(u, h->nonce, nonce);
 	SET(u, h->last_number, 0);
+	SET(u, h->down, 0);
+	return true;
+}
+
+bool host_table_down(struct tables *t, struct undo *u, uint16_t host, uint64_t incarnation, uint64_t ballot)
+{
+	struct host_row *h = host_at(t, host);
+
+	if (!incarnation || h->incarnation != incarnation || h->down || ballot < t->agreed.leads)
+		return false;
+	SET(u, h->down, 1);
+	SET(u, h->sweep, 1);
 	return true;
 }
 
@@ -28,7 +44,7 @@ bool host_table_take(struct tables *t, struct undo *u, uint16_t host, uint64_t i
 {
 	struct host_row *h = host_at(t, host);
 
-	if (!h->incarnation || h->incarnation != incarnation || number != h->last_number + 1)
+	if (!h->incarnation || h->down || h->incarnation != incarnation || number != h->last_number + 1)
 		return false;
 	SET(u, h->last_number, number);
 	return true;

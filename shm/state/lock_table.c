@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lock_table.h"
+#include "host_table.h"
 
 /* How many of the oldest died rows are looked at for one that holds cells. */
 #define DIED_LOOK 1024u
@@ -128,7 +129,7 @@ static bool queue_pop(struct tables *t, struct undo *u, uint32_t row, uint32_t *
 		ASSERT(*waiting != 0);
 		--*waiting;
 		table_wait_free(t, u, at);
-		found = tables_host(t, entry.host)->incarnation == entry.incarnation;
+		found = host_table_alive(t, entry.host) == entry.incarnation;
 		if (found)
 			*ret_heir = entry;
 		at = entry.next;
@@ -306,15 +307,15 @@ enum lock_outcome lock_table_cancel(struct tables *t, struct undo *u, uint16_t h
 	return LOCK_FREED;
 }
 
-enum lock_outcome lock_table_lapse(struct tables *t, struct undo *u, uint32_t row, uint16_t host,
-				   uint64_t incarnation)
+enum lock_outcome lock_table_lapse(struct tables *t, struct undo *u, uint32_t row, uint16_t host)
 {
+	uint64_t alive = host_table_alive(t, host);
 	struct lock_value v;
 
 	if (!tables_row(t, row)->key_len)
 		return LOCK_IGNORED;
 	v = table_value(t, row);
-	if (!v.delegation || v.host != host || v.incarnation == incarnation)
+	if (!v.delegation || v.host != host || v.incarnation == alive)
 		return LOCK_IGNORED;
 	return pass_on(t, u, row, LOCK_RANGE, true, &row);
 }

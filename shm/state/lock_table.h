@@ -6,7 +6,7 @@
  * Invariants:
  *   - a row stands while its lock is delegated (delegation != 0), or only to remember that the last
  *     owner died (delegation 0, LOCK_DIED, in the died list, no queue);
- *   - a host stands at most once in a queue, with its incarnation; entries of older incarnations are passed over;
+ *   - a host stands at most once in a queue, with its incarnation; entries of ended incarnations are passed over;
  *   - every token of a delegation lies in [base, base + LOCK_RANGE); the next delegation of the key
  *     begins behind what was used; a row that goes raises the token floor of the space;
  *   - value.waiting is the length of the queue;
@@ -43,8 +43,7 @@ enum lock_outcome lock_table_release(struct tables *t, struct undo *u, uint16_t 
 enum lock_outcome lock_table_cancel(struct tables *t, struct undo *u, uint16_t host, const void *key,
 				    uint32_t len, uint32_t *ret_row);
 
-/* Frees, as died, the row if it is delegated to `host` under another incarnation than `incarnation`. */
-enum lock_outcome lock_table_lapse(struct tables *t, struct undo *u, uint32_t row, uint16_t host,
-				   uint64_t incarnation);
+/* Frees, as died, the row if it is delegated to an ended incarnation of `host`. */
+enum lock_outcome lock_table_lapse(struct tables *t, struct undo *u, uint32_t row, uint16_t host);
 
 #endif

@@ -147,6 +147,7 @@ static void install_hosts(struct tables *t, const struct snapshot_view *v)
 
 		h->incarnation = h->nonce = h->last_number = 0;
 		h->sweep = HOST_SWEPT;
+		h->down = 0;
 	}
 	for (uint32_t i = 0; i < v->extent.hosts; i++) {
 		struct host_record from = snapshot_host(v, i);
@@ -156,6 +157,7 @@ static void install_hosts(struct tables *t, const struct snapshot_view *v)
 		h->nonce = from.nonce;
 		h->last_number = from.last_number;
 		h->sweep = from.sweep;
+		h->down = from.down;
 	}
 }
 

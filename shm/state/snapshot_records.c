@@ -2,7 +2,7 @@
 #include "snapshot_records.h"
 
 _Static_assert(LOCK_VALUE_AGREED_WORDS == 4, "the row record has every agreed word");
-_Static_assert(sizeof(struct agreed) == 5 * 8 + 4 + 12 * 4 + 4, "every field is written (and one spare)");
+_Static_assert(sizeof(struct agreed) == 6 * 8 + 4 + 12 * 4 + 4, "every field is written (and one spare)");
 
 struct snapshot_extent snapshot_extent(uint32_t hosts, const struct agreed *a)
 {
@@ -29,6 +29,7 @@ void snapshot_put_agreed(struct writer *w, const struct agreed *a)
 	put_u64(w, a->history);
 	put_u64(w, a->token_floor);
 	put_u64(w, a->delegations);
+	put_u64(w, a->leads);
 	put_u32(w, a->era);
 	put_u32(w, a->rows_high);
 	put_u32(w, a->rows_free);
@@ -53,6 +54,7 @@ static struct agreed get_agreed(struct reader *r)
 	a.history = get_u64(r);
 	a.token_floor = get_u64(r);
 	a.delegations = get_u64(r);
+	a.leads = get_u64(r);
 	a.era = get_u32(r);
 	a.rows_high = get_u32(r);
 	a.rows_free = get_u32(r);
@@ -76,6 +78,7 @@ void snapshot_put_host(struct writer *w, uint16_t host, const struct host_row *h
 	put_u64(w, h->nonce);
 	put_u64(w, h->last_number);
 	put_u32(w, h->sweep);
+	put_u8(w, (uint8_t)h->down);
 }
 
 void snapshot_put_row(struct writer *w, const struct row_record *r)
@@ -154,6 +157,7 @@ struct host_record snapshot_host(const struct snapshot_view *v, uint32_t i)
 	h.nonce = get_u64(&r);
 	h.last_number = get_u64(&r);
 	h.sweep = get_u32(&r);
+	h.down = get_u8(&r);
 	return h;
 }
 

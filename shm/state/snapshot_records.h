@@ -18,8 +18,8 @@
 #define SNAPSHOT_MAGIC 0x3150414e53584150ull /* "PAXSNAP1" read as a little-endian word */
 
 #define HEAD_BYTES (8 + 4 + 4 * 4)
-#define AGREED_BYTES (5 * 8 + 4 + 12 * 4)
-#define HOST_BYTES (2 + 3 * 8 + 4)
+#define AGREED_BYTES (6 * 8 + 4 + 12 * 4)
+#define HOST_BYTES (2 + 3 * 8 + 4 + 1)
 #define ROW_BYTES (7 * 4 + KEY_INLINE + 3 * 8 + 2 + 1 + 1 + 4)
 #define CELL_BYTES (2 * 4 + KEY_CELL)
 #define WAIT_BYTES (2 * 4 + 2 + 8)
@@ -59,6 +59,7 @@ struct host_record {
 	uint16_t host;
 	uint64_t incarnation, nonce, last_number;
 	uint32_t sweep;
+	uint8_t down;
 };
 
 /* A snapshot in parts: `bytes` hold all that extent says (verify has seen to it). */

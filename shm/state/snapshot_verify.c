@@ -29,6 +29,8 @@ static const char *check_hosts(const struct tables *t, const struct snapshot_vie
 			return "a host that never registered";
 		if (!h.sweep || (h.sweep != HOST_SWEPT && h.sweep > t->n_rows))
 			return "sweep out of range";
+		if (h.down > 1)
+			return "neither up nor down";
 		before = h.host;
 	}
 	return NULL;

@@ -95,7 +95,7 @@ void agent_commit(struct agent *a)
 
 uint64_t agent_stamp(const struct agent *a)
 {
-	return a->config.clock_ns ? a->config.clock_ns() : a->now_ns;
+	return a->config.clock_ns ? a->config.clock_ns() : a->now_ns - a->suspended_ns;
 }
 
 /* ---- our own life ---- */
@@ -113,10 +113,13 @@ static void look_at_registration(struct agent *a)
 	const struct host_row *h = tables_host(a->tables, a->config.self);
 	struct private_memory *p = a->m.p;
 
-	if (p->incarnation == 0 && h->incarnation && h->nonce == p->nonce) {
+	if (p->incarnation == 0 && h->incarnation && h->nonce == p->nonce && !h->down && !p->lapse_at) {
 		CHANGE(p->incarnation, h->incarnation);
+		lease_registered(a);
 		agent_log(a, LOG_NOTICE, "event=registered incarnation=%llu",
 			  (unsigned long long)p->incarnation);
+	} else if (p->incarnation && h->incarnation == p->incarnation && h->down) {
+		lease_lost(a);
 	} else if (p->incarnation && h->incarnation != p->incarnation) {
 		agent_fatal(a, "event=replaced reason=\"another agent has registered with this host's id %u: "
 			       "two hosts share an id, or a second paxshmd runs for this host\"",
@@ -133,7 +136,6 @@ static void own_command_applied(struct agent *a, const struct command *c, const 
 	switch (c->kind) {
 	case COMMAND_ACQUIRE: line_acquired(a, c, e->outcome); break;
 	case COMMAND_CANCEL: line_cancelled(a, c); break;
-	case COMMAND_BARRIER: ask_barrier_applied(a, c->number); break;
 	default: break;
 	}
 }
@@ -156,8 +158,13 @@ static void react(struct agent *a, const struct command *c, const struct effects
 	}
 	if (c->number && c->host == a->config.self && c->incarnation == a->m.p->incarnation)
 		own_command_applied(a, c, e);
-	if (c->kind == COMMAND_HOST_UP && c->host == a->config.self)
-		look_at_registration(a);
+	if (c->kind == COMMAND_HOST_UP || c->kind == COMMAND_HOST_DOWN) {
+		lease_life_changed(a);
+		if (c->host == a->config.self)
+			look_at_registration(a);
+	}
+	if (c->kind == COMMAND_SWEEP)
+		lease_swept(a);
 	if (c->kind == COMMAND_FOUND)
 		agent_act(a, ACTION_HELLO);
 }
@@ -186,6 +193,13 @@ static void apply_commands(struct agent *a, const struct paxos_entry *entry)
 	}
 }
 
+static uint64_t leads_ballot(const struct paxos_entry *entry)
+{
+	struct reader r = reader_on(entry->bytes, entry->len);
+
+	return get_u64(&r); /* 0 when it is none: alike on every host */
+}
+
 static void apply_chosen(struct agent *a)
 {
 	struct agreed *agreed = &a->tables->agreed;
@@ -198,6 +212,8 @@ static void apply_chosen(struct agent *a)
 		atom_store_seq_cst(&a->tables->changing, a->tables->changing | 1);
 		if (entry.kind == PAXOS_COMMANDS)
 			apply_commands(a, &entry);
+		if (entry.kind == PAXOS_LEADS)
+			apply_leads(a->tables, &a->undo, leads_ballot(&entry));
 		undo_save(&a->undo, agreed, sizeof(*agreed));
 		atom_store_release(&agreed->applied, entry.slot);
 		agreed->applied_part = 0;
@@ -209,6 +225,8 @@ static void apply_chosen(struct agent *a)
 			commands_leads_applied(a, entry.slot);
 	}
 	atom_store_release(&a->tables->chosen, a->m.paxos->chosen);
+	lease_show_freshness(a);
+	ask_applied(a);
 }
 
 void agent_installed(struct agent *a)
@@ -220,7 +238,8 @@ void agent_installed(struct agent *a)
 	    h->last_number < a->m.p->next_number)
 		commands_applied(a, h->last_number);
 	undo_commit(&a->undo);
-	lines_compare(a);
+	if (agent_registered(a)) /* else they lapse, or have */
+		lines_compare(a);
 	apply_chosen(a); /* slots behind the copy may have been learnt before it came */
 	agent_act(a, ACTION_HELLO);
 }
@@ -263,7 +282,7 @@ void agent_paxos_step(struct agent *a, const struct paxos_event *event)
 	ASSERT(a->tables->agreed.applied == a->m.paxos->chosen);
 	paxos_step(&a->paxos, event, &a->update);
 	agent_carry_update(a);
-	a->chosen_ns = event->kind == PAXOS_EVENT_MESSAGE ? a->now_ns : agent_stamp(a);
+	a->chosen_ns = event->kind == PAXOS_EVENT_MESSAGE ? a->now_ns - a->suspended_ns : agent_stamp(a);
 	apply_chosen(a);
 	if (a->update.snapshot_to)
 		transfer_offer(a, a->update.snapshot_to);
@@ -309,6 +328,10 @@ static void agent_words(struct agent *a, const struct agent_event *e)
 	case WORD_COMMANDS: commands_heard(a, e->from, &r); break;
 	case WORD_ASK:
 	case WORD_TELL: ask_heard(a, e->from, word, &r); break;
+	case WORD_RENEW:
+	case WORD_RENEWED: lease_heard(a, e->from, word, &r); break;
+	case WORD_INDEX:
+	case WORD_INDEXED: ask_index_heard(a, e->from, word, &r); break;
 	case WORD_CHUNK:
 	case WORD_HAVE: transfer_heard(a, e->from, word, &r); break;
 	default: break; /* a newer host's: it does not count on being understood */
@@ -346,16 +369,17 @@ static void link_down(struct agent *a, const struct agent_event *e)
 
 /* ---- time ---- */
 
+/* A registered host lives by its lease; until it has one, a leader's signs are what there is. */
 static void look_for_quorum(struct agent *a)
 {
 	bool lost;
 
-	if (a->paxos.role == PAXOS_LEADING && a->config.n_voters == 1)
-		a->paxos.leader_heard_ns = a->now_ns;
-	if (a->paxos.leader) {
+	if (a->paxos.leader && !a->deadline_ns) {
 		a->last_heard_ns = MAX(a->last_heard_ns, a->paxos.leader_heard_ns);
 		a->ever_heard = true;
 	}
+	if (a->deadline_ns == NEVER)
+		a->last_heard_ns = a->now_ns;
 	lost = a->now_ns - a->last_heard_ns >= a->config.host_lease_ns;
 	if (lost && !a->no_quorum) {
 		a->no_quorum = true;
@@ -368,13 +392,11 @@ static void look_for_quorum(struct agent *a)
 		atom_store_release(&a->tables->quorum, 1);
 		agent_log(a, LOG_NOTICE, "event=quorum leader=%u", a->paxos.leader);
 	}
-	if (a->ever_heard)
-		atom_store_release(&a->tables->fresh_as_of_ns, a->last_heard_ns);
 }
 
 static uint64_t wake_at(const struct agent *a)
 {
-	uint64_t at = MIN(a->update.wake_at_ns, commands_wake_at(a));
+	uint64_t at = MIN(MIN(a->update.wake_at_ns, commands_wake_at(a)), lease_wake_at(a));
 
 	if (a->asking)
 		at = MIN(at, a->ask_at_ns);
@@ -401,6 +423,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 	struct paxos_event time = { .kind = PAXOS_EVENT_TIME, .now_ns = e->now_ns };
 
 	a->now_ns = e->now_ns;
+	a->suspended_ns = e->suspended_ns;
 	a->n_actions = 0;
 	a->out_len = 0;
 	if (!a->started && e->kind != AGENT_SESSION_MAP)
@@ -421,6 +444,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 	if (a->started) {
 		if (a->now_ns >= a->update.wake_at_ns)
 			agent_paxos_step(a, &time);
+		lease_tick(a);
 		look_for_quorum(a);
 		commands_tick(a);
 		ask_tick(a);
@@ -433,7 +457,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 		.at = a->actions,
 		.n = a->n_actions,
 		.wake_at_ns = wake_at(a),
-		.again = a->more_requests || a->ending || a->more_dirty || (a->dirty_count && commands_room(a)),
+		.again = a->more_requests || a->ending || a->m.p->lapse_at || a->more_dirty || (a->dirty_count && commands_room(a)),
 	};
 }
 
@@ -475,6 +499,9 @@ struct wire_hello agent_hello(const struct agent *a)
 
 	for (uint32_t i = 0; i < a->config.n_voters; i++)
 		id = hash_mix(id ^ a->config.voters[i]);
+	id = hash_mix(id ^ a->config.leader_lease_ns);
+	id = hash_mix(id ^ a->config.host_lease_ns);
+	id = hash_mix(id ^ a->config.drift_ppm);
 	return (struct wire_hello){
 		.cluster_id = a->tables->cluster_id,
 		.history = a->tables->agreed.history,

@@ -46,7 +46,9 @@ struct agent_config {
 	char cluster[NAME_BYTES];
 	struct agent_limits limits;
 	uint64_t heartbeat_ns, leader_lease_ns;
-	uint64_t host_lease_ns;     /* so long without a leader, and there is no quorum */
+	uint64_t host_lease_ns;     /* so long a host may trust what is delegated to it after it asked for renewal */
+	uint32_t drift_ppm;         /* how much a host's clock may run fast or slow, in millionths */
+	uint64_t heir_of;           /* nonce of this machine's last memory, when none of its processes is left; else 0 */
 	uint32_t handover_max;      /* turns that local waiters take before a waiting host gets the lock */
 	uint64_t ask_ns;            /* how long another host may take to say who owns a lock */
 	uint64_t seed;              /* random: timeouts */
@@ -83,9 +85,11 @@ enum agent_event_kind {
 	AGENT_SESSION_GONE, /* slot: every process that the session lived by has ended */
 };
 
+/* Times are of one clock that never stops (CLOCK_BOOTTIME), read after what is handed in was received. */
 struct agent_event {
 	enum agent_event_kind kind;
 	uint64_t now_ns;
+	uint64_t suspended_ns; /* what CLOCK_MONOTONIC lacks of it; at least */
 	uint16_t from;
 	const void *bytes;
 	size_t len;

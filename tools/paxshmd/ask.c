@@ -5,7 +5,8 @@
  * again until it has an answer or `give_up_ns`.
  *
  * Each answer was true at an instant within the call: the owning host's own memory said so, or the
- * tables showed no owner (and, when the claim asks linearizably, showed it after a BARRIER of ours).
+ * tables showed no owner. When the claim asks linearizably, they showed it at an index that the leader, under its
+ * lease, named as the highest it had sent after the call began ("read index": Ongaro's thesis, 2014, 6.4).
  */
 #include "inside.h"
 
@@ -122,15 +123,89 @@ void ask_look(struct agent *a, uint32_t i)
 	}
 }
 
-static void want_barrier(struct agent *a, uint32_t i)
-{
-	struct command barrier = { .kind = COMMAND_BARRIER };
-	uint64_t number = command_issue(a, &barrier);
+/* ---- how far the log is ---- */
 
-	if (!number)
-		return; /* looked at again */
-	CHANGE(a->m.claims[i].number, number);
-	CHANGE(a->m.claims[i].stage, ASK_AGREED);
+/* The leader alone knows, and only while nobody else can lead. Not what is chosen: a voter may know that of a
+ * slot before the leader does. */
+static bool know_index(const struct agent *a)
+{
+	return a->leading && paxos_has_lease(&a->paxos, a->now_ns);
+}
+
+static void index_known(struct agent *a, uint64_t slot)
+{
+	a->index.sent_ns = 0;
+	a->index.slot = slot;
+	ask_applied(a);
+}
+
+/* One question for all who wait for one; whoever comes while it is under way waits for the next. */
+static void ask_index(struct agent *a)
+{
+	uint16_t leader = a->paxos.leader;
+
+	if (a->index.slot || (a->index.sent_ns && a->now_ns - a->index.sent_ns < 4 * a->config.heartbeat_ns))
+		return;
+	if (!a->index.sent_ns)
+		a->index.number++;
+	a->index.sent_ns = a->now_ns;
+	if (know_index(a)) {
+		index_known(a, a->paxos.next_slot - 1);
+	} else if (leader && leader != a->config.self && a->linked[leader]) {
+		struct writer w = agent_frame_begin(a, WORD_INDEX);
+
+		put_u64(&w, a->index.number);
+		agent_frame_send(a, leader, &w);
+	}
+}
+
+/* A question that is under way may have been answered before this claim came: the next one counts. */
+static void want_index(struct agent *a, uint32_t i)
+{
+	CHANGE(a->m.claims[i].number, a->index.number + 1);
+	CHANGE(a->m.claims[i].stage, ASK_INDEXED);
+}
+
+void ask_applied(struct agent *a)
+{
+	bool more = false;
+
+	if (!a->index.slot || a->tables->agreed.applied < a->index.slot)
+		return;
+	a->index.slot = 0;
+	for (uint32_t i = 1; i <= a->m.p->claims_high && a->asking; i++) {
+		struct claim *c = &a->m.claims[i];
+
+		if (c->state != CLAIM_ASKING || c->stage != ASK_INDEXED)
+			continue;
+		if (c->number > a->index.number) {
+			more = true;
+			continue;
+		}
+		CHANGE(c->stage, ASK_LOOK);
+		CHANGE(c->give_up_ns, a->now_ns + a->config.ask_ns);
+		a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns);
+		agent_commit(a);
+	}
+	if (more)
+		a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns);
+}
+
+void ask_index_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r)
+{
+	uint64_t number = get_u64(r), slot = word == WORD_INDEXED ? get_u64(r) : 0;
+
+	if (!reader_done(r))
+		return;
+	if (word == WORD_INDEX && know_index(a)) {
+		struct writer w = agent_frame_begin(a, WORD_INDEXED);
+
+		put_u64(&w, number);
+		put_u64(&w, a->paxos.next_slot - 1);
+		agent_frame_send(a, from, &w);
+	} else if (word == WORD_INDEXED && a->index.sent_ns && number == a->index.number && slot) {
+		index_known(a, slot);
+	}
 }
 
 /* Every claim that asks, a few times a heartbeat while there are any. */
@@ -142,32 +217,24 @@ void ask_tick(struct agent *a)
 		return;
 	}
 	a->ask_at_ns = a->now_ns + ASK_AGAIN_NS;
+	bool indexed = false;
+
 	for (uint32_t i = 1; i <= a->m.p->claims_high && a->asking; i++) {
 		struct claim *c = &a->m.claims[i];
 
 		if (c->state != CLAIM_ASKING)
 			continue;
-		if (c->stage == ASK_BARRIER)
-			want_barrier(a, i);
+		if (c->stage == ASK_INDEX)
+			want_index(a, i);
 		else if (c->stage == ASK_LOOK || (c->stage == ASK_SENT && a->now_ns >= c->since_ns))
 			ask_look(a, i);
 		if (c->state == CLAIM_ASKING && c->stage == ASK_SENT && a->now_ns >= c->since_ns)
 			CHANGE(c->since_ns, a->now_ns + a->config.heartbeat_ns); /* asked again then */
+		indexed |= c->state == CLAIM_ASKING && c->stage == ASK_INDEXED;
 		agent_commit(a);
 	}
-}
-
-void ask_barrier_applied(struct agent *a, uint64_t number)
-{
-	for (uint32_t i = 1; i <= a->m.p->claims_high && a->asking; i++) {
-		struct claim *c = &a->m.claims[i];
-
-		if (c->state != CLAIM_ASKING || c->stage != ASK_AGREED || c->number > number)
-			continue;
-		CHANGE(c->stage, ASK_LOOK);
-		CHANGE(c->give_up_ns, a->now_ns + a->config.ask_ns);
-		a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns);
-	}
+	if (indexed)
+		ask_index(a);
 }
 
 /* ---- frames ---- */

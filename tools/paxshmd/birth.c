@@ -23,13 +23,14 @@ static bool allocate(struct agent *a, const struct agent_limits *l)
 	a->dirty = calloc(lines, sizeof(*a->dirty));
 	a->is_dirty = calloc(lines, 1);
 	a->taken = calloc(HOSTS_MAX, sizeof(*a->taken));
+	a->leases = calloc(HOSTS_MAX, sizeof(*a->leases));
 	a->pending = malloc(PENDING_BYTES);
 	a->linked = calloc(HOSTS_MAX, 1);
 	a->stamps = calloc(a->m.p->n_claims + 1, sizeof(*a->stamps));
 	a->give.bytes = malloc(a->m.p->inbox_size);
 	a->paxos.found_values = malloc(paxos_scratch_size(&probe));
 	return a->actions && a->completed && a->out && a->body && a->rings && a->dirty && a->is_dirty &&
-	       a->taken && a->pending && a->linked && a->stamps && a->give.bytes && a->paxos.found_values;
+	       a->taken && a->leases && a->pending && a->linked && a->stamps && a->give.bytes && a->paxos.found_values;
 }
 
 static void start_paxos(struct agent *a, uint64_t now_ns)
@@ -44,6 +45,7 @@ static void start_paxos(struct agent *a, uint64_t now_ns)
 		.value_max = c->limits.value_max,
 		.heartbeat_ns = c->heartbeat_ns,
 		.leader_lease_ns = c->leader_lease_ns,
+		.drift_ppm = c->drift_ppm,
 		.life = a->m.p->nonce,
 		.seed = c->seed,
 	};
@@ -85,7 +87,6 @@ static const char *attach(struct agent *a, const struct agent_memory *memory)
 	if (fresh) {
 		tables_format(memory->tables, capacity, a->config.cluster, a->config.self);
 		arena_format(memory->arena);
-		memory->tables->deadline_ns = memory->tables->deadline_boot_ns = NEVER;
 		memory->tables->ready = 1;
 		atom_store_release(&p->segment.magic, SEGMENT_MAGIC);
 	}
@@ -118,6 +119,8 @@ int agent_new(struct agent **ret, const struct agent_config *config, const struc
 		return -ENOMEM;
 	}
 	start_paxos(a, now_ns);
+	lease_inherit(a);
+	a->tables->host_lease_ns = config->host_lease_ns;
 	a->tables->role = HOST_OBSERVER;
 	for (uint32_t i = 0; i < config->n_voters; i++)
 		if (config->voters[i] == config->self && a->m.p->votes)
@@ -140,6 +143,7 @@ void agent_free(struct agent *a)
 	free(a->dirty);
 	free(a->is_dirty);
 	free(a->taken);
+	free(a->leases);
 	free(a->pending);
 	free(a->linked);
 	free(a->stamps);

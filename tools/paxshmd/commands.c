@@ -61,14 +61,13 @@ void commands_applied(struct agent *a, uint64_t number)
 	CHANGE(p->first_number, number + 1);
 	a->sent_number = MAX(a->sent_number, number + 1);
 	a->resend_at_ns = a->now_ns + patience_ns(a);
-	if (number >= a->sweep_number)
-		a->sweep_number = 0;
 }
 
 void commands_forget_sent(struct agent *a)
 {
 	a->sent_number = a->m.p->first_number;
 	a->register_at_ns = MIN(a->register_at_ns, a->now_ns);
+	lease_forget_asked(a);
 }
 
 /* ---- as leader ---- */
@@ -90,6 +89,11 @@ static bool pending_append(struct agent *a, const void *bytes, size_t len)
 	return true;
 }
 
+bool commands_take_own(struct agent *a, const void *bytes, size_t len)
+{
+	return a->leading && pending_append(a, bytes, len);
+}
+
 /* Takes a command in exactly when it is the next of its host's registered life, or unnumbered. */
 static void take_in(struct agent *a, const struct command *c, const void *bytes, size_t len)
 {
@@ -99,7 +103,7 @@ static void take_in(struct agent *a, const struct command *c, const void *bytes,
 		pending_append(a, bytes, len);
 		return;
 	}
-	if (h->incarnation != c->incarnation)
+	if (host_table_alive(a->tables, c->host) != c->incarnation)
 		return;
 	if (a->taken[c->host].incarnation != c->incarnation || a->taken[c->host].number < h->last_number) {
 		a->taken[c->host].incarnation = c->incarnation;
@@ -115,7 +119,7 @@ void commands_heard(struct agent *a, uint16_t from, struct reader *r)
 		struct command c;
 		size_t begin = r->at;
 
-		if (!command_decode(r, &c) || c.host != from || c.kind == COMMAND_FOUND) {
+		if (!command_decode(r, &c) || c.host != from || command_is_leaders(c.kind)) {
 			struct agent_action *bad = agent_act(a, ACTION_BAD_PEER);
 
 			bad->to = from;
@@ -150,6 +154,7 @@ void commands_leads_applied(struct agent *a, uint64_t slot)
 		a->leading = true;
 		memset(a->taken, 0, HOSTS_MAX * sizeof(a->taken[0]));
 		a->pending_first = a->pending_end = 0;
+		lease_take_office(a);
 		if (a->tables->agreed.history == 0)
 			found_cluster(a);
 	}
@@ -250,7 +255,7 @@ void commands_flush(struct agent *a)
 }
 
 /* Asks to be registered; `expected` makes it a compare-and-set, so that a late message of an older
- * life of this host changes nothing. */
+ * life of this host changes nothing. Refused as long as an older life may still run. */
 static void send_host_up(struct agent *a)
 {
 	unsigned char bytes[COMMAND_BYTES_MAX];
@@ -259,7 +264,8 @@ static void send_host_up(struct agent *a)
 		.kind = COMMAND_HOST_UP,
 		.host = a->config.self,
 		.host_up = { .nonce = a->m.p->nonce,
-			     .expected = tables_host(a->tables, a->config.self)->incarnation },
+			     .expected = tables_host(a->tables, a->config.self)->incarnation,
+			     .heir_of = a->config.heir_of },
 	};
 
 	command_encode(&w, &c);
@@ -275,21 +281,11 @@ static void send_host_up(struct agent *a)
 	a->register_at_ns = a->now_ns + patience_ns(a);
 }
 
-static void sweep_on(struct agent *a)
-{
-	struct command c = { .kind = COMMAND_SWEEP };
-
-	if (a->sweep_number == 0 && tables_host(a->tables, a->config.self)->sweep != HOST_SWEPT) {
-		a->sweep_number = command_issue(a, &c);
-		agent_commit(a);
-	}
-}
-
 void commands_tick(struct agent *a)
 {
 	struct private_memory *p = a->m.p;
 
-	if (p->installing)
+	if (p->installing || p->lapse_at)
 		return;
 	if (p->incarnation == 0) {
 		/* Founded first, and up to date: `expected` must be what the cluster has. */
@@ -297,7 +293,6 @@ void commands_tick(struct agent *a)
 			send_host_up(a);
 		return;
 	}
-	sweep_on(a);
 	if (p->first_number < p->next_number && a->now_ns >= a->resend_at_ns) {
 		commands_forget_sent(a);
 		a->resend_at_ns = a->now_ns + patience_ns(a);

@@ -27,7 +27,8 @@ static const struct number {
 	{ "sessions", offsetof(struct config, sessions), 1, SESSIONS_MAX },
 	{ "heartbeat_ms", offsetof(struct config, heartbeat_ms), 1, 60 * 1000 },
 	{ "leader_lease_ms", offsetof(struct config, leader_lease_ms), 3, 600 * 1000 },
-	{ "host_lease_ms", offsetof(struct config, host_lease_ms), 6, 3600 * 1000 },
+	{ "host_lease_ms", offsetof(struct config, host_lease_ms), 12, 3600 * 1000 },
+	{ "drift_ppm", offsetof(struct config, drift_ppm), 0, 100 * 1000 },
 	{ "handover_max", offsetof(struct config, handover_max), 0, 1000 * 1000 },
 };
 
@@ -324,18 +325,18 @@ static int check_hosts(void)
 static int check_timings(void)
 {
 	const struct config *c = reading->c;
-	unsigned election = line_of_number("leader_lease_ms"), lease = line_of_number("host_lease_ms");
+	unsigned leader = line_of_number("leader_lease_ms"), lease = line_of_number("host_lease_ms");
 
 	if (c->leader_lease_ms < 3ull * c->heartbeat_ms)
-		return wrong(election ? election : line_of_number("heartbeat_ms"),
+		return wrong(leader ? leader : line_of_number("heartbeat_ms"),
 			     "leader_lease_ms = %u is less than three heartbeats of %u ms, so a living leader would be deposed; "
 			     "make it %u or more",
 			     c->leader_lease_ms, c->heartbeat_ms, 3 * c->heartbeat_ms);
-	if (c->host_lease_ms < 2ull * c->leader_lease_ms)
-		return wrong(lease ? lease : election,
-			     "host_lease_ms = %u is less than two elections of %u ms, so quorum would seem lost in every "
-			     "election; make it %u or more",
-			     c->host_lease_ms, c->leader_lease_ms, 2 * c->leader_lease_ms);
+	if (c->host_lease_ms < 4ull * c->leader_lease_ms)
+		return wrong(lease ? lease : leader,
+			     "host_lease_ms = %u is less than four leader leases of %u ms, so hosts would be suspended in every "
+			     "change of leader; make it %u or more",
+			     c->host_lease_ms, c->leader_lease_ms, 4 * c->leader_lease_ms);
 	return 0;
 }
 
@@ -380,6 +381,7 @@ static void set_defaults(struct config *c)
 	c->heartbeat_ms = 20;
 	c->leader_lease_ms = 200;
 	c->host_lease_ms = 10000;
+	c->drift_ppm = 1000;
 	c->handover_max = 16;
 }
 
@@ -403,6 +405,7 @@ static cfg_t *new_parser(void)
 		CFG_INT("heartbeat_ms", 0, CFGF_NODEFAULT),
 		CFG_INT("leader_lease_ms", 0, CFGF_NODEFAULT),
 		CFG_INT("host_lease_ms", 0, CFGF_NODEFAULT),
+		CFG_INT("drift_ppm", 0, CFGF_NODEFAULT),
 		CFG_INT("handover_max", 0, CFGF_NODEFAULT),
 		CFG_SEC("host", host, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_END(),

@@ -406,17 +406,6 @@ static void tries_ask(struct agent *a, struct line *l)
 	}
 }
 
-static bool settle_ours(struct agent *a, struct line *l)
-{
-	if (!l->owner && l->head && may_give(a, l))
-		give(a, l);
-	if (l->owner) {
-		tries_refused(a, l);
-		return true;
-	}
-	return give_back(a, l);
-}
-
 /* Who would rather hear that there is no quorum than wait for one hears it before the cluster is asked, even when
  * the lock was ours until now. False: some of them are still to be told. */
 static bool told_no_quorum(struct agent *a, struct line *l)
@@ -432,6 +421,22 @@ static bool told_no_quorum(struct agent *a, struct line *l)
 		claim_answer(a, i, -ENETUNREACH, NULL);
 	}
 	return true;
+}
+
+static bool settle_ours(struct agent *a, struct line *l)
+{
+	if (a->no_quorum && !told_no_quorum(a, l))
+		return false;
+	if (!l->owner && l->head && may_give(a, l)) {
+		if (!lease_valid(a))
+			return true; /* the cluster may have given it to another: looked at again when it is renewed */
+		give(a, l);
+	}
+	if (l->owner) {
+		tries_refused(a, l);
+		return true;
+	}
+	return give_back(a, l);
 }
 
 static bool settle_idle(struct agent *a, struct line *l)
@@ -654,7 +659,6 @@ void lines_compare(struct agent *a)
 			compare_line(a, i, last_number);
 		agent_commit(a);
 	}
-	ask_barrier_applied(a, last_number);
 }
 
 void lines_no_quorum(struct agent *a)
@@ -664,7 +668,6 @@ void lines_no_quorum(struct agent *a)
 		uint32_t line = c->line;
 
 		if ((c->state != CLAIM_WAITING && c->state != CLAIM_ASKING) ||
-		    line_of(a, line)->state == LINE_OURS ||
 		    (!(c->flags & REQUEST_RETURN) && c->op != REQUEST_HOLDER))
 			continue;
 		claim_answer(a, i, -ENETUNREACH, NULL);
@@ -673,14 +676,50 @@ void lines_no_quorum(struct agent *a)
 	}
 }
 
-void lines_rebuild(struct agent *a)
+void lines_look_again(struct agent *a)
 {
 	for (uint32_t i = 1; i <= a->m.p->lines_high; i++)
 		if (a->m.lines[i].key_len)
 			line_later(a, i);
 	a->more_dirty = a->dirty_count != 0;
+}
+
+/* Which index of the log a claim waited for only the predecessor knew. */
+void lines_rebuild(struct agent *a)
+{
+	lines_look_again(a);
 	a->asking = 0;
-	for (uint32_t i = 1; i <= a->m.p->claims_high; i++)
-		a->asking += a->m.claims[i].state == CLAIM_ASKING;
+	for (uint32_t i = 1; i <= a->m.p->claims_high; i++) {
+		struct claim *c = &a->m.claims[i];
+
+		if (c->state != CLAIM_ASKING)
+			continue;
+		a->asking++;
+		if (c->stage == ASK_INDEXED) {
+			CHANGE(c->stage, ASK_INDEX);
+			agent_commit(a);
+		}
+	}
 	a->ask_at_ns = a->asking ? a->now_ns : NEVER;
+}
+
+void line_lapse(struct agent *a, uint32_t i)
+{
+	struct line *l = line_of(a, i);
+	uint32_t owner = l->owner;
+
+	if (!l->key_len)
+		return;
+	if (owner) {
+		CHANGE(claim_of(a, owner)->state, CLAIM_FREE);
+		CHANGE(l->owner, 0);
+		claim_free(a, owner);
+		show_owner(a, l);
+	}
+	undo_save(&a->undo, l, sizeof(*l));
+	l->state = LINE_IDLE;
+	l->died = l->queued = 0;
+	l->delegation = l->base = l->number = 0;
+	l->used = l->passes = 0;
+	line_settle(a, i);
 }

@@ -19,7 +19,7 @@
 #define HANDOVER_FD 3      /* the agent's end */
 #define HANDOVER_PIDFDS 9u /* processes a session lives by: its own at place 0, and adopted ones */
 #define HANDOVER_FDS_MAX (2 + HANDOVER_PIDFDS)
-#define HANDOVER_VERSION 1u /* an agent of another build may be started by an older keeper */
+#define HANDOVER_VERSION 2u /* an agent of another build may be started by an older keeper */
 
 /* How an agent ends, for its keeper. */
 #define AGENT_EXIT_FATAL 3  /* this host cannot be part of the cluster: do not start again */
@@ -27,7 +27,7 @@
 
 enum handover_kind {
 	HANDOVER_CONFIG = 1, /* fd: struct config in a memfd */
-	HANDOVER_MEMORY,     /* fds: private, tables, arena; nonce, founding */
+	HANDOVER_MEMORY,     /* fds: private, tables, arena; nonce, heir_of, founding */
 	HANDOVER_LISTEN,     /* fds: UNIX, life, and TCP unless the cluster is one host */
 	HANDOVER_SESSION,    /* slot, pid, uid, pidfds, has_socket, welcomed; fds: rings, pidfds by place, socket */
 	HANDOVER_GO,
@@ -48,7 +48,7 @@ struct handover {
 	uint32_t has_socket, welcomed, founding;
 	uint32_t pid, uid; /* of the session's process */
 	uint32_t spare;
-	uint64_t nonce;
+	uint64_t nonce, heir_of;
 };
 
 /* The descriptors stay the caller's. 0 or -errno; -EPIPE: the other end is gone. */

@@ -7,6 +7,7 @@
  *   sessions.c  rings: requests in, completions out; the end of a session
  *   delegate.c  lines and claims: who on this host has, or waits for, which lock
  *   ask.c       questions to other hosts: who of yours owns this lock?
+ *   lease.c     until when delegations may be trusted; as leader, which hosts are alive
  *   commands.c  this host's numbered commands, forwarded to the leader; as leader, batches
  *   transfer.c  snapshots to and from hosts that fell out of the log
  *   check.c     whether the memory holds together
@@ -24,6 +25,7 @@
 #include "../../shm/atom.h"
 #include "../../shm/ring.h"
 #include "../../shm/state/apply.h"
+#include "../../shm/state/host_table.h"
 #include "memory.h"
 
 struct agent {
@@ -35,6 +37,7 @@ struct agent {
 	struct paxos paxos;
 	struct paxos_update update;
 	uint64_t now_ns;
+	uint64_t suspended_ns; /* what CLOCK_MONOTONIC lacks of it */
 
 	/* actions of this step */
 	struct agent_action *actions;
@@ -62,7 +65,6 @@ struct agent {
 	/* commands.c */
 	uint64_t sent_number; /* commands below were sent to the present leader */
 	uint64_t resend_at_ns;
-	uint64_t sweep_number;   /* our SWEEP under way; 0: none */
 	uint64_t register_at_ns; /* when to send HOST_UP (again) */
 	bool leading;            /* we lead, and our LEADS is applied: commands are taken in */
 	struct {
@@ -70,6 +72,21 @@ struct agent {
 	} * taken;              /* [host]: leading: the last command taken in */
 	unsigned char *pending; /* leading: commands taken in and not proposed, each with its u16 length */
 	uint32_t pending_first, pending_end;
+
+	/* lease.c */
+	uint64_t deadline_ns; /* our own lease; 0: none, NEVER: without end */
+	uint64_t renew_at_ns; /* when to ask for the next */
+	bool suspended;
+	struct {
+		uint64_t stamp_ns, slot;
+	} fresh; /* the tables are as fresh as `stamp_ns` once `slot` is applied; 0: nothing to wait for */
+	struct lease {
+		uint64_t incarnation, renewed_ns;
+		uint64_t condemned; /* an incarnation that we proposed to be down: renewed no more */
+	} * leases;                 /* [host]: leading */
+	uint64_t look_at_ns;        /* leading: when to look for hosts that are silent */
+	uint16_t sweep_host;        /* leading: no host below it has anything to sweep; 0: none at all */
+	uint64_t sweep_again_ns;
 
 	/* requests that asked for stamps: where they passed, and which still wait for STAMP_SENT */
 	uint64_t (*stamps)[STAMPS]; /* [claim] */
@@ -79,6 +96,11 @@ struct agent {
 	/* ask.c */
 	uint32_t asking;    /* claims in CLAIM_ASKING */
 	uint64_t ask_at_ns; /* when to look at them again */
+	struct {
+		uint64_t number;   /* of the last index asked for */
+		uint64_t sent_ns;  /* 0: it was answered */
+		uint64_t slot;     /* the answer: claims that asked for it wait until this is applied; 0: none do */
+	} index;
 
 	/* transfer.c */
 	struct {
@@ -120,6 +142,10 @@ enum agent_word {
 	WORD_TELL,         /* hops, to, from, claim, gen, owned, owner */
 	WORD_CHUNK,        /* slot, len, offset, bytes of a snapshot */
 	WORD_HAVE,         /* slot, offset: bytes of it that have come */
+	WORD_RENEW,        /* incarnation, stamp: to the leader: renew my lease */
+	WORD_RENEWED,      /* incarnation, stamp (of the request), slot (the highest sent) */
+	WORD_INDEX,        /* number: to the leader: how far is the log? */
+	WORD_INDEXED,      /* number, slot (the highest sent) */
 };
 
 /* ---- agent.c ---- */
@@ -187,13 +213,16 @@ void line_cancelled(struct agent *a, const struct command *c);
 void lines_compare(struct agent *a); /* after a snapshot was installed */
 void lines_no_quorum(struct agent *a);
 void lines_rebuild(struct agent *a); /* after a restart */
+void lines_look_again(struct agent *a);
+void line_lapse(struct agent *a, uint32_t line); /* whatever was delegated to us is void */
 
 /* ---- ask.c ---- */
 
 struct owner owner_of_line(const struct agent *a, const struct line *l);
 void ask_look(struct agent *a, uint32_t claim); /* stage ASK_LOOK: answers it, or asks the host */
 void ask_tick(struct agent *a);
-void ask_barrier_applied(struct agent *a, uint64_t number);
+void ask_applied(struct agent *a); /* the index of what is applied has risen */
+void ask_index_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
 void ask_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
 
 /* ---- commands.c ---- */
@@ -208,7 +237,23 @@ void commands_tick(struct agent *a);
 void commands_heard(struct agent *a, uint16_t from, struct reader *r);
 void commands_leads_applied(struct agent *a, uint64_t slot);
 void commands_deposed(struct agent *a);
+bool commands_take_own(struct agent *a, const void *bytes, size_t len); /* leading: unnumbered, of the leader's own */
 uint64_t commands_wake_at(const struct agent *a);
+
+/* ---- lease.c ---- */
+
+bool lease_valid(const struct agent *a); /* nobody else can have been given what is delegated to us */
+void lease_inherit(struct agent *a);
+void lease_take_office(struct agent *a);
+void lease_registered(struct agent *a);
+void lease_lost(struct agent *a);         /* our incarnation was declared down */
+void lease_life_changed(struct agent *a); /* some host's life has begun or ended */
+void lease_swept(struct agent *a);
+void lease_forget_asked(struct agent *a);
+void lease_show_freshness(struct agent *a);
+void lease_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
+void lease_tick(struct agent *a);
+uint64_t lease_wake_at(const struct agent *a);
 
 /* ---- transfer.c ---- */
 

@@ -34,6 +34,7 @@
 #define STOP_NS (2 * NS_PER_S)      /* the agent's time to end when told to */
 #define HANDOVER_SEND_S 5           /* an agent that does not read for so long is killed */
 #define LIFE_LOOK_MS 50             /* how often to look whether an older life is over … */
+#define LIFE_GRACE_NS NS_PER_S      /* who is just ending may do so in peace */
 #define LIFE_SAY_NS (10 * NS_PER_S) /* … and to say that it is not */
 #define PAUSE_MAX_S 30u             /* between lives that end in crashes */
 
@@ -54,7 +55,8 @@ struct keeper {
 	char exe[PATH_MAX]; /* by path, so that a replaced binary is what starts next */
 	int lock_fd, life_fd, listen_fd, tcp_fd, signal_fd, config_fd;
 	int segment[SEGMENTS];
-	uint64_t nonce;
+	uint64_t nonce;   /* of the memory, and before there is one of the last that was here */
+	uint64_t heir_of; /* the same, when every process of that life is gone; else 0 */
 	bool founding;
 	unsigned lives;
 
@@ -94,30 +96,42 @@ static void pause_ms(struct keeper *k, int ms)
 	take_signals(k);
 }
 
-/* Waits until nobody lives by an older memory, then begins to: 0; -ECANCELED: told to stop. */
-static int begin_life(struct keeper *k, char *why)
+static void say_who_lives(struct keeper *k, const char *what)
 {
 	char pids[128];
-	uint64_t say_at = sys_now_ns();
+	unsigned n = premises_life_holders(k->lock_fd, pids, sizeof(pids));
+
+	log_line(LOG_WARNING,
+		 "event=life.waiting processes=%u pids=%s text=\"these processes still live by the memory of an earlier paxshmd and may "
+		 "believe that they own locks: %s\"",
+		 n, pids[0] ? pids : "unknown", what);
+}
+
+/* Begins to live by a new memory: 0; -ECANCELED: told to stop. Whoever lives by an older one is waited for: a
+ * moment, for it may just be ending; after that their lease ends what they own, and the cluster takes us up
+ * when it has. A memory that founds knows of no such lease: then all of them must end first. */
+static int begin_life(struct keeper *k, bool founding, char *why)
+{
+	uint64_t begin = sys_now_ns(), say_at = begin + LIFE_GRACE_NS;
 	int rc;
 
 	while ((rc = premises_claim_life(k->lock_fd)) == -EAGAIN && !k->stop) {
 		if (sys_now_ns() >= say_at) {
-			unsigned n = premises_life_holders(k->lock_fd, pids, sizeof(pids));
-
+			if (!founding)
+				break;
 			say_at = sys_now_ns() + LIFE_SAY_NS;
-			log_line(LOG_WARNING,
-				 "event=life.waiting processes=%u pids=%s text=\"these processes still live by the memory of an earlier "
-				 "paxshmd and may believe that they own locks: they must end first\"",
-				 n, pids[0] ? pids : "unknown");
-			sd_notifyf(0, "STATUS=waiting for %u processes of an earlier life to end", n);
+			say_who_lives(k, "they must end first");
+			sd_notify(0, "STATUS=waiting for processes of an earlier life to end");
 		}
 		pause_ms(k, LIFE_LOOK_MS);
 	}
 	if (k->stop)
 		return -ECANCELED;
-	if (rc)
+	if (rc == -EAGAIN)
+		say_who_lives(k, "this host serves again when their lease has ended");
+	else if (rc)
 		return because(why, rc, "%s.lock: cannot be locked: %s", k->config->socket, strerror(-rc));
+	k->heir_of = rc ? 0 : k->nonce;
 	rc = k->life_fd = premises_begin_life(k->lock_fd, why);
 	return rc < 0 ? rc : 0;
 }
@@ -151,7 +165,7 @@ static int make_memory(struct keeper *k, char *why)
 	do
 		rc = sys_random(&k->nonce, sizeof(k->nonce));
 	while (!rc && !k->nonce);
-	return rc ? because(why, rc, "no random number is to be had: %s", strerror(-rc)) : 0;
+	return rc ? because(why, rc, "no random number is to be had: %s", strerror(-rc)) : premises_note_life(k->lock_fd, k->nonce, why);
 }
 
 static int make_config(struct keeper *k, char *why)
@@ -267,7 +281,7 @@ static int hand_over(struct keeper *k)
 	const int listen[] = { k->listen_fd, k->life_fd, k->tcp_fd };
 	int rc = handover_send(k->control, &m, &k->config_fd, 1);
 
-	m = (struct handover){ .kind = HANDOVER_MEMORY, .nonce = k->nonce, .founding = k->founding };
+	m = (struct handover){ .kind = HANDOVER_MEMORY, .nonce = k->nonce, .heir_of = k->heir_of, .founding = k->founding };
 	if (!rc)
 		rc = handover_send(k->control, &m, k->segment, SEGMENTS);
 	m = (struct handover){ .kind = HANDOVER_LISTEN };
@@ -417,10 +431,10 @@ static int new_life(struct keeper *k, char *why)
 	end_life(k);
 	for (unsigned i = 0; i < seconds && !k->stop; i++)
 		pause_ms(k, 1000);
-	rc = begin_life(k, why);
+	k->founding = k->config->single;
+	rc = begin_life(k, k->founding, why);
 	if (!rc)
 		rc = make_memory(k, why);
-	k->founding = k->config->single;
 	k->deaths = 0;
 	k->lives++;
 	return rc;
@@ -528,11 +542,12 @@ static int begin(struct keeper *k, bool bootstrap, char *why)
 	int rc = founding < 0 ? founding : find_exe(k, why);
 
 	if (!rc)
-		rc = k->lock_fd = premises_lock(c->socket, why);
+		rc = k->lock_fd = premises_lock(c->socket, &k->nonce, why);
 	if (rc < 0)
 		return rc;
+	k->founding = founding > 0;
 	/* The older life first: its last process may still have the port. */
-	rc = begin_life(k, why);
+	rc = begin_life(k, k->founding, why);
 	if (!rc && !c->single)
 		rc = k->tcp_fd = premises_listen_tcp(c, why);
 	if (rc >= 0)
@@ -544,7 +559,6 @@ static int begin(struct keeper *k, bool bootstrap, char *why)
 	/* Last of all, so that a start that fails can be tried again. */
 	if (!rc && founding)
 		rc = premises_mark_founded(c, why);
-	k->founding = founding > 0;
 	k->lives = 1;
 	return rc;
 }

@@ -124,8 +124,9 @@ static int tell(const struct config *c)
 	if (c->state[0])
 		printf("state %s\n", c->state);
 	printf("locks %u, claims %u, sessions %u\n", c->locks, limits.claims, limits.sessions);
-	printf("heartbeat %u ms, election %u ms, host lease %u ms, handovers %u, loop %s\n", c->heartbeat_ms, c->leader_lease_ms,
-	       c->host_lease_ms, c->handover_max, engines[c->engine]);
+	printf("heartbeat %u ms, leader lease %u ms, host lease %u ms, drift %u ppm\n", c->heartbeat_ms, c->leader_lease_ms,
+	       c->host_lease_ms, c->drift_ppm);
+	printf("handovers %u, loop %s\n", c->handover_max, engines[c->engine]);
 	return EXIT_SUCCESS;
 }
 

@@ -34,6 +34,9 @@ static uint64_t shape_of(const struct agent_config *c)
 		l->window,
 		l->value_max,
 		undo_words_for(l),
+		c->leader_lease_ns, /* what was promised under these stands */
+		c->host_lease_ns,
+		c->drift_ppm,
 	};
 	uint64_t h = hash_bytes(1, words, sizeof(words));
 

@@ -46,8 +46,8 @@ enum claim_state {
 };
 
 enum ask_stage {
-	ASK_BARRIER, /* wants a BARRIER before it looks */
-	ASK_AGREED,  /* waits for the BARRIER `number` to be applied */
+	ASK_INDEX,   /* wants to know from the leader how far the log is, before it looks */
+	ASK_INDEXED, /* waits for the answer `number`, and until so much is applied */
 	ASK_LOOK,    /* look into the tables, then answer or ask the owning host */
 	ASK_SENT,    /* waits for that host's answer */
 };
@@ -61,7 +61,7 @@ struct claim {
 	uint32_t spare;
 	uint64_t token;      /* OWNER */
 	uint64_t since_ns;   /* when it came into its state; ASK_SENT: when to ask again */
-	uint64_t number;     /* ASK_AGREED */
+	uint64_t number;     /* ASK_INDEXED */
 	uint64_t give_up_ns; /* ASKING: answer with what is known by then */
 };
 
@@ -112,6 +112,7 @@ struct private_memory {
 	uint64_t first_number; /* commands first .. next-1 are under way */
 	uint64_t next_number;
 	uint64_t installing; /* bytes of the snapshot in the inbox; 0: none is being installed */
+	uint64_t lapse_at;   /* lines from here on may hold what a life of ours held that has ended; 0: none does */
 	uint32_t claims_free, claims_high, claims_used;
 	uint32_t lines_free, lines_high, lines_used;
 	uint32_t sessions_used, spare;

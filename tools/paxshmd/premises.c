@@ -60,9 +60,20 @@ static int lock_byte(int fd, short type, off_t byte)
 	return fcntl(fd, F_OFD_SETLK, &lock) ? -errno : 0;
 }
 
-int premises_lock(const char *socket_path, char *why)
+int premises_note_life(int lock_fd, uint64_t nonce, char *why)
 {
-	char path[CONFIG_SOCKET + 8], pid[16] = "?";
+	char text[64];
+	int len = snprintf(text, sizeof(text), "%d\n%016llx\n", (int)getpid(), (unsigned long long)nonce);
+
+	if (!ftruncate(lock_fd, 0) && pwrite(lock_fd, text, (size_t)len, 0) == len)
+		return 0;
+	return because(why, -errno, "the lock file cannot be written: %s", strerror(errno));
+}
+
+int premises_lock(const char *socket_path, uint64_t *ret_nonce, char *why)
+{
+	char path[CONFIG_SOCKET + 8], text[64] = "?", *pid = text;
+	unsigned long long nonce = 0;
 	struct stat st;
 	int fd, rc = make_directory_of(socket_path, 0755, why);
 
@@ -79,10 +90,11 @@ int premises_lock(const char *socket_path, char *why)
 		return because(why, -EINVAL, "%s: is not a regular file; remove it, or give another --socket", path);
 	}
 	rc = lock_byte(fd, F_WRLCK, KEEPER_BYTE);
-	if (rc) {
-		ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 
-		pid[n > 0 ? n : 0] = 0;
+	text[n > 0 ? n : 0] = 0;
+	sscanf(text, "%*d %16llx", &nonce);
+	if (rc) {
 		pid[strspn(pid, "0123456789")] = 0;
 		close(fd);
 		if (rc != -EAGAIN && rc != -EACCES)
@@ -90,13 +102,13 @@ int premises_lock(const char *socket_path, char *why)
 		return because(why, -EADDRINUSE, "another paxshmd (pid %s) serves %s: stop it first, or give --socket",
 			       pid[0] ? pid : "unknown", socket_path);
 	}
-	/* Only so that the message above can name it. */
-	int len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)len, 0) != len) {
-		rc = -errno;
+	/* The pid only so that the message above can name it. */
+	rc = premises_note_life(fd, nonce, why);
+	if (rc) {
 		close(fd);
-		return because(why, rc, "%s: cannot be written: %s", path, strerror(-rc));
+		return rc;
 	}
+	*ret_nonce = nonce;
 	return fd;
 }
 

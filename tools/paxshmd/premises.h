@@ -4,9 +4,10 @@
  * sockets, and the mark that says that its cluster was founded.
  *
  * Of the lock file <socket>.lock: byte 0 is write-locked by the one keeper of the socket; byte 1 is
- * read-locked by every process that lives by its memory (agent, clients), and a keeper with fresh memory
- * waits until none of an older life is left. Locks of open file descriptions: they go when the last
- * descriptor is closed, however its processes end.
+ * read-locked by every process that lives by its memory (agent, clients), so that a keeper with fresh memory
+ * knows whether one of an older life is left. Locks of open file descriptions: they go when the last
+ * descriptor is closed, however its processes end. The file says the keeper's pid and the nonce of its
+ * memory: who can read it is on the same machine, and may take the older life's place when nobody lives by it.
  *
  * Every error is told in why[CONFIG_WHY], with what to do about it.
  * Who may enter: the keeper, tests.
@@ -20,8 +21,10 @@
 #include "doorman.h"
 
 /* Opens and locks <socket>.lock, making its directory when there is none. The descriptor, or -errno;
- * -EADDRINUSE: another keeper has it. */
-int premises_lock(const char *socket_path, char *why);
+ * -EADDRINUSE: another keeper has it. *ret_nonce: of the last memory that was noted there; 0: none was. */
+int premises_lock(const char *socket_path, uint64_t *ret_nonce, char *why);
+/* Notes the nonce of the memory that is in force from now on. 0 or -errno. */
+int premises_note_life(int lock_fd, uint64_t nonce, char *why);
 
 /* Locks byte 1 for writing; -EAGAIN: somebody lives by an older memory. */
 int premises_claim_life(int lock_fd);

@@ -126,11 +126,14 @@ static void step_once(struct reactor *r, struct agent_event *e)
 	r->asleep = false;
 	ASSERT(!r->stepping);
 	r->stepping = r->stepped = true;
-	e->now_ns = sys_now_ns();
+	/* In this order, so that it is never less than the machine was suspended. */
+	uint64_t now = sys_now_ns();
+	e->now_ns = sys_boot_ns();
+	e->suspended_ns = e->now_ns - now;
 	actions = agent_step(r->agent, e);
 	for (unsigned i = 0; i < actions.n && r->status < 0; i++)
 		carry_out(r, &actions.at[i]);
-	r->wake_at_ns = actions.wake_at_ns;
+	r->wake_at_ns = actions.wake_at_ns == NEVER ? NEVER : actions.wake_at_ns - MIN(actions.wake_at_ns, e->suspended_ns);
 	r->again = actions.again;
 	r->stepping = false;
 }

@@ -46,7 +46,7 @@ struct reactor {
 	struct config *config;
 	int listen_fd, life_fd, tcp_fd, reserve_fd, tables_fd;
 	struct segment private, tables, arena;
-	uint64_t nonce;
+	uint64_t nonce, heir_of;
 	bool founding;
 
 	struct agent *agent;

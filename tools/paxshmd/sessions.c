@@ -89,8 +89,7 @@ static void acquire(struct agent *a, uint32_t slot, const struct ring_request *r
 	}
 	claim_wait(a, i);
 	line_settle(a, line);
-	if (a->no_quorum && (r->flags & REQUEST_RETURN) && a->m.claims[i].state == CLAIM_WAITING &&
-	    a->m.lines[line].state != LINE_OURS) {
+	if (a->no_quorum && (r->flags & REQUEST_RETURN) && a->m.claims[i].state == CLAIM_WAITING) {
 		claim_answer(a, i, -ENETUNREACH, NULL);
 		line_settle(a, line);
 	}
@@ -108,7 +107,7 @@ static void holder(struct agent *a, uint32_t slot, const struct ring_request *r)
 	if (!i)
 		answer(a, slot, r->call, -ENOSPC);
 	else
-		claim_ask(a, i, r->flags & REQUEST_LINEARIZABLE ? ASK_BARRIER : ASK_LOOK);
+		claim_ask(a, i, r->flags & REQUEST_LINEARIZABLE ? ASK_INDEX : ASK_LOOK);
 }
 
 static void release(struct agent *a, uint32_t slot, const struct ring_request *r)

@@ -75,6 +75,7 @@ static int take_one(struct reactor *r, const struct handover *m, const int *fds,
 	if (m->kind != HANDOVER_MEMORY || n != 3)
 		return -EPROTO;
 	r->nonce = m->nonce;
+	r->heir_of = m->heir_of;
 	r->founding = m->founding;
 	rc = segment_map(&r->private, fds[0], true, false);
 	if (!rc)
@@ -116,9 +117,11 @@ static int start_agent(struct reactor *r, const char **ret_why)
 		.heartbeat_ns = c->heartbeat_ms * NS_PER_MS,
 		.leader_lease_ns = c->leader_lease_ms * NS_PER_MS,
 		.host_lease_ns = c->host_lease_ms * NS_PER_MS,
+		.drift_ppm = c->drift_ppm,
 		.handover_max = c->handover_max,
 		.ask_ns = ASK_NS,
 		.nonce = r->nonce,
+		.heir_of = r->heir_of,
 		.clock_ns = sys_now_ns,
 	};
 	int rc = sys_random(&config.seed, sizeof(config.seed));
@@ -137,7 +140,7 @@ static int start_agent(struct reactor *r, const char **ret_why)
 		config.voters[at] = c->hosts[i].id;
 		config.n_voters++;
 	}
-	return agent_new(&r->agent, &config, &memory, sys_now_ns(), ret_why);
+	return agent_new(&r->agent, &config, &memory, sys_boot_ns(), ret_why);
 }
 
 /* What the tables show of this host alone. */

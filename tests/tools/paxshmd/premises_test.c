@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+static uint64_t last_nonce;
 static char why[CONFIG_WHY], dir[] = "/tmp/paxshm-premises-XXXXXX", path[128];
 static struct config config;
 
@@ -53,7 +54,7 @@ static int elsewhere(int (*act)(void))
 static int lock_again(void)
 {
 	char expect[200];
-	int rc = premises_lock(in_dir("s"), why);
+	int rc = premises_lock(in_dir("s"), &last_nonce, why);
 
 	snprintf(expect, sizeof(expect), "another paxshmd (pid %d) serves %s: stop it first, or give --socket", (int)getppid(), path);
 	return rc == -EADDRINUSE && !strcmp(why, expect) ? 7 : 1;
@@ -61,12 +62,12 @@ static int lock_again(void)
 
 static int lock_freely(void)
 {
-	return premises_lock(in_dir("s"), why) >= 0 ? 7 : 1;
+	return premises_lock(in_dir("s"), &last_nonce, why) >= 0 ? 7 : 1;
 }
 
 Test(premises, a_second_keeper_is_told_of_the_first)
 {
-	int fd = premises_lock(in_dir("s"), why);
+	int fd = premises_lock(in_dir("s"), &last_nonce, why);
 
 	cr_assert_geq(fd, 0, "%s", why);
 	cr_assert_eq(elsewhere(lock_again), 7);
@@ -79,7 +80,7 @@ Test(premises, the_lock_file_is_nobody_elses_to_open)
 	struct stat st;
 	mode_t mask = umask(0);
 
-	cr_assert_geq(premises_lock(in_dir("s"), why), 0);
+	cr_assert_geq(premises_lock(in_dir("s"), &last_nonce, why), 0);
 	umask(mask);
 	cr_assert_eq(stat(in_dir("s.lock"), &st), 0);
 	cr_assert_eq(st.st_mode & 0777, 0600);
@@ -87,17 +88,17 @@ Test(premises, the_lock_file_is_nobody_elses_to_open)
 
 Test(premises, the_sockets_directory_is_made)
 {
-	cr_assert_geq(premises_lock(in_dir("new/er/s"), why), 0, "%s", why);
+	cr_assert_geq(premises_lock(in_dir("new/er/s"), &last_nonce, why), 0, "%s", why);
 	cr_assert_eq(access(in_dir("new/er"), X_OK), 0);
 }
 
 Test(premises, a_lock_file_that_is_none_is_refused)
 {
 	cr_assert_eq(mkdir(in_dir("s.lock"), 0700), 0);
-	cr_assert_lt(premises_lock(in_dir("s"), why), 0);
+	cr_assert_lt(premises_lock(in_dir("s"), &last_nonce, why), 0);
 	cr_assert_eq(rmdir(in_dir("s.lock")), 0);
 	cr_assert_eq(symlink("/etc/passwd", in_dir("s.lock")), 0);
-	cr_assert_lt(premises_lock(in_dir("s"), why), 0, "a link is not followed");
+	cr_assert_lt(premises_lock(in_dir("s"), &last_nonce, why), 0, "a link is not followed");
 	cr_assert(strstr(why, "--socket"));
 }
 
@@ -106,7 +107,7 @@ Test(premises, a_lock_file_that_is_none_is_refused)
 Test(premises, a_life_waits_for_the_last_process_of_the_older_one)
 {
 	char pids[128], expect[16];
-	int ready[2], go[2], lock = premises_lock(in_dir("s"), why);
+	int ready[2], go[2], lock = premises_lock(in_dir("s"), &last_nonce, why);
 	char byte;
 
 	cr_assert_eq(pipe(ready), 0);
@@ -145,7 +146,7 @@ Test(premises, a_life_waits_for_the_last_process_of_the_older_one)
 Test(premises, a_client_cannot_end_the_life_of_others)
 {
 	struct flock unlock = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = LIFE_BYTE, .l_len = 1 };
-	int lock = premises_lock(in_dir("s"), why);
+	int lock = premises_lock(in_dir("s"), &last_nonce, why);
 
 	cr_assert_eq(premises_claim_life(lock), 0);
 	int life = premises_begin_life(lock, why);
