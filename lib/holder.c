@@ -15,11 +15,6 @@ enum seen {
 	SEEN_ELSEWHERE, /* the tables do not say which process */
 };
 
-static bool quorum(const struct paxshm_session *s)
-{
-	return atom_load_acquire(&s->tables->quorum);
-}
-
 /* What the tables know. */
 static enum seen look_here(const struct paxshm_session *s, const void *key, uint32_t len, struct lock_value *ret)
 {
@@ -49,7 +44,7 @@ static int ask(struct paxshm_session *s, const void *key, uint32_t len, uint32_t
 	memcpy(request.key, key, len);
 	rc = call_run(s, &request, patience, &answer);
 	if (rc == -ETIMEDOUT)
-		return quorum(s) ? -ENOTCONN : -ENETUNREACH;
+		return tables_fresh(s->tables) ? -ENOTCONN : -ENETUNREACH;
 	if (rc)
 		return rc;
 	if (answer.result)
@@ -76,12 +71,12 @@ int paxshm_holder(paxshm_session *s, const void *key, size_t len, uint32_t flags
 		return -ENOTCONN;
 	if (!(flags & PAXSHM_LINEARIZABLE))
 		seen = look_here(s, key, (uint32_t)len, &value);
+	if (!tables_fresh(s->tables))
+		return -ENETUNREACH;
 	if (seen == SEEN_HERE) {
 		who_from_value(s, &value, ret_who);
 		return 0;
 	}
-	if (!quorum(s))
-		return -ENETUNREACH;
 	return seen == SEEN_FREE ? -ESRCH : ask(s, key, (uint32_t)len, flags, ret_who);
 }
 

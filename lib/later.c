@@ -36,7 +36,3 @@ LATER(paxshm_send, paxshm_session *s, const char *address, const void *bytes, si
 LATER(paxshm_recv, paxshm_session *s, struct paxshm_message *ret_message, uint64_t deadline_ns)
 LATER(paxshm_call, paxshm_session *s, const char *address, const void *bytes, size_t len, uint64_t deadline_ns, struct paxshm_message *ret_reply)
 LATER(paxshm_reply, paxshm_session *s, const struct paxshm_message *to, const void *bytes, size_t len)
-
-/* Events. */
-LATER(paxshm_fd, paxshm_session *s)
-LATER(paxshm_next_event, paxshm_session *s, struct paxshm_event *ret_event)

@@ -54,11 +54,10 @@ static int handle_mine(const struct paxshm_lock_handle *l)
 	return l ? session_mine(l->session) : -EINVAL;
 }
 
-/* What an owned handle got is not its own any more. */
-static bool handle_stale(const struct paxshm_lock_handle *l)
+/* Whether what an owned handle got is still its own: as lease_look(). */
+static int handle_look(const struct paxshm_lock_handle *l)
 {
-	return session_lost(l->session) ||
-	       atom_load_acquire(&l->session->tables->incarnation) != atom_load_relaxed(&l->incarnation);
+	return lease_look(l->session, atom_load_relaxed(&l->incarnation));
 }
 
 int paxshm_lock_ref(paxshm_session *s, const void *key, size_t len, paxshm_lock_handle **ret_handle)
@@ -144,8 +143,9 @@ static int handle_enter(struct paxshm_lock_handle *l, bool nowait, struct patien
 	while (l->busy && rc == 0)
 		rc = nowait ? -EBUSY : turn_wait(s, patience);
 	if (rc == 0 && l->count) {
-		if (handle_stale(l)) {
-			rc = -ESTALE;
+		rc = handle_look(l);
+		if (rc) {
+			/* as it is */
 		} else if (l->count == UINT32_MAX) {
 			rc = -ENOSPC;
 		} else {
@@ -171,6 +171,7 @@ static void handle_leave(struct paxshm_lock_handle *l, const struct ring_complet
 	if (got) {
 		l->claim = got->claim;
 		l->token = got->token;
+		l->told_lost = false;
 		atom_store_relaxed(&l->incarnation, got->incarnation);
 		atom_store_release(&l->count, 1u); /* pairs with the acquire in paxshm_lock_check */
 	}
@@ -215,6 +216,34 @@ static int acquire_ask(struct paxshm_lock_handle *l, const struct paxshm_acquire
 	return rc;
 }
 
+/* A grant that its caller will not get goes back. */
+static void decline(struct paxshm_session *s, uint64_t claim)
+{
+	struct ring_request request = { .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = claim };
+
+	pthread_mutex_lock(&s->mutex);
+	call_post(s, &request);
+	pthread_mutex_unlock(&s->mutex);
+}
+
+/* Asks, and looks at the lease after the grant: only that look proves that it counts. When the host's life has
+ * ended in between, the grant is void and the wish is not. */
+static int acquire_surely(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience,
+			  struct ring_completion *ret)
+{
+	int rc;
+
+	do {
+		rc = acquire_ask(l, how, patience, ret);
+		if (rc)
+			return rc;
+		rc = lease_await(l->session, ret->incarnation, patience, how->no_quorum == PAXSHM_RETRY);
+	} while (rc == -ESTALE);
+	if (rc)
+		decline(l->session, ret->claim);
+	return rc;
+}
+
 int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
 {
 	struct ring_completion answer = { 0 };
@@ -240,7 +269,7 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
 		return 0;
 	}
 	if (rc == ENTERED_FIRST) {
-		rc = acquire_ask(l, &want, patience, &answer);
+		rc = acquire_surely(l, &want, patience, &answer);
 		handle_leave(l, rc == 0 ? &answer : NULL);
 	}
 	if (grant && rc == 0) {
@@ -278,15 +307,17 @@ int paxshm_lock_release(paxshm_lock_handle *l)
 		return rc;
 	struct paxshm_session *s = l->session;
 	pthread_mutex_lock(&s->mutex);
-	bool stale = handle_stale(l), last = l->count == 1;
 	if (!l->count) {
 		rc = -ESTALE;
-	} else if (stale || !last) {
-		/* A lost lock's claim is void: the agent must not hear of it. */
-		atom_store_release(&l->count, l->count - 1);
-		rc = stale ? -ESTALE : 0;
 	} else {
-		rc = release_last(l);
+		rc = handle_look(l);
+		if (rc == -ESTALE || l->count > 1) { /* a lost lock's claim is void: the agent must not hear of it */
+			atom_store_release(&l->count, l->count - 1);
+		} else {
+			int gone = release_last(l);
+
+			rc = gone ? gone : rc;
+		}
 	}
 	bool waited = s->turn_waiters;
 	pthread_mutex_unlock(&s->mutex);
@@ -301,10 +332,7 @@ int paxshm_lock_check(paxshm_lock_handle *l)
 
 	if (rc)
 		return rc;
-	if (!atom_load_acquire(&l->count) || handle_stale(l)) /* acquire: pairs with handle_leave */
-		return -ESTALE;
-	uint64_t deadline_ns = atom_load_acquire(&l->session->tables->deadline_ns);
-	return deadline_ns != NEVER && sys_now_ns() >= deadline_ns ? -ENETUNREACH : 0;
+	return atom_load_acquire(&l->count) ? handle_look(l) : -ESTALE; /* acquire: pairs with handle_leave */
 }
 
 /* ---- by name: one handle for each key and thread, from the first lock to the last unlock ---- */

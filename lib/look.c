@@ -7,6 +7,7 @@
 
 #include "../shm/atom.h"
 #include "../shm/state/snapshot.h"
+#include "../shm/sys.h"
 #include "../shm/table.h"
 #include "session.h"
 
@@ -52,6 +53,12 @@ void who_from_value(const struct paxshm_session *s, const struct lock_value *val
 		ret->token = value->owner_token;
 	}
 	host_name(s, ret->host_id, ret->host);
+}
+
+bool tables_fresh(const struct tables *t)
+{
+	return atom_load_acquire(&t->quorum) &&
+	       sys_coarse_ns() < atom_load_acquire(&t->fresh_as_of_ns) + atom_load_relaxed(&t->host_lease_ns);
 }
 
 /* First in every call of this file. */
@@ -111,7 +118,7 @@ int paxshm_status(paxshm_session *s, uint32_t flags, struct paxshm_status *ret_s
 		.host_id = t->self,
 		.role = atom_load_relaxed(&t->role),
 		.leader_id = atom_load_relaxed(&t->leader),
-		.quorum = atom_load_relaxed(&t->quorum),
+		.quorum = tables_fresh(t),
 		.agent_pid = atom_load_relaxed(&t->agent_pid),
 		.incarnation = atom_load_relaxed(&t->incarnation),
 		.ballot = atom_load_relaxed(&t->ballot),
@@ -120,6 +127,8 @@ int paxshm_status(paxshm_session *s, uint32_t flags, struct paxshm_status *ret_s
 		.history = atom_load_relaxed(&t->agreed.history),
 		.agent_starts = atom_load_relaxed(&t->agent_starts),
 		.fresh_as_of_ns = atom_load_relaxed(&t->fresh_as_of_ns),
+		.lease_until_ns = atom_load_relaxed(&t->deadline_ns),
+		.host_lease_ns = t->host_lease_ns,
 		.locks = atom_load_relaxed(&t->agreed.rows_used),
 		.locks_max = t->n_rows,
 		.waits = atom_load_relaxed(&t->agreed.waits_used),

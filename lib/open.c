@@ -330,7 +330,7 @@ static int session_new(struct paxshm_session **ret, const struct wish *w, int so
 
 	if (!s)
 		return refuse(-ENOMEM, "no memory for a session");
-	s->socket = s->life_fd = -1;
+	s->socket = s->life_fd = s->event_fd = s->timer_fd = -1;
 	s->tables_segment = s->arena_segment = s->rings_segment = SEGMENT_NONE;
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_mutex_init(&s->adopt_mutex, NULL);

@@ -268,6 +268,7 @@ int paxshm_lock_unref(paxshm_lock_handle *l);
  *                  something in or waits, by paxshm_close(), or by the end of the process. It is never
  *                  taken for a later acquire's.
  *   -ESTALE        the handle's lock was lost: release it as often as it was acquired first
+ *   -ENETUNREACH   also: this handle owns the lock, and the host is suspended
  *   -ENOSPC        PAXSHM_CALLS_MAX calls wait already; the cluster's lock table or this host's part is full;
  *                  or acquired 2^32-1 times
  *   -ENOSYS        a mode other than PAXSHM_EX, or PAXSHM_ASYNC
@@ -276,15 +277,18 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
 
 /* Takes one acquire back; the last one frees the lock. Does not wait for the agent (only, with
  * PAXSHM_CALLS_MAX threads at work and no agent to serve them, for room to tell it).
- * -ESTALE: not owned, or lost meanwhile; counted back all the same. */
+ *   -ESTALE       not owned, or lost meanwhile
+ *   -ENETUNREACH  this host is cut off: whether it was still owned until now nobody here can know
+ * In both cases it is counted back all the same. */
 int paxshm_lock_release(paxshm_lock_handle *l) PAXSHM_MUST_CHECK;
 
 /* Is it still mine? No system call, no waiting: for every turn of a loop.
- *   0             yes. Also after all of paxshmd has ended on this host, until another call finds that
- *                 out: nobody else is given the lock before this process has ended
+ *   0             yes: at this moment nobody else owns it. It stays so until the host's lease ends, which stands in
+ *                 shared memory and needs no living agent
+ *   -ENETUNREACH  suspended: no leader has renewed this host's lease, so the lock may be given to another host
+ *                 any time. Do not go on until it says 0 again: then it was yours all the time
  *   -ESTALE       not owned, or lost for good
- *   -ENETUNREACH  this host is cut off and cannot tell: do not go on until it says 0 again (from the
- *                 version on that has leases) */
+ * A program may be stopped right behind the answer: what must never be written twice needs the token. */
 int paxshm_lock_check(paxshm_lock_handle *l) PAXSHM_MUST_CHECK;
 
 #define PAXSHM_LINEARIZABLE 1u /* ask the cluster, not this host's tables */
@@ -293,7 +297,7 @@ int paxshm_lock_check(paxshm_lock_handle *l) PAXSHM_MUST_CHECK;
  * With PAXSHM_LINEARIZABLE the answer is no older than the call. *ret_who with its size set.
  *   0             *ret_who; pid 0: the owner's host is known, and did not say which process in time
  *   -ESRCH        nobody owns it
- *   -ENETUNREACH  no quorum, and the owner is not on this host
+ *   -ENETUNREACH  no quorum: what this host knows is older than a host lease
  *   -ENOTCONN     the session is over, or the agent was silent for agent_timeout_ms
  *   -ECANCELED    paxshm_cancel()
  *   -ENOSPC       PAXSHM_CALLS_MAX calls wait already */
@@ -322,7 +326,7 @@ struct paxshm_status {
 	char cluster[PAXSHM_NAME_BYTES], space[PAXSHM_NAME_BYTES], host[PAXSHM_NAME_BYTES], leader[PAXSHM_NAME_BYTES];
 	uint32_t role;      /* 1 voter, 2 observer */
 	uint32_t leader_id; /* 0: none known */
-	uint32_t quorum;    /* 1: a majority was heard of within the host lease */
+	uint32_t quorum;    /* 1: what is shown here is no older than a host lease */
 	uint32_t agent_pid;
 	uint64_t incarnation;      /* of this host; 0: not registered yet */
 	uint64_t ballot;           /* the highest seen */
@@ -331,6 +335,8 @@ struct paxshm_status {
 	uint64_t history;          /* random id of the cluster's founding */
 	uint64_t agent_starts;     /* agents that served this memory */
 	uint64_t fresh_as_of_ns;   /* CLOCK_MONOTONIC */
+	uint64_t lease_until_ns;   /* this host's lease, CLOCK_MONOTONIC; 0: none; UINT64_MAX: without end (a cluster whose only voter it is) */
+	uint64_t host_lease_ns;    /* how long a lease is */
 	uint32_t locks, locks_max; /* locks owned, waited for, or remembered for OWNER_DIED, in the cluster */
 	uint32_t waits, waits_max; /* hosts that wait, over all locks */
 	uint32_t sessions;         /* open on this host */
@@ -416,7 +422,7 @@ int paxshm_start_children(paxshm_session *s, const struct paxshm_name *names, si
 /* The children of this host, as paxshm_next_host(). */
 int paxshm_children(paxshm_session *s, uint32_t *cursor, struct paxshm_who *ret_who);
 
-/* ---- messages and events: from a later version on; -ENOSYS for now ---- */
+/* ---- messages: from a later version on; -ENOSYS for now ---- */
 
 struct paxshm_message {
 	uint32_t size;
@@ -436,13 +442,15 @@ int paxshm_call(paxshm_session *s, const char *address, const void *bytes, size_
 /* Answers a message whose `call` is not 0. */
 int paxshm_reply(paxshm_session *s, const struct paxshm_message *to, const void *bytes, size_t len);
 
+/* ---- events ---- */
+
 enum paxshm_event_kind {
-	PAXSHM_EVENT_GRANTED = 1, /* an ASYNC acquire was granted */
-	PAXSHM_EVENT_LOST,        /* a lock is not this session's any more */
-	PAXSHM_EVENT_SUSPENDED,   /* the host is cut off: its locks wait */
-	PAXSHM_EVENT_RESUMED,     /* and is back: they go on */
-	PAXSHM_EVENT_WANTED,      /* somebody waits for a lock of this session */
-	PAXSHM_EVENT_MAIL,        /* a message is there */
+	PAXSHM_EVENT_GRANTED = 1, /* an ASYNC acquire was granted: from a later version on */
+	PAXSHM_EVENT_LOST,        /* a lock is not this session's any more: once for each handle that owned one */
+	PAXSHM_EVENT_SUSPENDED,   /* the host is cut off: do not go on with what its locks protect */
+	PAXSHM_EVENT_RESUMED,     /* and is back: those that were not LOST go on */
+	PAXSHM_EVENT_WANTED,      /* somebody waits for a lock of this session: from a later version on */
+	PAXSHM_EVENT_MAIL,        /* a message is there: from a later version on */
 };
 
 struct paxshm_event {
@@ -452,9 +460,13 @@ struct paxshm_event {
 	struct paxshm_grant grant; /* GRANTED */
 };
 
-/* A descriptor that is readable while an event is there; the session's. For poll(2). */
+/* A descriptor that is readable while an event is there, for poll(2); the session's, made by the first call. It
+ * may also be readable when paxshm_next_event() then finds none, about once in a host lease. -EMFILE,
+ * -ENFILE, -ENOMEM. */
 int paxshm_fd(paxshm_session *s);
-/* Takes the next event. 1: *ret_event; 0: none. */
+/* Takes the next event; needs no agent to be alive. After each time the descriptor was readable call it until it
+ * answers other than 1. 1: *ret_event, its size set before; 0: none; -ENOTCONN: the session is over, and
+ * every LOST was told. */
 int paxshm_next_event(paxshm_session *s, struct paxshm_event *ret_event);
 
 /* ---- helpers ---- */

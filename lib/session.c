@@ -177,6 +177,10 @@ void session_free(struct paxshm_session *s)
 		next = l->next;
 		free(l);
 	}
+	if (s->event_fd >= 0)
+		close(s->event_fd);
+	if (s->timer_fd >= 0)
+		close(s->timer_fd);
 	if (s->socket >= 0)
 		close(s->socket);
 	segment_release(&s->tables_segment);

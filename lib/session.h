@@ -57,6 +57,7 @@ struct paxshm_lock_handle {
 	uint64_t thread;                         /* paxshm_lock(): number of the thread; 0: made by paxshm_lock_ref() */
 	bool busy;                               /* a thread has let go of the mutex in the middle of an acquire or release */
 	uint32_t count;                          /* times acquired; 0: not owned */
+	bool told_lost;                          /* its EVENT_LOST was taken */
 	uint64_t claim, token, incarnation;      /* of the grant */
 	uint32_t key_len;
 	uint8_t key[KEY_MAX];
@@ -67,6 +68,7 @@ struct paxshm_session {
 	int socket;  /* non-blocking */
 	void *life;  /* a mapping that keeps the open file description of the life descriptor, or NULL */
 	int life_fd; /* the descriptor itself, when the program asked for it, or -1 */
+	int event_fd, timer_fd; /* of paxshm_fd(), or -1 */
 	struct segment tables_segment, arena_segment, rings_segment;
 	const struct tables *tables;
 	struct arena *arena;
@@ -86,6 +88,7 @@ struct paxshm_session {
 	uint32_t silent; /* acquires given up and not answered yet: new ones are refused meanwhile */
 	uint32_t owed;   /* slots that are LATE or uncancelled */
 	uint32_t turn_waiters;
+	bool told_suspended; /* the last event about the lease */
 	struct paxshm_lock_handle *handles;
 	struct paxshm_lock_handle *named[NAMED_BUCKETS];
 
@@ -138,10 +141,23 @@ int call_post(struct paxshm_session *s, const struct ring_request *request);
 /* Whether a thread should stop waiting: 0, -ETIMEDOUT, -ECANCELED. */
 int patience_over(const struct paxshm_session *s, struct patience patience);
 
+/* ---- lease.c ---- */
+
+/* What was granted under this incarnation of the host: 0: nobody else can own it now; -ENETUNREACH: the lease was not
+ * renewed; -ESTALE: lost for good. Reads memory and a clock only. */
+int lease_look(const struct paxshm_session *s, uint64_t incarnation);
+
+/* The same, waiting (if it may) while it is suspended: also -ETIMEDOUT, -ECANCELED, -ENOTCONN. */
+int lease_await(struct paxshm_session *s, uint64_t incarnation, struct patience patience, bool wait);
+
 /* ---- look.c ---- */
 
 /* Copies a host's name, or "". */
 void host_name(const struct paxshm_session *s, uint32_t host, char ret[PAXSHM_NAME_BYTES]);
+
+/* Whether the tables are young enough to be told from: no older than a host lease. The agent says so as long as it
+ * lives; the clock, when it does not. */
+bool tables_fresh(const struct tables *t);
 
 /* The holder that a completion names. */
 void holder_from(const struct paxshm_session *s, const struct ring_completion *answer, struct paxshm_who *ret);

@@ -18,10 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../lib/base.h"
 #include "paxctl.h"
 
 #define WATCH_MS 250
-#define GRACE_MS 2000
 
 /* A word and its descriptor, over the pair. */
 struct letter {
@@ -190,7 +190,7 @@ static bool look_after(struct child *c, int *ret_status)
 	return false;
 }
 
-static uint64_t now_ms(void)
+uint64_t child_now_ms(void)
 {
 	struct timespec ts;
 
@@ -198,25 +198,33 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-int child_wait(struct child *c, bool (*watch)(void *context), void *context)
+/* What is left until `at`, and no more than until the next look. */
+static int until(uint64_t at, uint64_t now)
 {
-	uint64_t kill_at = 0; /* 0: it may run */
+	return at <= now ? 0 : at - now < WATCH_MS ? (int)(at - now)
+						   : WATCH_MS;
+}
+
+int child_wait(struct child *c, uint64_t grace_ms, uint64_t (*watch)(void *context), void *context)
+{
+	uint64_t kill_at = 0; /* 0: it was not told to end */
 	int status;
 
 	for (;;) {
 		struct pollfd fds[2] = { { .fd = c->signals, .events = POLLIN }, { .fd = c->pidfd, .events = POLLIN } };
+		uint64_t end = watch(context), now = child_now_ms();
 
-		poll(fds, 2, WATCH_MS);
+		if (!kill_at && end != CHILD_MAY_RUN && now + grace_ms >= end) {
+			kill_at = end > now ? end : now + grace_ms;
+			tell(c, SIGTERM);
+			tell(c, SIGCONT); /* a stopped one would not see it */
+		}
+		if (kill_at && now >= kill_at)
+			tell(c, SIGKILL);
+		poll(fds, 2, kill_at ? until(MAX(kill_at, now + 1), now) : until(end - MIN(end, grace_ms), now));
 		pass_signals(c);
 		if (look_after(c, &status))
 			return status;
-		if (!kill_at && !watch(context)) {
-			kill_at = now_ms() + GRACE_MS;
-			tell(c, SIGTERM);
-			tell(c, SIGCONT); /* a stopped one would not see it */
-		} else if (kill_at && now_ms() >= kill_at) {
-			tell(c, SIGKILL);
-		}
 	}
 }
 

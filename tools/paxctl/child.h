@@ -38,10 +38,15 @@ void child_drop(struct child *c);
  * (-EPIPE: it is dead already). */
 int child_go(struct child *c, const struct child_word *word, int life_fd);
 
+#define CHILD_MAY_RUN UINT64_MAX
+
 /* Waits until the child has ended, passing signals on, stopping and continuing with it; answers its status
- * as of waitpid(). `watch` is called four times a second; when it answers false the child is told to end
- * (TERM, and KILL 2 s later). */
-int child_wait(struct child *c, bool (*watch)(void *context), void *context);
+ * as of waitpid(). `watch` is called at least four times a second and answers by when the child must have ended
+ * (CLOCK_MONOTONIC, ms; CHILD_MAY_RUN: it is not known). `grace_ms` before that it is told to (TERM), and
+ * killed then; one that is told too late for that still has its grace. */
+int child_wait(struct child *c, uint64_t grace_ms, uint64_t (*watch)(void *context), void *context);
+
+uint64_t child_now_ms(void); /* CLOCK_MONOTONIC */
 
 /* Ends this process as the child ended: the same status, or of the same signal. */
 _Noreturn void exit_like(int status);

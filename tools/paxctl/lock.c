@@ -16,10 +16,15 @@ struct lock_options {
 	struct paxshm_acquire how;
 	bool timed;
 	uint64_t wait_ms;
-	int conflict; /* exit status when it is held or timed out */
+	uint64_t grace_ms; /* between TERM and KILL, when the lock is about to be lost */
+	bool grace_given;
+	int conflict;      /* exit status when it is held or timed out */
 };
 
-enum { OPTION_NO_QUORUM = 256 };
+#define GRACE_MS 2000u
+
+enum { OPTION_NO_QUORUM = 256,
+       OPTION_GRACE };
 
 static double parse_seconds(const struct argp_state *state, const char *text)
 {
@@ -75,6 +80,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'E':
 		options->conflict = parse_status(state, arg);
 		return 0;
+	case OPTION_GRACE:
+		options->grace_ms = (uint64_t)(parse_seconds(state, arg) * 1000 + 0.999);
+		options->grace_given = true;
+		return 0;
 	case OPTION_NO_QUORUM:
 		options->how.no_quorum = parse_no_quorum(state, arg);
 		return 0;
@@ -108,6 +117,7 @@ static const struct argp_option lock_argp_options[] = {
 	{ "exclusive", 'x', NULL, 0, "exclusive lock (the default, and what there is)", 0 },
 	{ "shared", 's', NULL, 0, "shared lock: comes with a later version", 0 },
 	{ "conflict-exit-code", 'E', "CODE", 0, "exit status when it is held by another or timed out (default 1)", 0 },
+	{ "grace", OPTION_GRACE, "SEC", 0, "when the lock is about to be lost: time between TERM and KILL (default 2)", 0 },
 	{ "no-quorum", OPTION_NO_QUORUM, "WHAT", 0, "without a majority: retry (wait, the default), return (exit 75), fail (abort)", 0 },
 	{ 0 },
 };
@@ -151,17 +161,45 @@ static int acquire(struct lock_options *options, paxshm_lock_handle *lock, struc
 }
 
 struct held {
+	paxshm_session *s;
 	paxshm_lock_handle *lock;
-	bool lost;
+	uint64_t grace_ms;
+	uint64_t until_ms; /* the host's lease, as last seen, less what killing may take */
+	bool lost, stopped;
 };
 
-/* A lock is lost when the library says so; an agent that is away for a moment loses nothing. */
-static bool still_ours(void *context)
+#define KILLING_MS 100u /* so long before the end of the lease the command is killed, or for a twentieth of the lease */
+
+static void see_lease(struct held *held)
+{
+	struct paxshm_status st = PAXSHM_INIT(st);
+
+	if (paxshm_status(held->s, 0, &st) < 0)
+		return; /* the session is over: the lease ends as it stands */
+	uint64_t lease_ms = st.host_lease_ns / 1000000, until_ms = st.lease_until_ns / 1000000, killing_ms = lease_ms / 20;
+
+	killing_ms = killing_ms < KILLING_MS ? killing_ms : KILLING_MS;
+	if (st.lease_until_ns == UINT64_MAX)
+		held->until_ms = CHILD_MAY_RUN;
+	else
+		held->until_ms = until_ms > killing_ms ? until_ms - killing_ms : 0;
+	if (held->grace_ms > lease_ms / 2) /* a lease is renewed with an eighth of it gone: half of it is never near */
+		held->grace_ms = lease_ms / 2;
+}
+
+/* By when the command must have ended. A lease that is not renewed ends the lock before anybody else can get it; a
+ * change of leader, or an agent that is away for a moment, ends nothing. */
+static uint64_t must_end(void *context)
 {
 	struct held *held = context;
+	uint64_t soon = child_now_ms() + held->grace_ms;
 
-	held->lost = paxshm_lock_check(held->lock) == -ESTALE;
-	return !held->lost;
+	held->lost |= paxshm_lock_check(held->lock) == -ESTALE;
+	see_lease(held);
+	if (held->lost && held->until_ms > soon)
+		return soon;
+	held->stopped |= held->until_ms <= soon;
+	return held->until_ms;
 }
 
 /* The child waits: acquire, tie the lock to it, let it go, wait for its end, release. Answers an exit status, or
@@ -170,7 +208,7 @@ static bool still_ours(void *context)
 static int run_locked(struct lock_options *options, paxshm_session *s, struct child *child, int *ret_status)
 {
 	struct paxshm_grant grant = PAXSHM_INIT(grant);
-	struct held held = { 0 };
+	struct held held = { .s = s, .grace_ms = options->grace_ms, .until_ms = CHILD_MAY_RUN };
 	char text[ESCAPED_MAX];
 
 	escape_key(options->key, strlen(options->key), text);
@@ -191,10 +229,17 @@ static int run_locked(struct lock_options *options, paxshm_session *s, struct ch
 	rc = child_go(child, &word, life_fd);
 	if (rc < 0 && rc != -EPIPE) /* EPIPE: it was killed before it ran; its end tells how */
 		return fail("cannot start the command", rc);
-	*ret_status = child_wait(child, still_ours, &held);
+	see_lease(&held); /* the grace is what this lease allows */
+	if (options->grace_given && held.grace_ms < options->grace_ms)
+		fprintf(stderr, "paxctl: %s: a grace of %.3g s is all that this host's lease allows\n", text, (double)held.grace_ms / 1000);
+	*ret_status = child_wait(child, held.grace_ms, must_end, &held);
 
 	if (paxshm_lock_release(held.lock) == -ESTALE || held.lost) {
 		fprintf(stderr, "paxctl: %s: the lock was lost while the command ran\n", text);
+		return EXIT_LOST;
+	}
+	if (held.stopped) {
+		fprintf(stderr, "paxctl: %s: the command was ended, for this host was cut off and about to lose the lock\n", text);
 		return EXIT_LOST;
 	}
 	return AS_THE_CHILD;
@@ -202,7 +247,7 @@ static int run_locked(struct lock_options *options, paxshm_session *s, struct ch
 
 int command_lock(int argc, char **argv, struct common *common)
 {
-	struct lock_options options = { .common = common, .how = PAXSHM_INIT(options.how), .conflict = EXIT_CONFLICT };
+	struct lock_options options = { .common = common, .how = PAXSHM_INIT(options.how), .grace_ms = GRACE_MS, .conflict = EXIT_CONFLICT };
 	struct child child;
 	int status = 0;
 

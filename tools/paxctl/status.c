@@ -68,6 +68,8 @@ static int print_json(paxshm_session *s, const struct paxshm_status *st, bool ha
 		{ "chosen", st->chosen },
 		{ "history", st->history },
 		{ "fresh_as_of_ns", st->fresh_as_of_ns },
+		{ "lease_until_ns", st->lease_until_ns },
+		{ "host_lease_ns", st->host_lease_ns },
 	};
 	const struct {
 		const char *name;
@@ -103,6 +105,18 @@ static int print_json(paxshm_session *s, const struct paxshm_status *st, bool ha
 	return json_print(out);
 }
 
+static void print_lease(const struct paxshm_status *st)
+{
+	uint64_t now_ns = paxshm_deadline_ms(0);
+
+	if (st->lease_until_ns == UINT64_MAX)
+		printf("lease     without end: no other host can grant\n");
+	else if (st->lease_until_ns > now_ns)
+		printf("lease     %.1f s of %.1f s left\n", (double)(st->lease_until_ns - now_ns) / 1e9, (double)st->host_lease_ns / 1e9);
+	else
+		printf("lease     %s\n", st->lease_until_ns ? "ENDED: what this host owns may be given to others" : "none yet");
+}
+
 static void print_text(paxshm_session *s, const struct paxshm_status *st, bool hash)
 {
 	struct paxshm_host host = PAXSHM_INIT(host);
@@ -112,6 +126,7 @@ static void print_text(paxshm_session *s, const struct paxshm_status *st, bool h
 	printf("host      %s (id %u), %s, incarnation %" PRIu64 "\n", st->host, st->host_id, role_name(st->role), st->incarnation);
 	printf("agent     pid %u, started %" PRIu64 "%s\n", st->agent_pid, st->agent_starts, st->agent_starts == 1 ? " time" : " times");
 	printf("quorum    %s, leader %s\n", st->quorum ? "yes" : "NO", st->leader_id ? st->leader : "unknown");
+	print_lease(st);
 	printf("log       applied %" PRIu64 ", chosen %" PRIu64 ", ballot %" PRIu64 "\n", st->applied, st->chosen, st->ballot);
 	if (hash)
 		printf("state     %016" PRIx64 "\n", st->state_hash);

@@ -150,12 +150,12 @@ Test(command, cut_short_it_is_refused)
 
 Test(command, fields_out_of_range_are_refused)
 {
-	refused_with(COMMAND_BARRIER, 0, 0, 1, "kind 0");
-	refused_with(COMMAND_BARRIER, 0, COMMAND_SWEEP + 1, 1, "an unknown kind");
-	refused_with(COMMAND_BARRIER, 0, 255, 1, "an unknown kind");
-	refused_with(COMMAND_BARRIER, AT_HOST, 0, 2, "host 0");
-	refused_with(COMMAND_BARRIER, AT_HOST, HOSTS_MAX, 2, "a host too high");
-	refused_with(COMMAND_BARRIER, AT_NUMBER, 0, 8, "no number");
+	refused_with(COMMAND_CANCEL, 0, 0, 1, "kind 0");
+	refused_with(COMMAND_CANCEL, 0, COMMAND_SWEEP + 1, 1, "an unknown kind");
+	refused_with(COMMAND_CANCEL, 0, 255, 1, "an unknown kind");
+	refused_with(COMMAND_CANCEL, AT_HOST, 0, 2, "host 0");
+	refused_with(COMMAND_CANCEL, AT_HOST, HOSTS_MAX, 2, "a host too high");
+	refused_with(COMMAND_CANCEL, AT_NUMBER, 0, 8, "no number");
 	refused_with(COMMAND_FOUND, AT_NUMBER, 1, 8, "FOUND with a number");
 	refused_with(COMMAND_HOST_UP, AT_NUMBER, 1, 8, "HOST_UP with a number");
 	refused_with(COMMAND_FOUND, AT_FIELDS, 0, 8, "history 0");

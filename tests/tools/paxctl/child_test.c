@@ -53,16 +53,16 @@ static void await_ready(void)
 	cr_assert_eq(read(ran[0], line, sizeof(line)), sizeof(line)); /* "ready\n", written at once */
 }
 
-static bool always(void *context)
+static uint64_t always(void *context)
 {
 	(void)context;
-	return true;
+	return CHILD_MAY_RUN;
 }
 
-static bool never(void *context)
+static uint64_t never(void *context)
 {
 	(void)context;
-	return false;
+	return 0;
 }
 
 static int go(struct child *c)
@@ -102,7 +102,7 @@ Test(child, let_go_it_runs_and_knows_key_and_token)
 
 	cr_assert_eq(start(&c, "echo $PAXSHM_KEY $PAXSHM_TOKEN $PAXSHM_OWNER_DIED; exit 9"), 0);
 	cr_assert_eq(go(&c), 0);
-	int status = child_wait(&c, always, NULL);
+	int status = child_wait(&c, 2000, always, NULL);
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 9);
 	cr_assert_str_eq(written(), "the key 77 1\n");
 	child_drop(&c);
@@ -115,7 +115,7 @@ Test(child, it_holds_the_life_descriptor_through_exec)
 	/* /dev/full stands in for it: nothing else opens that. */
 	cr_assert_eq(start(&c, "for f in /proc/$$/fd/*; do readlink $f; done | grep /dev/full"), 0);
 	cr_assert_eq(go(&c), 0);
-	child_wait(&c, always, NULL);
+	child_wait(&c, 2000, always, NULL);
 	cr_assert_str_eq(written(), "/dev/full\n");
 	child_drop(&c);
 }
@@ -128,7 +128,7 @@ Test(child, killed_before_it_ran_its_end_is_told)
 	kill(c.pid, SIGKILL);
 	poll(&(struct pollfd){ .fd = c.pidfd, .events = POLLIN }, 1, -1);
 	cr_assert_eq(go(&c), -EPIPE);
-	int status = child_wait(&c, always, NULL);
+	int status = child_wait(&c, 2000, always, NULL);
 	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	child_drop(&c);
 }
@@ -140,7 +140,7 @@ Test(child, when_the_lock_is_lost_it_is_told_to_end)
 	cr_assert_eq(start(&c, "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.01; done"), 0);
 	cr_assert_eq(go(&c), 0);
 	await_ready();
-	int status = child_wait(&c, never, NULL);
+	int status = child_wait(&c, 2000, never, NULL);
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 3);
 	cr_assert_str_eq(written(), "told\n");
 	child_drop(&c);
@@ -153,7 +153,7 @@ Test(child, who_does_not_end_is_killed)
 	cr_assert_eq(start(&c, "trap '' TERM; echo ready; while :; do sleep 0.01; done"), 0);
 	cr_assert_eq(go(&c), 0);
 	await_ready();
-	int status = child_wait(&c, never, NULL);
+	int status = child_wait(&c, 2000, never, NULL);
 	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	child_drop(&c);
 }
@@ -166,7 +166,7 @@ Test(child, a_signal_for_us_is_passed_on)
 	cr_assert_eq(go(&c), 0);
 	await_ready();
 	kill(getpid(), SIGUSR1);
-	child_wait(&c, always, NULL);
+	child_wait(&c, 2000, always, NULL);
 	cr_assert_str_eq(written(), "usr1\n");
 	child_drop(&c);
 }
