@@ -32,7 +32,7 @@ static void plan_cluster(struct sim *s)
 	p->heartbeat_ns = ONE_OF(s, 10 * MS, 20 * MS, 50 * MS);
 	p->leader_lease_ns = p->heartbeat_ns * sim_pick(s, 3, 8);
 	p->host_lease_ns = ONE_OF(s, 300 * MS, 1 * SECOND, 3 * SECOND);
-	p->host_lease_ns = MAX(p->host_lease_ns, 3 * p->leader_lease_ns);
+	p->host_lease_ns = MAX(p->host_lease_ns, 4 * p->leader_lease_ns);
 	p->ask_ns = ONE_OF(s, 5 * MS, 100 * MS, 1 * SECOND);
 	p->handover_max = (uint32_t)ONE_OF(s, 1, 2, 3, 8);
 	p->limits.window = (uint32_t)ONE_OF(s, 2, 4, 8, 16, 32);
@@ -88,9 +88,11 @@ static void plan_elections(struct sim *s)
 	struct plan *p = &s->plan;
 
 	p->heartbeat_ns = 10 * MS;
-	p->leader_lease_ns = 30 * MS;
 	p->latency_ns = ONE_OF(s, 1 * MS, 3 * MS, 6 * MS);
 	p->jitter_ns = p->latency_ns * ONE_OF(s, 1, 2);
+	/* A lease counts from when the heartbeat was sent: a round trip, and no more than it takes to lead at all. */
+	p->leader_lease_ns = 30 * MS + 2 * (p->latency_ns + p->jitter_ns);
+	p->host_lease_ns = MAX(p->host_lease_ns, 4 * p->leader_lease_ns);
 	p->partition_ns = ONE_OF(s, 0, 150 * MS, 400 * MS);
 	p->depose_ns = ONE_OF(s, 100 * MS, 200 * MS);
 	p->partition_for_ns = ONE_OF(s, 30 * MS, 100 * MS, 300 * MS);

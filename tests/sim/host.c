@@ -164,6 +164,8 @@ void host_lose_memory(struct sim *s, struct host *h)
 			client_kill(s, &s->client[i]);
 	if (h->agent)
 		host_die(s, h, sim_about(s, 300 * MS));
+	/* A keeper that was restarted knows its predecessor's nonce, unless the machine was. */
+	h->config.heir_of = sim_chance(s, 1, 2) ? ((struct private_memory *)h->memory.private)->nonce : 0;
 	memset(h->memory.private, 0, h->private_size);
 	memset(h->memory.tables, 0, h->tables_size);
 	memset(h->memory.arena, 0, h->arena_size);

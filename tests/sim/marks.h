@@ -56,7 +56,11 @@
 	M(SNAPSHOT_IN_CHUNKS, 1, "snapshots that took several frames") \
 	M(VALUE_OF_MANY, 1, "slots with several commands") \
 	M(COMMAND_REPEATED, 1, "commands chosen again and ignored") \
-	M(HOST_REGISTERED_AGAIN, 1, "hosts registered with a new life") \
+	M(HOST_REGISTERED_AGAIN, 1, "hosts registered again after they were declared down") \
+	M(HOST_HEIR, 1, "hosts registered with a new life as heirs of an ended one") \
+	M(HOST_DOWN, 1, "hosts declared down") \
+	M(HOST_DOWN_VOID, 0, "declarations void because a later leader had begun") \
+	M(LOST_LOCK, 1, "programs that lost a lock with their host") \
 	M(SWEPT_LOCK, 1, "locks of an older life swept") \
 	M(SWEPT_TO_WAITER, 1, "locks of an older life swept and passed on") \
 	M(GRANTED, 1, "locks granted") \

@@ -118,6 +118,24 @@ void oracle_grant_moved(struct sim *s, struct key *k)
 	      (ull)s->reference.applied, k->owner->id, k->owner->host);
 }
 
+/* By the host's own clock its lease has ended: so nobody there believes that a lock is his. */
+void oracle_host_down(struct sim *s, uint16_t host)
+{
+	const struct host *h = &s->host[host];
+	const struct tables *t = h->memory.tables;
+
+	CHECK(s, t->incarnation != s->reference.host[host].incarnation || host_clock(s, h) >= t->deadline_boot_ns,
+	      "host %u is declared down, and its lease has %lld us left", host, (long long)(t->deadline_boot_ns - host_clock(s, h)) / 1000);
+	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++) {
+		if (!k->owner || k->owner->host != host)
+			continue;
+		sim_mark(s, MARK_LOST_LOCK);
+		k->owner->thread[k->owner_thread].lost = true;
+		let_go(s, k);
+		k->death = k->owner_died = true;
+	}
+}
+
 /* Local passing is bounded while another host waits. What this host knew is seen one step late. */
 static void check_turns(struct sim *s, const struct host *h, struct key *k)
 {
@@ -164,6 +182,7 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	CHECK(s, c->gone || c->closing || (token >= l->base && token < l->base + LOCK_RANGE), "%s is granted with token %llu, the range begins at %llu",
 	      trace_key(k), (ull)token, (ull)l->base);
 	CHECK(s, answer->claim, "%s is granted without a claim", trace_key(k));
+	CHECK(s, host_clock(s, h) < h->memory.tables->deadline_boot_ns, "host %u grants %s after its lease has ended", h->id, trace_key(k));
 	k->last_token = token;
 	check_turns(s, h, k);
 	check_death_told(s, k, answer->flags & COMPLETION_DIED);
@@ -285,7 +304,7 @@ static void answered(struct sim *s, struct host *h, struct client *c, struct thr
 		holder_answered(s, h, t, answer);
 		break;
 	case THREAD_RELEASES:
-		CHECK(s, answer->result == (t->again ? -ESTALE : 0), "a release is answered with %d%s", answer->result,
+		CHECK(s, answer->result == (t->again ? -ESTALE : 0) || (t->lost && answer->result == -ESTALE), "a release is answered with %d%s", answer->result,
 		      t->again ? ", although the lock was released before" : "");
 		break;
 	default:

@@ -132,12 +132,17 @@ static void acquire(struct sim *s, struct key *k, struct wish w, bool try_only)
 	}
 }
 
+static uint64_t alive(const struct sim *s, uint16_t host)
+{
+	return s->reference.host[host].down ? 0 : s->reference.host[host].incarnation;
+}
+
 static bool next_in_line(struct sim *s, struct key *k, struct wish *ret)
 {
 	while (k->lock.n_queue) {
 		*ret = k->lock.queue[0];
 		queue_cut(s, k, 0);
-		if (s->reference.host[ret->host].incarnation == ret->incarnation)
+		if (alive(s, ret->host) == ret->incarnation)
 			return true;
 	}
 	return false;
@@ -182,7 +187,7 @@ static struct key *in_row(struct sim *s, uint32_t row)
 }
 
 /* In the order of rows, and no more than a bite. */
-static void sweep(struct sim *s, uint16_t host, uint64_t incarnation)
+static void sweep(struct sim *s, uint16_t host)
 {
 	struct reference_host *h = &s->reference.host[host];
 	uint32_t row = h->sweep, frees = 0;
@@ -190,7 +195,7 @@ static void sweep(struct sim *s, uint16_t host, uint64_t incarnation)
 	for (; row < h->sweep + SWEEP_ROWS && row <= s->reference.rows_high && frees < SWEEP_FREES; row++) {
 		struct key *k = in_row(s, row);
 
-		if (!k || !k->lock.delegation || k->lock.host != host || k->lock.incarnation == incarnation)
+		if (!k || !k->lock.delegation || k->lock.host != host || k->lock.incarnation == alive(s, host))
 			continue;
 		sim_mark(s, k->lock.n_queue ? MARK_SWEPT_TO_WAITER : MARK_SWEPT_LOCK);
 		k->death = true; /* the host cannot say whether anybody had it */
@@ -207,7 +212,7 @@ static bool take_number(struct sim *s, const struct command *c)
 {
 	struct reference_host *h = &s->reference.host[c->host];
 
-	if (h->incarnation != c->incarnation || !h->incarnation || c->number != h->last_number + 1) {
+	if (h->incarnation != c->incarnation || !h->incarnation || h->down || c->number != h->last_number + 1) {
 		sim_mark(s, MARK_COMMAND_REPEATED);
 		return false;
 	}
@@ -219,12 +224,31 @@ static void host_up(struct sim *s, const struct command *c, uint64_t slot)
 {
 	struct reference_host *h = &s->reference.host[c->host];
 
+	bool runs = h->incarnation && !h->down;
+
 	if (h->incarnation != c->host_up.expected || slot <= h->incarnation ||
-	    (h->incarnation && h->nonce == c->host_up.nonce))
+	    (runs && (h->nonce == c->host_up.nonce || h->nonce != c->host_up.heir_of)))
 		return;
 	if (h->incarnation)
-		sim_mark(s, MARK_HOST_REGISTERED_AGAIN);
-	*h = (struct reference_host){ .incarnation = slot, .nonce = c->host_up.nonce, .sweep = h->incarnation ? 1 : 0 };
+		sim_mark(s, runs ? MARK_HOST_HEIR : MARK_HOST_REGISTERED_AGAIN);
+	*h = (struct reference_host){ .incarnation = slot, .nonce = c->host_up.nonce, .sweep = runs ? 1 : h->sweep };
+}
+
+/* A declaration of an older leader than the last that began is void: that one may have renewed the host. */
+static void host_down(struct sim *s, const struct command *c)
+{
+	struct reference_host *h = &s->reference.host[c->host];
+
+	if (h->incarnation != c->incarnation || !h->incarnation || h->down)
+		return;
+	if (c->ballot < s->reference.leads) {
+		sim_mark(s, MARK_HOST_DOWN_VOID);
+		return;
+	}
+	sim_mark(s, MARK_HOST_DOWN);
+	h->down = true;
+	h->sweep = 1;
+	oracle_host_down(s, c->host);
 }
 
 static void apply(struct sim *s, const struct command *c, uint64_t slot)
@@ -234,7 +258,7 @@ static void apply(struct sim *s, const struct command *c, uint64_t slot)
 
 	CHECK(s, c->host >= 1 && c->host <= s->n_hosts, "slot %llu: a command of host %u", (unsigned long long)slot, c->host);
 	s->tally->commands++;
-	if (c->kind != COMMAND_FOUND && c->kind != COMMAND_HOST_UP && !take_number(s, c))
+	if (c->number && !take_number(s, c))
 		return;
 	if (c->key_len) {
 		k = &s->key[sim_key(s, c->key, c->key_len)];
@@ -260,9 +284,12 @@ static void apply(struct sim *s, const struct command *c, uint64_t slot)
 	case COMMAND_CANCEL:
 		cancel(s, k, c->host);
 		break;
+	case COMMAND_HOST_DOWN:
+		host_down(s, c);
+		break;
 	case COMMAND_SWEEP:
-		if (s->reference.host[c->host].sweep)
-			sweep(s, c->host, c->incarnation);
+		if (s->reference.host[c->host].sweep && s->reference.host[c->host].sweep == c->row)
+			sweep(s, c->host);
 		break;
 	}
 }
@@ -277,6 +304,11 @@ void reference_apply(struct sim *s, uint64_t slot, uint8_t kind, const unsigned 
 	s->tally->slots++;
 	if (kind == PAXOS_NOOP)
 		sim_mark(s, MARK_GAP_FILLED);
+	if (kind == PAXOS_LEADS) {
+		uint64_t ballot = get_u64(&r);
+
+		s->reference.leads = MAX(s->reference.leads, ballot);
+	}
 	while (kind == PAXOS_COMMANDS && reader_left(&r)) {
 		struct command c;
 
@@ -333,6 +365,7 @@ static void compare_host(struct sim *s, const struct host *h, uint16_t id)
 	SAME("an incarnation", row->incarnation, r->incarnation);
 	SAME("a nonce", row->nonce, r->nonce);
 	SAME("a last number", row->last_number, r->last_number);
+	SAME("down", row->down, r->down);
 	if (r->incarnation)
 		SAME("the row to sweep next", row->sweep == HOST_SWEPT ? 0 : row->sweep, r->sweep);
 }
@@ -342,6 +375,7 @@ void reference_compare(struct sim *s, struct host *h, bool whole)
 	const struct agreed *a = &h->memory.tables->agreed;
 
 	SAME("the history", a->history, s->reference.history);
+	SAME("the last leader's ballot", a->leads, s->reference.leads);
 	SAME("the token floor", a->token_floor, s->reference.token_floor);
 	SAME("the count of delegations", a->delegations, s->reference.delegations);
 	SAME("the rows in use", a->rows_used, s->reference.rows);

@@ -125,6 +125,7 @@ struct thread {
 	bool taken;       /* and somebody of the program has read it: `answer` */
 	bool cancelled;   /* CANCEL was pushed */
 	bool unannounced; /* a request was pushed, the doorbell not yet rung */
+	bool lost;        /* HOLDS, RELEASES: its host was declared down */
 	bool again;       /* RELEASES: for a second time, the agent must refuse */
 	uint32_t call, key, flags;
 	int32_t reason;
@@ -254,11 +255,12 @@ struct key {
 
 struct reference_host {
 	uint64_t incarnation, nonce, last_number;
+	bool down;
 	uint32_t sweep; /* the row that its next SWEEP looks at first; 0: all swept */
 };
 
 struct reference {
-	uint64_t applied, history, token_floor, delegations;
+	uint64_t applied, history, token_floor, delegations, leads;
 	uint32_t rows, cells, waits;                    /* in use */
 	uint32_t rows_high, n_free, free[SIM_MAX_ROWS]; /* rows given back, the last one first to go again */
 	uint64_t died_count, died_order;
@@ -428,6 +430,7 @@ void oracle_may_sleep(struct sim *s, struct host *h);
 void oracle_released(struct sim *s, struct client *c, struct thread *t); /* the program lets go of the lock */
 void oracle_ended(struct sim *s, struct client *c, bool died);           /* the agent may know now */
 void oracle_same_everywhere(struct sim *s);
+void oracle_host_down(struct sim *s, uint16_t host);
 void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
 void oracle_end(struct sim *s);
 

@@ -428,6 +428,8 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 	a->out_len = 0;
 	if (!a->started && e->kind != AGENT_SESSION_MAP)
 		start(a);
+	if (a->started)
+		look_for_quorum(a); /* before anything is told that a lease must cover */
 	switch (e->kind) {
 	case AGENT_SESSION_MAP: session_mapped(a, e); break;
 	case AGENT_SESSION_OPEN: session_opened(a, e); break;

@@ -264,7 +264,8 @@ static void asked(struct agent *a, uint16_t from, struct reader *r)
 	struct owner owner = { 0 };
 	uint32_t line;
 
-	if (!reader_done(r) || !len)
+	/* Suspended, what we know may be old: whoever asks will ask again. */
+	if (!reader_done(r) || !len || !lease_valid(a))
 		return;
 	line = line_find(a, key, len, hash_bytes(0, key, len));
 	if (line && line_of(a, line)->owner)

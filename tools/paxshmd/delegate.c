@@ -433,7 +433,8 @@ static bool settle_ours(struct agent *a, struct line *l)
 		give(a, l);
 	}
 	if (l->owner) {
-		tries_refused(a, l);
+		if (lease_valid(a)) /* else it may be another's */
+			tries_refused(a, l);
 		return true;
 	}
 	return give_back(a, l);
