@@ -85,8 +85,6 @@ void tables_format(struct tables *t, const struct table_capacity *capacity, cons
 	t->waits_at = s.waits;
 	t->hosts_at = s.hosts;
 
-	t->deadline_ns = NEVER;
-	t->deadline_boot_ns = NEVER;
 	for (uint32_t host = 0; host < HOSTS_MAX; host++)
 		tables_host(t, host)->sweep = HOST_SWEPT; /* no older incarnation, nothing left of it */
 	t->ready = 1;

@@ -322,8 +322,6 @@ static void begin(struct sim *s, struct client *c, struct thread *t, enum thread
 	t->pushed = false;
 	t->deadline_ns = NEVER;
 	t->again = false;
-	if (state == THREAD_WAITS)
-		t->lost = false;
 	if (state == THREAD_RELEASES || state == THREAD_CLOSES)
 		t->flags = 0;
 	ask(s, c, t);

@@ -90,9 +90,7 @@ static void plan_elections(struct sim *s)
 	p->heartbeat_ns = 10 * MS;
 	p->latency_ns = ONE_OF(s, 1 * MS, 3 * MS, 6 * MS);
 	p->jitter_ns = p->latency_ns * ONE_OF(s, 1, 2);
-	/* A lease counts from when the heartbeat was sent: a round trip, and no more than it takes to lead at all. */
-	p->leader_lease_ns = 30 * MS + 2 * (p->latency_ns + p->jitter_ns);
-	p->host_lease_ns = MAX(p->host_lease_ns, 4 * p->leader_lease_ns);
+	p->leader_lease_ns = 30 * MS;
 	p->partition_ns = ONE_OF(s, 0, 150 * MS, 400 * MS);
 	p->depose_ns = ONE_OF(s, 100 * MS, 200 * MS);
 	p->partition_for_ns = ONE_OF(s, 30 * MS, 100 * MS, 300 * MS);
@@ -169,6 +167,9 @@ void plan_make(struct sim *s)
 		plan_one_host(s);
 	else if (sim_chance(s, 1, 25))
 		plan_large_tables(s);
+	/* A lease counts from when the heartbeat was sent: with less than this nobody could lead at all. */
+	s->plan.leader_lease_ns = MAX(s->plan.leader_lease_ns, 3 * s->plan.heartbeat_ns + 2 * (s->plan.latency_ns + s->plan.jitter_ns));
+	s->plan.host_lease_ns = MAX(s->plan.host_lease_ns, 4 * s->plan.leader_lease_ns);
 	trace(s, "%u voters, %u observers, latency %u us, %s, log of %u slots, table of %u rows, %u programs, %u keys", s->plan.voters,
 	      s->plan.observers, (unsigned)(s->plan.latency_ns / US), s->plan.datagrams ? "datagrams" : "streams",
 	      s->plan.limits.log_slots, s->plan.limits.capacity.rows, s->plan.clients, s->plan.keys);

@@ -256,6 +256,7 @@ static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 
 	e.now_ns = host_clock(s, h);
 	s->tally->steps++;
+	h->deadline_before = h->memory.tables->deadline_boot_ns;
 	if (compare || h->doom == DOOM_SAVE || h->doom == DOOM_COMMIT)
 		undo_watch(s, h, compare);
 	if (setjmp(h->grave)) {
@@ -267,7 +268,8 @@ static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 	actions = agent_step(h->agent, &e);
 	undo_unwatch(h);
 	CHECK(s, agent_undo(h->agent)->log->used == 0, "host %u ended a step with changes not committed", h->id);
-	oracle_after_step(s, h);
+	if (!h->mapping) /* what one session was told may be about another's that is mapped only then */
+		oracle_after_step(s, h);
 	h->wake_at = actions.wake_at_ns == NEVER ? NEVER : actions.wake_at_ns - MIN(actions.wake_at_ns, h->clock_ns);
 	for (unsigned i = 0; i < actions.n; i++) {
 		if (doomed_at_action(h)) {
@@ -487,9 +489,12 @@ void host_start(struct sim *s, struct host *h)
 	trace(s, "host %u: agent %u starts over %s memory", h->id, (unsigned)h->lives, fresh ? "fresh" : "inherited");
 	h->wake_at = s->now_ns;
 	oracle_host_started(s, h, fresh);
+	h->mapping = true;
 	for (uint32_t slot = 1; slot <= SIM_SLOTS; slot++)
 		if (slot <= h->config.limits.sessions && !map_session(s, h, slot))
 			return;
+	oracle_after_step(s, h);
+	h->mapping = false;
 	look_after_clients(s, h);
 	host_wake(s, h, LOOP_NS);
 }

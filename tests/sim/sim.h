@@ -125,12 +125,11 @@ struct thread {
 	bool taken;       /* and somebody of the program has read it: `answer` */
 	bool cancelled;   /* CANCEL was pushed */
 	bool unannounced; /* a request was pushed, the doorbell not yet rung */
-	bool lost;        /* HOLDS, RELEASES: its host was declared down */
 	bool again;       /* RELEASES: for a second time, the agent must refuse */
 	uint32_t call, key, flags;
 	int32_t reason;
 	uint64_t since_ns, deadline_ns; /* of the call, world time */
-	uint64_t claim, token, told_claim;
+	uint64_t claim, token, told_claim, told_incarnation;
 	uint64_t timer; /* number of the one event that counts */
 	struct ring_completion answer;
 };
@@ -192,6 +191,8 @@ struct host {
 	bool up_votes[SIM_HOSTS + 1];
 	uint32_t restless;     /* turns since it slept */
 	uint64_t lives;        /* agents started */
+	bool mapping;          /* a successor is being given its predecessor's sessions */
+	uint64_t deadline_before; /* its lease before the present step */
 	uint64_t settled_life; /* the last life that went to sleep once */
 
 	/* how it will die */
