@@ -3,7 +3,7 @@
  * host_table: which life of each host is registered, and how far its commands were applied.
  *
  * Invariants: an incarnation is the slot of its host-up and so rises; it ends when it is declared down, or when
- * a heir takes its place; last_number counts up by one within an incarnation, so that each command
+ * an heir takes its place; last_number counts up by one within an incarnation, so that each command
  * takes effect once; `sweep` below HOST_SWEPT means that locks of ended incarnations may be left. From
  * its end on an incarnation is given nothing, so what was swept stays swept.
  *

@@ -42,9 +42,12 @@ static void apply(struct tables *t, struct command *c, uint64_t slot)
 
 	if (c->kind == COMMAND_HOST_UP) {
 		c->host_up.expected = h->incarnation;
+		if (c->host_up.heir_of % 2)
+			c->host_up.heir_of = h->nonce;
 	} else if (c->kind != COMMAND_FOUND) {
 		c->incarnation = h->incarnation;
-		c->number = h->last_number + 1;
+		c->number = command_numbered(c->kind) ? h->last_number + 1 : 0;
+		c->row = c->kind == COMMAND_SWEEP ? h->sweep : c->row;
 	}
 	apply_command(t, NULL, c, slot, &effects);
 }

@@ -39,12 +39,15 @@ static struct effects release(uint16_t host, struct state_key key, uint8_t flags
 	return state_apply(&s, &c);
 }
 
+/* The next rows; of whom nothing is left to sweep stays so. */
 static struct effects sweep(uint16_t host)
 {
 	struct command c = state_command(&s, COMMAND_SWEEP, host);
 
 	return state_apply(&s, &c);
 }
+
+static bool swept(uint16_t host) { return tables_host(s.tables, host)->sweep == HOST_SWEPT; }
 
 #define A state_key(0)
 
@@ -83,14 +86,21 @@ Test(apply, a_refused_lock_counts_as_taken)
 	cr_assert_eq(tables_host(s.tables, 2)->last_number, 1);
 }
 
-Test(apply, a_barrier_takes_its_number_and_changes_nothing_else)
+Test(apply, a_command_of_a_host_that_is_down_is_ignored)
 {
-	struct command c = state_command(&s, COMMAND_BARRIER, 1);
-	struct agreed before = s.tables->agreed;
+	struct command c;
+	struct effects effects;
 
-	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_DONE);
-	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_REPEATED);
-	cr_assert_eq(memcmp(&before, &s.tables->agreed, sizeof(before)), 0);
+	acquire(1, A);
+	acquire(2, A);
+	c = state_command_on(&s, COMMAND_RELEASE, 1, A);
+	c.release.delegation = state_value(&s, A).delegation;
+	state_down(&s, 1);
+	effects = state_apply(&s, &c);
+	cr_assert_eq(effects.applied, APPLIED_REPEATED);
+	cr_assert_eq(effects.n_grants, 0);
+	cr_assert_eq(state_value(&s, A).host, 1);
+	cr_assert_eq(tables_host(s.tables, 1)->last_number, 1);
 }
 
 /* ---- FOUND and HOST_UP ---- */
@@ -136,12 +146,62 @@ Test(apply, a_host_registers_at_its_slot_and_only_once)
 
 	c.host_up.nonce = 9;
 	effects = state_apply(&s, &c);
-	cr_assert(effects.registered);
+	cr_assert_eq(effects.applied, APPLIED_DONE);
 	cr_assert_eq(tables_host(s.tables, 7)->incarnation, s.slot);
 	effects = state_apply(&s, &c);
-	cr_assert_not(effects.registered);
 	cr_assert_eq(effects.applied, APPLIED_REPEATED);
 	cr_assert_eq(tables_host(s.tables, 7)->incarnation, s.slot - 1);
+}
+
+Test(apply, a_host_up_says_whose_heir_it_is)
+{
+	struct command c = state_command(&s, COMMAND_HOST_UP, 2);
+
+	c.host_up.nonce = 99;
+	c.host_up.expected = tables_host(s.tables, 2)->incarnation;
+	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_REPEATED);
+	c.host_up.heir_of = tables_host(s.tables, 2)->nonce;
+	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_DONE);
+	cr_assert_eq(tables_host(s.tables, 2)->incarnation, s.slot);
+}
+
+/* ---- LEADS and HOST_DOWN ---- */
+
+Test(apply, the_highest_ballot_that_led_is_kept)
+{
+	state_leads(&s, 7);
+	cr_assert_eq(s.tables->agreed.leads, 7);
+	state_leads(&s, 5);
+	cr_assert_eq(s.tables->agreed.leads, 7);
+	apply_leads(s.tables, &s.undo, 9);
+	cr_assert(undo_rollback(&s.undo));
+	cr_assert_eq(s.tables->agreed.leads, 7);
+}
+
+Test(apply, a_host_is_declared_down_once)
+{
+	struct command c = state_command(&s, COMMAND_HOST_DOWN, 1);
+	struct effects effects;
+
+	acquire(1, A);
+	acquire(2, A);
+	effects = state_apply(&s, &c);
+	cr_assert_eq(effects.applied, APPLIED_DONE);
+	cr_assert_eq(effects.n_grants, 0, "that is the sweep's");
+	cr_assert_eq(host_table_alive(s.tables, 1), 0);
+	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_REPEATED);
+}
+
+Test(apply, trap_29_a_host_down_behind_a_later_leader_is_void)
+{
+	struct command c;
+
+	state_leads(&s, 7);
+	c = state_command(&s, COMMAND_HOST_DOWN, 1);
+	state_leads(&s, 8);
+	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_REPEATED);
+	cr_assert_neq(host_table_alive(s.tables, 1), 0);
+	cr_assert(swept(1));
 }
 
 /* ---- what a caller learns ---- */
@@ -206,7 +266,7 @@ Test(apply, a_sweep_frees_what_the_older_life_held_and_nothing_else)
 	state_up(&s, 1);
 	acquire(1, state_key(3));
 	effects = sweep(1);
-	cr_assert(effects.swept);
+	cr_assert_eq(effects.applied, APPLIED_DONE);
 	cr_assert_eq(effects.n_grants, 1);
 	cr_assert_eq(table_value(s.tables, effects.grants[0]).host, 3);
 	cr_assert_eq(state_value(&s, state_key(0)).host, 0);
@@ -217,10 +277,33 @@ Test(apply, a_sweep_frees_what_the_older_life_held_and_nothing_else)
 	cr_assert_eq(tables_host(s.tables, 1)->sweep, HOST_SWEPT);
 }
 
+Test(apply, a_host_that_is_down_is_swept_before_it_comes_again)
+{
+	acquire(1, state_key(0));
+	acquire(1, state_key(2));
+	acquire(3, state_key(2));
+	state_down(&s, 1);
+	cr_assert_eq(sweep(1).n_grants, 1);
+	cr_assert_eq(state_value(&s, state_key(2)).host, 3);
+	cr_assert_eq(state_value(&s, state_key(0)).flags, LOCK_DIED);
+	cr_assert(swept(1));
+	state_up(&s, 1);
+	cr_assert(swept(1), "a life that is down is given nothing, so it stays swept");
+}
+
 Test(apply, who_is_swept_stays_so)
 {
-	cr_assert(sweep(1).swept);
-	cr_assert_eq(tables_host(s.tables, 1)->sweep, HOST_SWEPT);
+	cr_assert_eq(sweep(1).applied, APPLIED_REPEATED);
+	cr_assert(swept(1));
+}
+
+Test(apply, who_never_registered_is_not_swept)
+{
+	struct command c = state_command(&s, COMMAND_SWEEP, 7);
+
+	c.row = tables_host(s.tables, 7)->sweep = 1;
+	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_REPEATED);
+	cr_assert_eq(tables_host(s.tables, 7)->sweep, 1);
 }
 
 static void big(uint32_t rows, uint32_t waits)
@@ -237,11 +320,31 @@ Test(apply, one_sweep_frees_so_many)
 	for (unsigned i = 0; i < 2 * SWEEP_FREES; i++)
 		acquire(1, state_key_cells(i, 0));
 	state_up(&s, 1);
-	cr_assert_not(sweep(1).swept);
+	sweep(1);
+	cr_assert_not(swept(1));
 	cr_assert_eq(s.tables->agreed.died_count, SWEEP_FREES);
 	cr_assert_eq(tables_host(s.tables, 1)->sweep, 1 + SWEEP_FREES);
-	cr_assert(sweep(1).swept);
+	sweep(1);
+	cr_assert(swept(1));
 	cr_assert_eq(s.tables->agreed.died_count, 2 * SWEEP_FREES);
+}
+
+/* An older leader's, proposed again by the next, does not sweep the rows behind it a second time. */
+Test(apply, a_sweep_that_comes_twice_sweeps_once)
+{
+	struct command c;
+
+	big(4096, 16);
+	for (unsigned i = 0; i < 2 * SWEEP_FREES; i++)
+		acquire(1, state_key_cells(i, 0));
+	state_down(&s, 1);
+	c = state_command(&s, COMMAND_SWEEP, 1);
+	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_DONE);
+	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_REPEATED);
+	c.row += SWEEP_FREES + 1;
+	cr_assert_eq(state_apply(&s, &c).applied, APPLIED_REPEATED, "nor does one that is ahead");
+	cr_assert_eq(s.tables->agreed.died_count, SWEEP_FREES);
+	cr_assert_eq(tables_host(s.tables, 1)->sweep, 1 + SWEEP_FREES);
 }
 
 Test(apply, one_sweep_looks_at_so_many)
@@ -251,9 +354,11 @@ Test(apply, one_sweep_looks_at_so_many)
 		acquire(2, state_key_cells(i, 0));
 	acquire(1, state_key_cells(SWEEP_ROWS, 0));
 	state_up(&s, 1);
-	cr_assert_not(sweep(1).swept);
+	sweep(1);
+	cr_assert_not(swept(1));
 	cr_assert_eq(s.tables->agreed.died_count, 0);
-	cr_assert(sweep(1).swept);
+	sweep(1);
+	cr_assert(swept(1));
 	cr_assert_eq(s.tables->agreed.died_count, 1);
 }
 
@@ -274,15 +379,14 @@ static void worst_sweep(unsigned frees)
 
 Test(apply, one_sweep_passes_over_so_many_of_the_dead)
 {
-	struct effects effects;
-
 	worst_sweep(8);
 	for (uint16_t host = 1; host < HOSTS_MAX; host++) /* a third queue, behind the two */
 		acquire(host, state_key_cells(100, 0));
-	effects = sweep(1);
+	sweep(1);
 	cr_assert_eq(s.tables->agreed.died_count, 8);
-	cr_assert_not(effects.swept);
-	cr_assert(sweep(1).swept);
+	cr_assert_not(swept(1));
+	sweep(1);
+	cr_assert(swept(1));
 }
 
 Test(apply, no_command_takes_more_undo_than_is_said)
@@ -346,10 +450,18 @@ Test(apply, equal_commands_make_equal_tables_whatever_happens_in_between)
 	state_init(&s, 8, 8, 16);
 	state_init(&copied, 8, 8, 16);
 	state_init(&killed, 8, 8, 16);
-	for (unsigned i = 0; i < 4000; i++) {
+	for (unsigned i = 0; i < 5000; i++) {
 		struct command c = state_random(&s, &random, 6, 16);
-		uint64_t hash, before = snapshot_state_hash(s.tables);
+		uint64_t hash, before;
 
+		if (i % 100 == 50) { /* a leader begins; some of the ballots are older than its */
+			uint64_t ballot = i / 50 - i % 3;
+
+			state_leads(&s, ballot);
+			state_leads(&copied, ballot);
+			state_leads(&killed, ballot);
+		}
+		before = snapshot_state_hash(s.tables);
 		state_apply(&s, &c);
 		hash = snapshot_state_hash(s.tables);
 		changed_kind[c.kind] |= hash != before;

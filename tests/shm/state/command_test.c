@@ -20,6 +20,15 @@ static struct command a_command(uint8_t kind)
 		c.number = 0;
 		c.host_up.nonce = 7;
 		c.host_up.expected = 1ull << 63;
+		c.host_up.heir_of = ~7ull;
+		break;
+	case COMMAND_HOST_DOWN:
+		c.number = 0;
+		c.ballot = 0x4142434445464748;
+		break;
+	case COMMAND_SWEEP:
+		c.number = 0;
+		c.row = 0xfedcba98;
 		break;
 	case COMMAND_ACQUIRE:
 		c.flags = COMMAND_TRY;
@@ -158,6 +167,8 @@ Test(command, fields_out_of_range_are_refused)
 	refused_with(COMMAND_CANCEL, AT_NUMBER, 0, 8, "no number");
 	refused_with(COMMAND_FOUND, AT_NUMBER, 1, 8, "FOUND with a number");
 	refused_with(COMMAND_HOST_UP, AT_NUMBER, 1, 8, "HOST_UP with a number");
+	refused_with(COMMAND_HOST_DOWN, AT_NUMBER, 1, 8, "HOST_DOWN with a number");
+	refused_with(COMMAND_SWEEP, AT_NUMBER, 1, 8, "SWEEP with a number");
 	refused_with(COMMAND_FOUND, AT_FIELDS, 0, 8, "history 0");
 	refused_with(COMMAND_ACQUIRE, AT_FIELDS, COMMAND_DIED, 1, "RELEASE's flag on an ACQUIRE");
 	refused_with(COMMAND_ACQUIRE, AT_FIELDS, 0x80, 1, "an unknown flag");
@@ -181,9 +192,25 @@ Test(command, hosts_and_keys_reach_their_limits)
 	cr_assert_eq(memcmp(&c, &back, sizeof(c)), 0);
 }
 
+Test(command, a_host_numbers_what_it_wants_for_itself)
+{
+	for (uint8_t kind = 0; kind < UINT8_MAX; kind++)
+		cr_expect_eq(command_numbered(kind), kind == COMMAND_ACQUIRE || kind == COMMAND_RELEASE || kind == COMMAND_CANCEL,
+			     "%s", command_name(kind));
+}
+
+/* A peer may say what it wants, and that it lives: nothing else. */
+Test(command, of_the_cluster_and_of_other_hosts_only_the_leader_speaks)
+{
+	for (uint8_t kind = COMMAND_FOUND; kind <= COMMAND_SWEEP; kind++)
+		cr_expect_eq(command_is_leaders(kind), kind == COMMAND_FOUND || kind == COMMAND_HOST_DOWN || kind == COMMAND_SWEEP,
+			     "%s", command_name(kind));
+}
+
 Test(command, names_are_for_people)
 {
 	cr_assert_str_eq(command_name(COMMAND_HOST_UP), "host-up");
+	cr_assert_str_eq(command_name(COMMAND_HOST_DOWN), "host-down");
 	cr_assert_str_eq(command_name(COMMAND_SWEEP), "sweep");
 	cr_assert_str_eq(command_name(0), "unknown");
 	cr_assert_str_eq(command_name(255), "unknown");

@@ -5,7 +5,7 @@
 #include "state.h"
 
 static struct state s;
-static uint64_t life[8]; /* incarnations of hosts 1 .. 7 */
+static uint64_t life[8]; /* incarnations of hosts 1 .. 7; 0: down */
 
 static void up(void)
 {
@@ -67,7 +67,7 @@ static enum lock_outcome cancel(uint16_t host, struct state_key key)
 static enum lock_outcome lapse(uint16_t host, struct state_key key)
 {
 	enum lock_outcome outcome = lock_table_lapse(s.tables, &s.undo, table_find(s.tables, key.bytes, key.len),
-						     host, life[host]);
+						     host);
 
 	state_commit(&s);
 	return outcome;
@@ -245,6 +245,22 @@ Test(lock_table, those_who_died_waiting_are_passed_over)
 	cr_assert_eq(state_value(&s, A).waiting, 0);
 }
 
+Test(lock_table, those_who_are_down_are_passed_over)
+{
+	for (uint16_t host = 1; host <= 4; host++)
+		acquire(host, A);
+	state_down(&s, 2);
+	state_down(&s, 3);
+	cr_assert_eq(state_value(&s, A).waiting, 3, "they stand there until their turn comes");
+	cr_assert_eq(release(1, A, 1, false), LOCK_PASSED);
+	cr_assert_eq(state_value(&s, A).host, 4);
+	cr_assert_eq(state_value(&s, A).waiting, 0);
+	acquire(5, A);
+	state_down(&s, 5);
+	cr_assert_eq(release(4, A, 1, false), LOCK_FREED);
+	cr_assert_eq(s.tables->agreed.waits_used, 0);
+}
+
 Test(lock_table, a_queue_of_the_dead_frees_the_lock)
 {
 	acquire(1, A);
@@ -413,6 +429,19 @@ Test(lock_table, a_lapse_ends_an_older_life_only)
 	cr_assert_eq(state_value(&s, A).flags, LOCK_DIED);
 }
 
+Test(lock_table, a_life_that_is_down_lapses_and_so_it_does_when_the_next_has_come)
+{
+	acquire(1, A);
+	acquire(1, B);
+	state_down(&s, 1);
+	cr_assert_eq(lapse(2, A), LOCK_IGNORED);
+	cr_assert_eq(lapse(1, A), LOCK_FREED);
+	life[1] = state_up(&s, 1);
+	cr_assert_eq(lapse(1, B), LOCK_FREED);
+	acquire(1, A);
+	cr_assert_eq(lapse(1, A), LOCK_IGNORED);
+}
+
 Test(lock_table, a_lapse_takes_the_whole_range)
 {
 	acquire(1, A);
@@ -425,7 +454,8 @@ Test(lock_table, a_row_that_is_free_does_not_lapse)
 {
 	acquire(1, A);
 	release(1, A, 1, false);
-	cr_assert_eq(lock_table_lapse(s.tables, &s.undo, 1, 1, life[1] + 1), LOCK_IGNORED);
+	life[1] = state_up(&s, 1);
+	cr_assert_eq(lock_table_lapse(s.tables, &s.undo, 1, 1), LOCK_IGNORED);
 }
 
 /* ---- against a model ---- */
@@ -516,6 +546,12 @@ static void model_cancel(struct model *m, struct state_key key, uint16_t host)
 		model_pop(m, i);
 }
 
+static void model_down(uint16_t host)
+{
+	state_down(&s, host);
+	life[host] = 0;
+}
+
 /* One step; true when the memory of another lock's death gave way. */
 static bool model_step(struct model *model, uint64_t *random)
 {
@@ -530,15 +566,17 @@ static bool model_step(struct model *model, uint64_t *random)
 
 	cr_assert_eq(v.host, m->holder);
 	cr_assert_eq(v.waiting, m->waiting);
-	if (dice < 50)
+	if (dice < 50 && life[host])
 		model_acquire(m, key, host);
 	else if (dice < 90 && holder && m->holder_life == life[holder])
 		model_free(m, key, v.base, used, release(holder, key, used, random_next(random) % 3 == 0));
 	else if (dice < 95 && holder && m->holder_life != life[holder])
 		model_free(m, key, v.base, LOCK_RANGE, lapse(holder, key));
-	else if (dice < 97)
+	else if (dice < 97 && life[host])
 		model_cancel(m, key, host);
-	else if (dice < 99)
+	else if (dice < 98 && life[host])
+		model_down(host);
+	else if (dice >= 98)
 		life[host] = state_up(&s, host);
 	return !v.base && s.tables->agreed.died_count < died;
 }

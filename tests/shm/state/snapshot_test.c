@@ -211,6 +211,12 @@ Test(snapshot, the_hash_sees_every_agreed_field)
 	tables_host(from.tables, 2)->last_number++;
 	cr_assert_neq(snapshot_state_hash(from.tables), hash);
 	tables_host(from.tables, 2)->last_number--;
+	tables_host(from.tables, 2)->down ^= 1;
+	cr_assert_neq(snapshot_state_hash(from.tables), hash);
+	tables_host(from.tables, 2)->down ^= 1;
+	a->leads++;
+	cr_assert_neq(snapshot_state_hash(from.tables), hash);
+	a->leads--;
 	while (!tables_row(from.tables, i)->key_len)
 		i++;
 	struct lock_value v = table_value(from.tables, i);
@@ -229,6 +235,28 @@ Test(snapshot, the_hash_does_not_depend_on_chains)
 
 	table_rebuild(from.tables);
 	cr_assert_eq(snapshot_state_hash(from.tables), hash);
+}
+
+Test(snapshot, who_is_down_and_who_leads_go_over)
+{
+	struct command zombie;
+
+	state_up(&from, 3);
+	state_leads(&from, from.tables->agreed.leads + 1);
+	zombie = state_command(&from, COMMAND_HOST_DOWN, 3);
+	state_up(&from, 2);
+	state_down(&from, 2);
+	state_leads(&from, zombie.ballot + 1);
+	state_copy(&to, &from);
+	cr_assert_eq(host_table_alive(to.tables, 2), 0);
+	cr_assert_eq(tables_host(to.tables, 2)->incarnation, tables_host(from.tables, 2)->incarnation);
+	cr_assert_eq(to.tables->agreed.leads, zombie.ballot + 1);
+	state_apply(&to, &zombie);
+	cr_assert_neq(host_table_alive(to.tables, 3), 0, "void here as it is there");
+
+	state_up(&from, 2);
+	state_copy(&to, &from);
+	cr_assert_eq(host_table_alive(to.tables, 2), tables_host(from.tables, 2)->incarnation);
 }
 
 /* ---- refusals ---- */
@@ -305,7 +333,7 @@ static uint64_t row_at(const struct snapshot_view *v, bool (*is)(const struct ro
 Test(snapshot, agreed_counts_must_fit)
 {
 	struct snapshot_view v = view();
-	uint64_t at = HEAD_BYTES + 5 * 8 + 4;
+	uint64_t at = HEAD_BYTES + 6 * 8 + 4;
 	const uint32_t high[] = { v.extent.rows, v.extent.cells, v.extent.waits };
 	const uint32_t died[] = { v.agreed.died_head, v.agreed.died_tail, v.agreed.died_count };
 
@@ -335,6 +363,7 @@ Test(snapshot, hosts_must_fit)
 	lie(at + 2, 0, 8, "incarnation");
 	lie(at + 26, 0, 4, "sweep");
 	lie(at + 26, 13, 4, "sweep");
+	lie(at + 30, 2, 1, "neither up nor down");
 }
 
 Test(snapshot, rows_must_fit)

@@ -54,9 +54,23 @@ uint64_t state_up(struct state *s, uint16_t host)
 {
 	uint64_t slot = ++s->slot;
 
-	cr_assert(host_table_up(s->tables, &s->undo, host, slot, tables_host(s->tables, host)->incarnation, slot));
+	const struct host_row *h = tables_host(s->tables, host);
+
+	cr_assert(host_table_up(s->tables, &s->undo, host, slot, h->incarnation, h->nonce, slot));
 	state_commit(s);
 	return slot;
+}
+
+void state_down(struct state *s, uint16_t host)
+{
+	cr_assert(host_table_down(s->tables, &s->undo, host, tables_host(s->tables, host)->incarnation, s->tables->agreed.leads));
+	state_commit(s);
+}
+
+void state_leads(struct state *s, uint64_t ballot)
+{
+	apply_leads(s->tables, &s->undo, ballot);
+	state_commit(s);
 }
 
 struct command state_command(const struct state *s, uint8_t kind, uint16_t host)
@@ -64,9 +78,14 @@ struct command state_command(const struct state *s, uint8_t kind, uint16_t host)
 	const struct host_row *h = tables_host(s->tables, host);
 	struct command c = { .kind = kind, .host = host };
 
-	if (kind != COMMAND_FOUND && kind != COMMAND_HOST_UP) {
+	if (command_numbered(kind)) {
 		c.incarnation = h->incarnation;
 		c.number = h->last_number + 1;
+	} else if (kind == COMMAND_HOST_DOWN) {
+		c.incarnation = h->incarnation;
+		c.ballot = s->tables->agreed.leads;
+	} else if (kind == COMMAND_SWEEP) {
+		c.row = h->sweep;
 	}
 	return c;
 }
@@ -108,18 +127,21 @@ struct command state_random(const struct state *s, uint64_t *random, unsigned ho
 		c = state_command_on(s, COMMAND_CANCEL, host, key);
 	} else if (dice < 90) {
 		c = state_command(s, COMMAND_SWEEP, host);
+		c.row += random_next(random) % 8 == 0;
 	} else if (dice < 93) {
 		c = state_command(s, COMMAND_HOST_UP, host);
 		c.host_up.nonce = 1 + random_next(random) % 1000;
 		c.host_up.expected = tables_host(s->tables, host)->incarnation;
+		c.host_up.heir_of = random_next(random) % 2 ? tables_host(s->tables, host)->nonce : 0;
 	} else if (dice < 94) {
 		c = state_command(s, COMMAND_FOUND, host);
 		c.found.history = 1 + dice;
 		c.found.rows = s->tables->n_rows;
 		c.found.cells = s->tables->n_cells;
 		c.found.waits = s->tables->n_waits;
-	} else if (dice < 96) {
-		c = state_command(s, COMMAND_BARRIER, host);
+	} else if (dice < 95) {
+		c = state_command(s, COMMAND_HOST_DOWN, host);
+		c.ballot -= random_next(random) % 2;
 	} else { /* late, ahead, or of another life */
 		c = state_command_on(s, COMMAND_ACQUIRE, host, key);
 		c.number += random_next(random) % 3;

@@ -31,8 +31,14 @@ struct state_key state_key(unsigned i);
 /* A key that takes so many cells. */
 struct state_key state_key_cells(unsigned i, unsigned cells);
 
-/* A new life of the host: its incarnation. */
+/* A new life of the host, the heir of the one that was: its incarnation. */
 uint64_t state_up(struct state *s, uint16_t host);
+
+/* The host's life is declared down by the present leader. */
+void state_down(struct state *s, uint16_t host);
+
+/* A leader begins in this ballot. */
+void state_leads(struct state *s, uint64_t ballot);
 
 /* The host's next command, its fields yet to be filled in. */
 struct command state_command(const struct state *s, uint8_t kind, uint16_t host);
