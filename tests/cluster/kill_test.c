@@ -474,7 +474,25 @@ static void expect_session_over(struct puppet *p)
 	cr_assert_eq(puppet_check(p, "k"), -ESTALE);
 }
 
-/* Keeper and agent of a host die while `old` on it owns "k" and `waits` elsewhere wants it. */
+/* Its life goes on without its programs' locks; it has lost its memory, so it does not vote. */
+static void expect_new_life(unsigned victim, unsigned other, unsigned third)
+{
+	struct puppet *again = puppet_new(victim);
+
+	rig_settle(victim);
+	cr_assert_eq(puppet_lock(again, "n").rc, 0);
+	cr_assert_eq(rig_status(victim).role, 2);
+	cr_assert_eq(rig_log_count(victim, "event=voter.memory_lost"), 1);
+	rig_same_tables();
+	rig_signal_agent(third, SIGSTOP);
+	RIG_WAIT(!rig_status(other).quorum && !rig_status(victim).quorum, "one voter with memory is no majority");
+	puppet_queue(again, "o");
+	rig_signal_agent(third, SIGCONT);
+	cr_assert_eq(puppet_answer(again).rc, 0);
+	puppet_free(again);
+}
+
+/* Keeper and agent of a host die while `old` on it owns "k" and lives on, and `waits` elsewhere wants it. */
 static void host_dies(bool leader)
 {
 	three_hosts();
@@ -487,54 +505,56 @@ static void host_dies(bool leader)
 	puppet_queue(waits, "k");
 	RIG_WAIT(rig_waiting(victim, "k") == 1);
 	rig_kill_host(victim);
-
-	/* The others go on; what that host had, stays. */
 	cr_assert_eq(puppet_lock(busy, "m").rc, 0);
 	cr_assert_eq(puppet_unlock(busy, "m"), 0);
 	expect_session_over(old);
-	cr_assert_not(puppet_answered(waits));
-	cr_assert_eq(rig_holder(third, "k").host_id, victim);
 
-	/* It comes back, and waits for the end of its old programs. */
+	/* It comes back while its old programs live: they are named, and their lease ends what they own. */
 	rig_start_host(victim, true);
 	snprintf(pid, sizeof(pid), "pids=%d ", (int)old->process.pid);
-	rig_log_wait(victim, "event=life.waiting");
-	cr_assert_eq(rig_log_count(victim, pid), 1);
-	cr_assert_eq(puppet_lock(busy, "m").rc, 0);
-	cr_assert_not(puppet_answered(waits));
-	puppet_kill(old);
 	b = puppet_answer(waits);
 	cr_assert_eq(b.rc, 0);
 	cr_assert(b.grant.flags & PAXSHM_OWNER_DIED);
 	cr_assert_gt(b.grant.token, a.grant.token);
-	rig_settle(victim);
-
-	/* It lost its memory, so it serves its programs and does not vote. */
-	struct puppet *again = puppet_new(victim);
-	cr_assert_eq(puppet_lock(again, "n").rc, 0);
-	cr_assert_eq(rig_status(victim).role, 2);
-	cr_assert_eq(rig_log_count(victim, "event=voter.memory_lost"), 1);
-	rig_same_tables();
-	rig_signal_agent(third, SIGSTOP);
-	RIG_WAIT(!rig_status(other).quorum && !rig_status(victim).quorum, "one voter with memory is no majority");
-	puppet_queue(again, "o");
-	rig_signal_agent(third, SIGCONT);
-	cr_assert_eq(puppet_answer(again).rc, 0);
-	puppet_free(old), puppet_free(again), puppet_free(waits), puppet_free(busy);
+	cr_assert_eq(rig_log_count(other, "event=host-down") + rig_log_count(third, "event=host-down"), 1);
+	rig_log_wait(victim, "event=life.waiting");
+	cr_assert_eq(rig_log_count(victim, pid), 1);
+	cr_assert_eq(puppet_check(old, "k"), -ESTALE);
+	expect_new_life(victim, other, third);
+	puppet_free(old), puppet_free(waits), puppet_free(busy);
 	rig_end();
 }
 
-Test(kill, a_host_that_dies_keeps_its_locks_until_it_is_back)
+Test(kill, a_host_that_dies_loses_its_locks_with_its_lease)
 {
 	host_dies(false);
 }
 
-Test(kill, a_leader_that_dies_keeps_its_locks_until_it_is_back)
+Test(kill, a_leader_that_dies_loses_its_locks_with_its_lease)
 {
 	host_dies(true);
 }
 
-Test(kill, a_host_that_is_stopped_gives_its_programs_locks_up_when_it_is_back)
+/* The heir knows that nobody of the old life is left: it need not wait for a lease, here of ten minutes. */
+Test(kill, a_host_that_is_back_without_its_programs_frees_their_locks_at_once)
+{
+	rig_start(&(struct rig_plan){ .voters = 3, .settings = "host_lease_ms = 600000\n" });
+	unsigned victim = rig_follower(0), other = victim % 3 + 1;
+	struct puppet *old = puppet_new(victim), *waits = puppet_new(other);
+
+	cr_assert_eq(puppet_lock(old, "k").rc, 0);
+	puppet_queue(waits, "k");
+	RIG_WAIT(rig_waiting(victim, "k") == 1);
+	rig_kill_host(victim);
+	puppet_kill(old);
+	rig_start_host(victim, true);
+	cr_assert_eq(puppet_answer(waits).rc, 0);
+	cr_assert_eq(rig_log_count(victim, "event=life.waiting"), 0);
+	puppet_free(old), puppet_free(waits);
+	rig_end();
+}
+
+Test(kill, a_host_that_is_stopped_loses_its_programs_locks_with_its_lease)
 {
 	three_hosts();
 	unsigned victim = rig_follower(0), other = victim % 3 + 1;
@@ -544,12 +564,8 @@ Test(kill, a_host_that_is_stopped_gives_its_programs_locks_up_when_it_is_back)
 	puppet_queue(waits, "k");
 	cr_assert_eq(rig_stop_host(victim), 0, "SIGTERM ends it cleanly, whatever its programs own");
 	expect_session_over(old);
-	cr_assert_not(puppet_answered(waits));
-	rig_start_host(victim, false);
-	rig_log_wait(victim, "event=life.waiting");
-	cr_assert_eq(rig_log_count(victim, "event=voter.without_memory"), 0, "not before it begins");
-	puppet_kill(old);
 	cr_assert_eq(puppet_answer(waits).rc, 0);
+	rig_start_host(victim, false);
 	rig_settle(victim);
 	cr_assert_eq(rig_log_count(victim, "event=voter.without_memory"), 1);
 	puppet_free(old), puppet_free(waits);
@@ -579,8 +595,6 @@ Test(kill, five_crashes_in_ten_seconds_begin_a_new_life)
 	expect_session_over(old);
 	cr_assert_not(puppet_answered(waits));
 	cr_assert_eq(puppet_lock(busy, "m").rc, 0);
-	rig_log_wait(victim, "event=life.waiting");
-	puppet_kill(old);
 	b = puppet_answer(waits);
 	cr_assert_eq(b.rc, 0);
 	cr_assert_gt(b.grant.token, a.grant.token);

@@ -284,7 +284,7 @@ static void churn(unsigned n, uint64_t slots)
 
 Test(tables, a_host_that_slept_through_the_log_gets_a_copy)
 {
-	rig_start(&(struct rig_plan){ .voters = 3 });
+	rig_start(&(struct rig_plan){ .voters = 3, .settings = "host_lease_ms = 60000\n" }); /* it sleeps, and is not given up */
 	unsigned sleeper = rig_follower(0), awake = rig_leader();
 	struct puppet *owner = puppet_new(sleeper), *waiter = puppet_new(sleeper), *other = puppet_new(awake), *died = puppet_new(awake);
 	char down[32];

@@ -244,6 +244,7 @@ void lease_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r)
 void lease_lost(struct agent *a)
 {
 	a->deadline_ns = 0;
+	a->suspended = false;
 	publish_deadline(a);
 	atom_store_release(&a->tables->incarnation, 0);
 	agent_log(a, LOG_ERR, "event=declared-down incarnation=%llu text=\"this host was silent for a host lease: its locks are lost, "

@@ -41,6 +41,7 @@ static struct frame *queue[65536];
 static unsigned queue_first, queue_end;
 static uint64_t now_ns = NS_PER_S;
 static uint32_t n_claims __attribute__((unused)) = 64;
+static uint64_t host_lease_ns __attribute__((unused)) = NS_PER_S;
 
 static inline void carry_out(struct host *h, struct agent_actions actions)
 {
@@ -123,7 +124,8 @@ static inline void make_cluster(unsigned n, uint32_t rows)
 		strcpy(h->config.cluster, "test");
 		h->config.heartbeat_ns = 20 * NS_PER_MS;
 		h->config.leader_lease_ns = 200 * NS_PER_MS;
-		h->config.host_lease_ns = NS_PER_S;
+		h->config.host_lease_ns = host_lease_ns;
+		h->config.drift_ppm = 1000;
 		h->config.handover_max = 4;
 		h->config.ask_ns = NS_PER_S;
 		h->config.seed = 7 + i;

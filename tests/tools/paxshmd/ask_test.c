@@ -26,6 +26,7 @@ Test(ask, a_try_is_told_the_process_on_the_other_host)
 
 Test(ask, a_try_behind_an_owner_that_does_not_answer_names_its_host)
 {
+	host_lease_ns = 60 * NS_PER_S;
 	ready(3, 64);
 	uint32_t a = open_session(&hosts[1], 41), b = open_session(&hosts[2], 42);
 	struct ring_completion c;
