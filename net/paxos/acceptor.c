@@ -123,8 +123,9 @@ void paxos_on_accept(struct paxos_stepping *s, uint16_t from, const struct paxos
 	paxos_catch_up(s, from, m->chosen);
 }
 
-/* "From when it received it": `now` is not before that. Whatever was promised before, this ballot's leader
- * has a majority that was free to give it, so it alone matters now. */
+/* "From when it received it": `now` is not before that. What was promised to another life is replaced although
+ * it may not have run out here: this ballot was won from a majority whose promises had, in which stands one of
+ * every majority that the other could have had its lease from. So that lease is over. */
 static void promise_lease(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
 {
 	struct paxos *p = s->p;

@@ -209,7 +209,7 @@ static void put(struct packet *packet)
 {
 	packet->at = the.now + 50000 + below(chance(300) ? 8 * NS_PER_MS : NS_PER_MS / 2);
 	if (chance(the.lates)) {
-		packet->at += below(4 * CORE_ELECTION);
+		packet->at += below(4 * CORE_LEASE);
 		the.counts->late++;
 	}
 	packet->order = the.order++;
@@ -312,7 +312,7 @@ static void probe(void *context)
 static void die(struct host *h)
 {
 	h->up = false;
-	h->back_at = the.now + below(3 * CORE_ELECTION);
+	h->back_at = the.now + below(3 * CORE_LEASE);
 }
 
 static void committed(struct host *h, const struct paxos_event *event)

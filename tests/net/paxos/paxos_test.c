@@ -112,6 +112,8 @@ Test(paxos, strangers_are_not_heard_where_only_voters_may_speak)
 	assert_unmoved(c, 0, "beat");
 	core_hear(c, 9, ACCEPT(BALLOT(5, 2), 1, "a"));
 	assert_unmoved(c, 0, "accept of a voter's ballot");
+	core_hear(c, 9, MOVE(BALLOT(5, 9), 0, 1));
+	assert_unmoved(c, 0, "move");
 }
 
 Test(paxos, strangers_are_not_counted)
@@ -120,7 +122,7 @@ Test(paxos, strangers_are_not_counted)
 
 	core_win(c);
 	core_hear(c, 9, ACCEPTED(c->p.ballot, 1));
-	core_hear(c, 9, BEATEN(c->p.ballot));
+	core_hear(c, 9, BEATEN(c->p.ballot, c->now));
 	core_hear(c, 9, REFUSED(c->p.ballot, BALLOT(50, 2), 0));
 	cr_assert_eq(c->memory->chosen, 0);
 	cr_assert_eq(c->p.role, PAXOS_LEADING);
@@ -136,6 +138,8 @@ Test(paxos, a_ballot_is_believed_only_of_its_own_host)
 	assert_unmoved(c, 0, "accept");
 	core_hear(c, 3, BEAT(BALLOT(5, 2), 0));
 	assert_unmoved(c, 0, "beat");
+	core_hear(c, 3, MOVE(BALLOT(5, 2), 0, 1));
+	assert_unmoved(c, 0, "move");
 }
 
 Test(paxos, nonsense_changes_nothing)
@@ -170,6 +174,28 @@ Test(paxos, nonsense_changes_nothing)
 	assert_unmoved(c, 0, "a ballot that leaves no higher one");
 	core_hear(c, 2, PREPARE(2, 0));
 	assert_unmoved(c, 0, "round 0");
+	entry = *ENTRY(1, b, "a");
+	entry.kind = PAXOS_NOOP;
+	core_hear(c, 2, m);
+	assert_unmoved(c, 0, "a NOOP that says something");
+	entry.kind = PAXOS_LEADS;
+	core_hear(c, 2, m);
+	assert_unmoved(c, 0, "a LEADS without its ballot");
+}
+
+Test(paxos, who_names_no_life_is_not_heard_where_one_counts)
+{
+	struct core *c = voter_of_three();
+	const uint64_t b = BALLOT(5, 2);
+
+	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_PREVOTE, .ballot = b });
+	assert_unmoved(c, 0, "prevote");
+	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_PREPARE, .ballot = b });
+	assert_unmoved(c, 0, "prepare");
+	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_BEAT, .ballot = b });
+	assert_unmoved(c, 0, "beat");
+	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_MOVE, .ballot = b, .slot = 1 });
+	assert_unmoved(c, 0, "move");
 }
 
 Test(paxos, the_caller_is_told_when_to_come_again)
@@ -192,7 +218,7 @@ Test(paxos, a_change_of_leader_or_of_its_ballot_is_told_once)
 	cr_assert_not(c->out.leader_changed);
 	core_hear(c, 2, BEAT(BALLOT(4, 2), 0));
 	cr_assert(c->out.leader_changed, "it is another life of that host: what it was told is lost");
-	core_wait(c, 2 * CORE_ELECTION);
+	core_wait(c, 2 * CORE_LEASE);
 	cr_assert(c->out.leader_changed);
 	cr_assert_eq(c->p.leader, 0);
 }
