@@ -28,7 +28,7 @@ void paxos_step_down(struct paxos_stepping *s)
 	p->votes = 0;
 	p->leader = 0;
 	p->leader_ballot = 0;
-	p->called = false;
+	p->call_ballot = 0;
 	paxos_wait_for_leader(p, s->now_ns);
 }
 
@@ -55,7 +55,7 @@ void paxos_hear_leader(struct paxos_stepping *s, uint16_t leader, uint64_t ballo
 	p->leader = leader;
 	p->leader_ballot = ballot;
 	p->leader_heard_ns = s->now_ns;
-	p->called = false;
+	p->call_ballot = 0;
 	paxos_wait_for_leader(p, s->now_ns);
 }
 
@@ -73,6 +73,10 @@ static void say_candidacy(struct paxos_stepping *s, uint16_t to, enum paxos_mess
 
 	m->ballot = s->p->ballot;
 	m->life = s->p->config.life;
+	if (kind == PAXOS_PREPARE && s->p->call_ballot) {
+		m->flag = true;
+		m->promised = s->p->call_ballot;
+	}
 }
 
 /* Phase 1a: "a proposer selects a proposal number n and sends a prepare request". Promised to ourselves
@@ -98,9 +102,10 @@ static void prepare(struct paxos_stepping *s)
 		say_candidacy(s, PAXOS_TO_VOTERS, PAXOS_PREPARE);
 }
 
-void paxos_stand(struct paxos_stepping *s)
+void paxos_stand_for(struct paxos_stepping *s, uint64_t call_ballot)
 {
 	paxos_step_down(s);
+	s->p->call_ballot = call_ballot;
 	prepare(s);
 }
 

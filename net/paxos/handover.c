@@ -5,9 +5,11 @@
 
 /* A leader gives its office to a voter of its choice.
  *
- * Safe whatever is lost, doubled or late: the sender of MOVE leads no more in the ballot that MOVE names, nor in
- * a lower one, so no lease can rest on a promise to its life by a voter that knows no higher ballot. Who knows a
- * higher one ignores MOVE: there that life may lead again. */
+ * Safe whatever is lost, doubled or late: when MOVE is said, nobody has a lease in its ballot or a lower one. The
+ * sender has ended its own for good, and any older leader's was over when this ballot was won. So a voter that
+ * has promised no higher ballot may drop its lease promise, whosesoever it is. Who knows a higher one keeps it: there
+ * the same life may lead again. For the same reason the successor's PREPARE may pass the MOVE on, which often
+ * overtakes it. */
 
 int paxos_may_hand_over(const struct paxos *p, uint16_t to, uint64_t now_ns)
 {
@@ -33,7 +35,6 @@ void paxos_hand_over(struct paxos_stepping *s, uint16_t to)
 		return;
 	m = paxos_say(s, PAXOS_TO_VOTERS, PAXOS_MOVE);
 	m->ballot = p->ballot;
-	m->life = p->config.life;
 	m->slot = to;
 	paxos_step_down(s);
 	ASSERT(p->memory->lease_life == p->config.life);
@@ -50,10 +51,9 @@ void paxos_on_move(struct paxos_stepping *s, uint16_t from, const struct paxos_m
 	p->seen_ballot = MAX(p->seen_ballot, m->ballot);
 	if (!p->config.votes)
 		return;
-	if (p->memory->lease_life == m->life)
-		paxos_log_end_lease(p);
+	paxos_log_end_lease(p);
 	if (m->slot == p->config.self) {
-		p->called = true;
+		p->call_ballot = m->ballot;
 		p->call_slot = m->chosen;
 		p->fetch_at_ns = 0;
 		paxos_catch_up(s, from, m->chosen);
@@ -66,9 +66,6 @@ void paxos_answer_call(struct paxos_stepping *s)
 {
 	struct paxos *p = s->p;
 
-	if (!p->called || p->memory->chosen < p->call_slot)
-		return;
-	p->called = false;
-	if (!paxos_lease_forbids(s, p->config.life))
-		paxos_stand(s);
+	if (p->role == PAXOS_FOLLOWER && p->call_ballot && p->memory->chosen >= p->call_slot)
+		paxos_stand_for(s, p->call_ballot);
 }

@@ -121,7 +121,7 @@ static const struct {
 	[PAXOS_BEAT] = { paxos_on_beat, OWNER_OF_BALLOT, 0, 0, true },
 	[PAXOS_BEATEN] = { paxos_on_beaten, VOTER, 0, 0 },
 	[PAXOS_FETCH] = { paxos_on_fetch, ANYBODY, 0, 0 },
-	[PAXOS_MOVE] = { paxos_on_move, OWNER_OF_BALLOT, 0, 0, true },
+	[PAXOS_MOVE] = { paxos_on_move, OWNER_OF_BALLOT, 0, 0 },
 };
 
 static bool ballot_makes_sense(const struct paxos *p, uint64_t ballot)

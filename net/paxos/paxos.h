@@ -31,9 +31,9 @@
  * ballot, stands again at once.
  *
  * Hand-over: a leader ends its lease for good, takes back the promise of its own acceptor and says MOVE.
- * Voters whose promise is to it drop that; the one that MOVE names stands at once, without asking first,
- * when it knows all that is chosen; the others leave it half a lease. A MOVE that is lost costs an ordinary
- * election.
+ * Voters drop their lease promise; the one that MOVE names stands at once, without asking first, when it
+ * knows all that is chosen, and its PREPARE passes the MOVE on; the others leave it half a lease. A MOVE
+ * that is lost costs an ordinary election.
  *
  * Invariants (each asserted where it is kept):
  *   - `promised` never falls; nothing is accepted below it;
@@ -43,7 +43,7 @@
  *   - a ballot is used by one life of one process: after a restart a new one is taken;
  *   - messages of other ballots than the one they answer are counted nowhere;
  *   - nothing is promised to another life while a lease promise stands;
- *   - a lease promise to a life gets no shorter unless that life says MOVE;
+ *   - a lease promise to a life gets no shorter unless MOVE ends it;
  *   - the own acceptor's promise stands by a leader at least as long as the leader's lease.
  *
  * Time is that of one clock of this host that never stops, not even while the machine is suspended; a time read
@@ -136,8 +136,8 @@ struct paxos {
 	uint64_t election_at_ns, heartbeat_at_ns, fetch_at_ns;
 	uint32_t beats;
 	uint64_t random;
-	bool called;                         /* a leader handed over to us: we stand when all up to `call_slot` is here */
-	uint64_t call_slot;
+	uint64_t call_ballot;                /* FOLLOWER, PREPARING: its leader handed over to us; 0: none did */
+	uint64_t call_slot;                  /* FOLLOWER: when all up to here is chosen here, we stand */
 	uint32_t votes;                      /* ASKING, PREPARING: bit i = voters[i] said yes */
 	uint64_t heard_ns[PAXOS_VOTERS_MAX]; /* leading: when the last heartbeat that voters[i] answered was sent; 0: none yet */
 	struct paxos_flight {                /* leading: slot s stands at s % PAXOS_WINDOW_MAX */
@@ -169,7 +169,7 @@ void paxos_init(struct paxos *p, const struct paxos_config *config, struct paxos
 enum paxos_message_kind {
 	PAXOS_PREVOTE = 1, /* ballot (would be), life, chosen: would you promise? */
 	PAXOS_PREVOTED,    /* ballot (asked), flag yes, chosen, promised */
-	PAXOS_PREPARE,     /* ballot, life, chosen */
+	PAXOS_PREPARE,     /* ballot, life, chosen; flag: the leader of ballot `promised` has handed over to the sender */
 	PAXOS_PROMISE,     /* ballot, chosen, entries accepted above `chosen` of the asker */
 	PAXOS_ACCEPT,      /* ballot, chosen, slot in entries[0]; flag: the leader has accepted it itself */
 	PAXOS_ACCEPTED,    /* ballot, slot, chosen */
@@ -178,7 +178,7 @@ enum paxos_message_kind {
 	PAXOS_BEAT,        /* ballot, life, stamp, chosen; flag: only news of `chosen`, wants no answer */
 	PAXOS_BEATEN,      /* ballot, stamp (of that BEAT), chosen: a voter's answer, and its lease promise */
 	PAXOS_FETCH,       /* slot: send me chosen values from here on */
-	PAXOS_MOVE,        /* ballot, life, slot: a leader ends its office; this host is to be the next */
+	PAXOS_MOVE,        /* ballot, chosen, slot: a leader ends its office; this host is to be the next */
 };
 
 struct paxos_entry {

@@ -42,7 +42,7 @@ struct paxos_entry paxos_log_entry(const struct paxos *p, uint64_t slot); /* of 
 bool paxos_log_has_place(const struct paxos *p, uint64_t slot);           /* in (chosen, chosen + window] */
 void paxos_log_promise(struct paxos *p, uint64_t ballot);                 /* raises `promised`, never lowers it */
 void paxos_log_lease(struct paxos *p, uint64_t until_ns, uint64_t life);  /* that of the same life gets no shorter */
-void paxos_log_end_lease(struct paxos *p);                                /* its life wants it no more */
+void paxos_log_end_lease(struct paxos *p);                                /* nobody's lease rests on it */
 void paxos_log_store(struct paxos *p, const struct paxos_entry *e);
 void paxos_log_choose(struct paxos *p, uint64_t slot);  /* what stands in this slot is chosen */
 void paxos_log_restart(struct paxos *p, uint64_t slot); /* behind a snapshot */
@@ -67,7 +67,7 @@ void paxos_step_down(struct paxos_stepping *s);                    /* follower o
 void paxos_meet_ballot(struct paxos_stepping *s, uint64_t ballot); /* a ballot somebody uses; a higher one deposes */
 void paxos_hear_leader(struct paxos_stepping *s, uint16_t leader, uint64_t ballot);
 void paxos_ask_again_within(struct paxos_stepping *s, uint64_t ns); /* sets the election timer to half of it or more, if it stands later */
-void paxos_stand(struct paxos_stepping *s);                         /* prepares without asking first */
+void paxos_stand_for(struct paxos_stepping *s, uint64_t call_ballot); /* prepares without asking: the leader of this ballot called us */
 
 /* ---- leader.c ---- */
 

@@ -82,7 +82,7 @@ const char *core_text(const struct core *c, uint64_t slot);
 #define BEATEN(b, sent) \
 	(struct paxos_message) { .kind = PAXOS_BEATEN, .ballot = (b), .stamp = (sent) }
 #define MOVE(b, known, to) \
-	(struct paxos_message) { .kind = PAXOS_MOVE, .ballot = (b), .life = paxos_ballot_host(b), .chosen = (known), .slot = (to) }
+	(struct paxos_message) { .kind = PAXOS_MOVE, .ballot = (b), .chosen = (known), .slot = (to) }
 #define FETCH(at) \
 	(struct paxos_message) { .kind = PAXOS_FETCH, .slot = (at) }
 

@@ -50,7 +50,6 @@ Test(handover, ends_the_office_and_says_move)
 	cr_assert_eq(c->out.n_sends, 1);
 	cr_assert_eq(core_said(c, PAXOS_MOVE, 0)->to, PAXOS_TO_VOTERS);
 	cr_assert_eq(core_said(c, PAXOS_MOVE, 0)->message.ballot, ballot);
-	cr_assert_eq(core_said(c, PAXOS_MOVE, 0)->message.life, c->config.life);
 	cr_assert_eq(core_said(c, PAXOS_MOVE, 0)->message.slot, 2);
 	cr_assert_eq(core_said(c, PAXOS_MOVE, 0)->message.chosen, 1);
 	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
@@ -218,15 +217,18 @@ Test(handover, a_successor_without_a_vote_does_not_stand)
 	cr_assert_eq(core.p.leader, 0, "it only learns that nobody leads");
 }
 
-Test(handover, a_promise_to_another_life_keeps_the_successor_from_standing)
+Test(handover, the_successors_prepare_passes_the_move_on)
 {
 	struct core *c = follower_of(3);
-	struct paxos_message m = MOVE(BALLOT(3, 2), 0, 1);
 
-	m.life = 22;
-	core_hear(c, 2, m);
-	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
-	cr_assert_not(would_promise(c, 3));
+	core_hear(c, 2, MOVE(BALLOT(3, 2), 0, 1));
+	cr_assert(core_said(c, PAXOS_PREPARE, 0)->message.flag);
+	cr_assert_eq(core_said(c, PAXOS_PREPARE, 0)->message.promised, BALLOT(3, 2));
+	core_peer_up(c, 3);
+	cr_assert(core_said(c, PAXOS_PREPARE, 0)->message.flag, "said again to who may have missed it");
+	core_wait(c, 2 * CORE_LEASE);
+	core_hear(c, 3, PREVOTED(c->p.ballot));
+	cr_assert_not(core_said(c, PAXOS_PREPARE, 0)->message.flag, "but not in a later candidacy");
 }
 
 /* ---- the others ---- */
@@ -255,14 +257,31 @@ Test(handover, the_others_leave_it_half_a_lease)
 	cr_assert_eq(c->p.role, PAXOS_ASKING, "and do not wait for ever");
 }
 
-Test(handover, a_promise_to_another_life_is_not_dropped)
+static bool promises_successor(struct core *c, uint64_t move_ballot)
 {
-	struct core *c = follower_of(3);
-	struct paxos_message m = MOVE(BALLOT(3, 2), 0, 3);
+	struct paxos_message m = PREPARE(BALLOT(90, 3), 0);
 
-	m.life = 22;
-	core_hear(c, 2, m);
-	cr_assert_not(would_promise(c, 3));
+	m.flag = true;
+	m.promised = move_ballot;
+	core_hear(c, 3, m);
+	return core_said(c, PAXOS_PROMISE, 0) != NULL;
+}
+
+Test(handover, a_prepare_that_passes_the_move_on_is_as_good_as_the_move)
+{
+	cr_assert(promises_successor(follower_of(3), BALLOT(3, 2)));
+	core_release(&core);
+	cr_assert(promises_successor(follower_of(3), BALLOT(4, 1)), "we had not heard of the ballot that was given away");
+	core_release(&core);
+	cr_assert_not(promises_successor(follower_of(3), BALLOT(2, 2)), "an older one it is not");
+	core_release(&core);
+
+	struct core *c = follower_of(3);
+	struct paxos_message m = PREPARE(BALLOT(90, 3), 0);
+
+	m.promised = BALLOT(3, 2);
+	core_hear(c, 3, m);
+	cr_assert_null(core_said(c, PAXOS_PROMISE, 0), "without the flag it says nothing");
 }
 
 /* Host 2 leads again, in a higher ballot of the same life: its lease rests on this promise. */
