@@ -155,7 +155,7 @@ int wire_put_paxos(void *buf, size_t cap, const struct paxos_message *message)
 {
 	struct writer w = frame_begin(buf, cap, WIRE_PAXOS);
 
-	ASSERT(message->kind >= PAXOS_PREVOTE && message->kind <= PAXOS_FETCH);
+	ASSERT(message->kind >= PAXOS_PREVOTE && message->kind <= PAXOS_MOVE);
 	ASSERT(entries_fit(message->kind, message->n_entries));
 	put_u8(&w, message->kind);
 	put_u8(&w, message->flag);
@@ -186,7 +186,7 @@ int wire_get_paxos(const void *frame, size_t len, struct paxos_message *ret,
 	ret->life = get_u64(&r);
 	ret->stamp = get_u64(&r);
 	ret->n_entries = get_u16(&r);
-	if (!r.ok || ret->kind < PAXOS_PREVOTE || ret->kind > PAXOS_FETCH || !entries_fit(ret->kind, ret->n_entries))
+	if (!r.ok || ret->kind < PAXOS_PREVOTE || ret->kind > PAXOS_MOVE || !entries_fit(ret->kind, ret->n_entries))
 		return -EPROTO;
 	for (uint32_t i = 0; i < ret->n_entries; i++)
 		get_entry(&r, &entries[i], value_max);

@@ -37,6 +37,13 @@ void paxos_on_prevote(struct paxos_stepping *s, uint16_t from, const struct paxo
 		       !paxos_lease_forbids(s, m->life);
 }
 
+/* Did the leader of what we promised last hand over to the asker? Then no lease rests on our promise any more:
+ * not its own, nor an older one, which was over when its ballot was won (handover.c). */
+static bool is_successor(const struct paxos *p, const struct paxos_message *m)
+{
+	return m->flag && m->promised >= p->memory->promised;
+}
+
 /* Phase 1b: "if n is greater than that of any prepare request to which it has already responded, it
  * responds with a promise not to accept any more proposals numbered less than n and with the
  * highest-numbered proposal that it has accepted" - for each slot that the asker does not know. An asker
@@ -48,7 +55,8 @@ void paxos_on_prepare(struct paxos_stepping *s, uint16_t from, const struct paxo
 
 	if (!p->config.votes)
 		return;
-	if (m->ballot <= p->memory->promised || m->chosen < p->memory->chosen || paxos_lease_forbids(s, m->life)) {
+	if (m->ballot <= p->memory->promised || m->chosen < p->memory->chosen ||
+	    (paxos_lease_forbids(s, m->life) && !is_successor(p, m))) {
 		p->seen_ballot = MAX(p->seen_ballot, m->ballot);
 		refuse(s, from, m->ballot);
 		return;
@@ -123,8 +131,9 @@ void paxos_on_accept(struct paxos_stepping *s, uint16_t from, const struct paxos
 	paxos_catch_up(s, from, m->chosen);
 }
 
-/* "From when it received it": `now` is not before that. Whatever was promised before, this ballot's leader
- * has a majority that was free to give it, so it alone matters now. */
+/* "From when it received it": `now` is not before that. What was promised to another life is replaced although
+ * it may not have run out here: this ballot was won from a majority whose promises had, in which stands one of
+ * every majority that the other could have had its lease from. So that lease is over. */
 static void promise_lease(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
 {
 	struct paxos *p = s->p;

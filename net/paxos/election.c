@@ -28,6 +28,7 @@ void paxos_step_down(struct paxos_stepping *s)
 	p->votes = 0;
 	p->leader = 0;
 	p->leader_ballot = 0;
+	p->call_ballot = 0;
 	paxos_wait_for_leader(p, s->now_ns);
 }
 
@@ -54,6 +55,7 @@ void paxos_hear_leader(struct paxos_stepping *s, uint16_t leader, uint64_t ballo
 	p->leader = leader;
 	p->leader_ballot = ballot;
 	p->leader_heard_ns = s->now_ns;
+	p->call_ballot = 0;
 	paxos_wait_for_leader(p, s->now_ns);
 }
 
@@ -71,6 +73,10 @@ static void say_candidacy(struct paxos_stepping *s, uint16_t to, enum paxos_mess
 
 	m->ballot = s->p->ballot;
 	m->life = s->p->config.life;
+	if (kind == PAXOS_PREPARE && s->p->call_ballot) {
+		m->flag = true;
+		m->promised = s->p->call_ballot;
+	}
 }
 
 /* Phase 1a: "a proposer selects a proposal number n and sends a prepare request". Promised to ourselves
@@ -82,6 +88,7 @@ static void prepare(struct paxos_stepping *s)
 	p->role = PAXOS_PREPARING;
 	p->ballot = next_ballot(p); /* who would have promised the ballot we asked for promises a higher one */
 	ASSERT(p->ballot > p->memory->promised);
+	ASSERT(!paxos_lease_forbids(s, p->config.life));
 	p->seen_ballot = p->ballot;
 	p->elections++;
 	paxos_log_promise(p, p->ballot);
@@ -93,6 +100,13 @@ static void prepare(struct paxos_stepping *s)
 		paxos_take_office(s);
 	else
 		say_candidacy(s, PAXOS_TO_VOTERS, PAXOS_PREPARE);
+}
+
+void paxos_stand_for(struct paxos_stepping *s, uint64_t call_ballot)
+{
+	paxos_step_down(s);
+	s->p->call_ballot = call_ballot;
+	prepare(s);
 }
 
 static void ask(struct paxos_stepping *s)
@@ -114,10 +128,10 @@ static void ask(struct paxos_stepping *s)
 }
 
 /* Something was in the way that will be gone within about so long. */
-static void ask_again_within(struct paxos_stepping *s, uint64_t ns)
+void paxos_ask_again_within(struct paxos_stepping *s, uint64_t ns)
 {
 	struct paxos *p = s->p;
-	uint64_t half = ns / 2;
+	uint64_t half = MAX(ns / 2, 1);
 
 	p->election_at_ns = MIN(p->election_at_ns, s->now_ns + half + random_next(&p->random) % half);
 }
@@ -134,7 +148,7 @@ void paxos_on_prevoted(struct paxos_stepping *s, uint16_t from, const struct pax
 		paxos_catch_up(s, from, m->chosen);
 		paxos_meet_ballot(s, m->promised);
 		/* Else it follows a leader that we do not hear, or its promise is about to run out. */
-		ask_again_within(s, lags || low ? p->config.heartbeat_ns : p->config.leader_lease_ns / 4);
+		paxos_ask_again_within(s, lags || low ? p->config.heartbeat_ns : p->config.leader_lease_ns / 4);
 		return;
 	}
 	p->votes |= 1u << paxos_voter(p, from);
@@ -186,16 +200,29 @@ void paxos_on_promise(struct paxos_stepping *s, uint16_t from, const struct paxo
 		paxos_take_office(s);
 }
 
-void paxos_on_refused(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
+/* While our lease stands nobody else can have won: a candidate that could not win has promised itself a ballot
+ * above ours and refuses our heartbeats for it. Every promise is still to us, so we may have the office again in a
+ * ballot that it follows, and it would be wrong to leave it empty for a lease. */
+static void stand_again(struct paxos_stepping *s, bool had_lease, bool lags)
 {
 	struct paxos *p = s->p;
 
-	if (p->role != PAXOS_FOLLOWER && m->ballot == p->ballot) {
+	if (had_lease)
+		p->election_at_ns = s->now_ns;
+	else /* a lease in the way, or a rival */
+		paxos_ask_again_within(s, lags ? p->config.heartbeat_ns : p->config.leader_lease_ns / 4);
+}
+
+void paxos_on_refused(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
+{
+	struct paxos *p = s->p;
+	bool ours = p->role != PAXOS_FOLLOWER && m->ballot == p->ballot, had_lease = paxos_has_lease(p, s->now_ns);
+
+	if (ours)
 		paxos_catch_up(s, from, m->chosen);
-		if (p->role == PAXOS_PREPARING && m->chosen > p->memory->chosen)
-			ask_again_within(s, p->config.heartbeat_ns);
-	}
 	paxos_meet_ballot(s, m->promised);
+	if (ours && p->role != PAXOS_LEADING)
+		stand_again(s, had_lease, m->chosen > p->memory->chosen);
 }
 
 void paxos_election_tick(struct paxos_stepping *s)

@@ -37,6 +37,7 @@ static void tell_choice(struct paxos_stepping *s, uint64_t slot)
 		struct paxos_message *m = paxos_say(s, PAXOS_TO_VOTERS, PAXOS_BEAT);
 
 		m->ballot = s->p->ballot;
+		m->life = s->p->config.life;
 		m->flag = true;
 	}
 }
@@ -146,10 +147,14 @@ void paxos_take_office(struct paxos_stepping *s)
 	p->heartbeat_at_ns = s->now_ns + p->config.heartbeat_ns;
 }
 
+bool paxos_in_office(const struct paxos *p)
+{
+	return p->role == PAXOS_LEADING && p->leads_slot && p->memory->chosen >= p->leads_slot;
+}
+
 bool paxos_can_propose(const struct paxos *p)
 {
-	return p->role == PAXOS_LEADING && p->leads_slot && p->memory->chosen >= p->leads_slot &&
-	       paxos_log_has_place(p, p->next_slot);
+	return paxos_in_office(p) && paxos_log_has_place(p, p->next_slot);
 }
 
 /* The latest time from which on a majority, with us, promised its lease; 0: none has. */
@@ -210,7 +215,7 @@ void paxos_leader_expire(struct paxos_stepping *s)
 		return;
 	if (p->config.n_voters == 1) /* nobody else can be promised anything */
 		take_lease(p, s->now_ns);
-	else if (s->now_ns >= MAX(p->lease_until_ns, p->office_ns + p->config.leader_lease_ns))
+	else if (s->now_ns >= (p->lease_until_ns ? p->lease_until_ns : p->office_ns + p->config.leader_lease_ns))
 		paxos_step_down(s);
 }
 

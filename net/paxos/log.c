@@ -61,9 +61,16 @@ void paxos_log_lease(struct paxos *p, uint64_t until_ns, uint64_t life)
 {
 	struct paxos_memory *memory = p->memory;
 
+	if (life == memory->lease_life)
+		until_ns = MAX(until_ns, memory->lease_until_ns);
 	undo_save(p->undo, &memory->lease_until_ns, 2 * sizeof(uint64_t)); /* both: they are neighbours */
 	memory->lease_until_ns = until_ns;
 	memory->lease_life = life;
+}
+
+void paxos_log_end_lease(struct paxos *p)
+{
+	SET(p->undo, p->memory->lease_until_ns, 0);
 }
 
 void paxos_log_promise(struct paxos *p, uint64_t ballot)

@@ -19,6 +19,7 @@ static void assert_sane(const struct paxos_config *c)
 	ASSERT(c->log_slots >= 2 * c->window);
 	ASSERT((c->log_slots & (c->log_slots - 1)) == 0);
 	ASSERT(c->value_max % 8 == 0);
+	ASSERT(c->value_max >= PAXOS_LEADS_SIZE);
 	ASSERT(c->heartbeat_ns >= 2);
 	ASSERT(c->leader_lease_ns >= 3 * c->heartbeat_ns);
 	ASSERT(c->drift_ppm <= 100000);
@@ -107,18 +108,20 @@ static const struct {
 	void (*handle)(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m);
 	enum speaker speaker;
 	uint32_t entries_min, entries_max;
+	bool names_life;
 } messages[] = {
-	[PAXOS_PREVOTE] = { paxos_on_prevote, OWNER_OF_BALLOT, 0, 0 },
+	[PAXOS_PREVOTE] = { paxos_on_prevote, OWNER_OF_BALLOT, 0, 0, true },
 	[PAXOS_PREVOTED] = { paxos_on_prevoted, VOTER, 0, 0 },
-	[PAXOS_PREPARE] = { paxos_on_prepare, OWNER_OF_BALLOT, 0, 0 },
+	[PAXOS_PREPARE] = { paxos_on_prepare, OWNER_OF_BALLOT, 0, 0, true },
 	[PAXOS_PROMISE] = { paxos_on_promise, VOTER, 0, PAXOS_WINDOW_MAX },
 	[PAXOS_ACCEPT] = { paxos_on_accept, OWNER_OF_BALLOT, 1, 1 },
 	[PAXOS_ACCEPTED] = { paxos_on_accepted, VOTER, 0, 0 },
 	[PAXOS_REFUSED] = { paxos_on_refused, VOTER, 0, 0 },
 	[PAXOS_LEARN] = { paxos_on_learn, ANYBODY, 1, 1 },
-	[PAXOS_BEAT] = { paxos_on_beat, OWNER_OF_BALLOT, 0, 0 },
+	[PAXOS_BEAT] = { paxos_on_beat, OWNER_OF_BALLOT, 0, 0, true },
 	[PAXOS_BEATEN] = { paxos_on_beaten, VOTER, 0, 0 },
 	[PAXOS_FETCH] = { paxos_on_fetch, ANYBODY, 0, 0 },
+	[PAXOS_MOVE] = { paxos_on_move, OWNER_OF_BALLOT, 0, 0 },
 };
 
 static bool ballot_makes_sense(const struct paxos *p, uint64_t ballot)
@@ -128,10 +131,22 @@ static bool ballot_makes_sense(const struct paxos *p, uint64_t ballot)
 	return round > 0 && round < ROUND_MAX && paxos_voter(p, paxos_ballot_host(ballot)) >= 0;
 }
 
+static bool length_makes_sense(const struct paxos *p, uint8_t kind, uint32_t len)
+{
+	switch (kind) {
+	case PAXOS_NOOP:
+		return len == 0;
+	case PAXOS_LEADS:
+		return len == PAXOS_LEADS_SIZE;
+	default:
+		return kind == PAXOS_COMMANDS && len <= p->config.value_max;
+	}
+}
+
 static bool entry_makes_sense(const struct paxos *p, const struct paxos_entry *e)
 {
 	return e->slot > 0 && e->slot < UINT64_MAX - 2 * PAXOS_WINDOW_MAX && ballot_makes_sense(p, e->ballot) &&
-	       e->kind >= PAXOS_NOOP && e->kind <= PAXOS_COMMANDS && e->len <= p->config.value_max;
+	       length_makes_sense(p, e->kind, e->len);
 }
 
 static bool may_speak(const struct paxos *p, uint16_t from, const struct paxos_message *m)
@@ -152,6 +167,8 @@ static bool makes_sense(const struct paxos *p, const struct paxos_message *m)
 	if (m->n_entries < messages[m->kind].entries_min || m->n_entries > messages[m->kind].entries_max)
 		return false;
 	if (m->promised && !ballot_makes_sense(p, m->promised))
+		return false;
+	if (messages[m->kind].names_life && m->life == 0)
 		return false;
 	for (uint32_t i = 0; i < m->n_entries; i++)
 		if (!entry_makes_sense(p, &m->entries[i]))
@@ -204,6 +221,9 @@ static void on_event(struct paxos_stepping *s, const struct paxos_event *event)
 	case PAXOS_EVENT_INSTALLED:
 		on_installed(s, event->slot);
 		break;
+	case PAXOS_EVENT_HAND_OVER:
+		paxos_hand_over(s, event->from);
+		break;
 	}
 }
 
@@ -217,6 +237,7 @@ void paxos_step(struct paxos *p, const struct paxos_event *event, struct paxos_u
 	paxos_leader_expire(&s);
 	on_event(&s, event);
 	paxos_leader_tick(&s);
+	paxos_answer_call(&s);
 	paxos_election_tick(&s);
 	for (unsigned i = 0; i < ret->n_sends; i++) /* the newest we know, now that all is done */
 		ret->sends[i].message.chosen = p->memory->chosen;
@@ -227,4 +248,6 @@ void paxos_step(struct paxos *p, const struct paxos_event *event, struct paxos_u
 	ASSERT(p->memory->promised >= promised);
 	ASSERT(p->memory->chosen >= chosen);
 	ASSERT(p->role < PAXOS_PREPARING || p->memory->promised == p->ballot);
+	ASSERT(p->role != PAXOS_LEADING || p->memory->lease_life == p->config.life);
+	ASSERT(p->role != PAXOS_LEADING || p->config.n_voters == 1 || p->memory->lease_until_ns >= p->lease_until_ns);
 }

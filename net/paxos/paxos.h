@@ -9,7 +9,8 @@
  *
  * Sources: Lamport, "Paxos Made Simple" (2001), sections 2 and 3; stable leader and filling of gaps
  * as there; pre-vote as in Ongaro's thesis (2014), 9.6; leases: Gray and Cheriton, "Leases" (1989), as
- * master leases in Chandra, Griesemer, Redstone, "Paxos Made Live" (2007), 5.2. A slot holds one value (a batch).
+ * master leases in Chandra, Griesemer, Redstone, "Paxos Made Live" (2007), 5.2; hand-over as leadership
+ * transfer in Ongaro's thesis, 3.10. A slot holds one value (a batch).
  *
  *   FOLLOWER --election timeout--> ASKING --majority would--> PREPARING --majority promised--> LEADING
  *       ^------------- a higher ballot, a leader heard, or no majority heard any more -------------'
@@ -25,7 +26,14 @@
  * ballot for one leader lease; the leader counts from when it sent it, less drift. So while a
  * majority's promises stand for the leader, nobody else leads; past that it counts itself deposed.
  * The promise lies in the surviving memory, and a process that comes again with the same memory may
- * have its own leader's place back at once: to that memory (`life`) the promise was made.
+ * have its own leader's place back at once: to that memory (`life`) the promise was made. The same way
+ * a leader that is refused for a higher ballot while its lease stands, so that nobody can have won that
+ * ballot, stands again at once.
+ *
+ * Hand-over: a leader ends its lease for good, takes back the promise of its own acceptor and says MOVE.
+ * Voters drop their lease promise; the one that MOVE names stands at once, without asking first, when it
+ * knows all that is chosen, and its PREPARE passes the MOVE on; the others leave it half a lease. A MOVE
+ * that is lost costs an ordinary election.
  *
  * Invariants (each asserted where it is kept):
  *   - `promised` never falls; nothing is accepted below it;
@@ -34,7 +42,9 @@
  *     the ring before it was applied, and a promise fits one message;
  *   - a ballot is used by one life of one process: after a restart a new one is taken;
  *   - messages of other ballots than the one they answer are counted nowhere;
- *   - nothing is promised to another life while a lease promise stands.
+ *   - nothing is promised to another life while a lease promise stands;
+ *   - a lease promise to a life gets no shorter unless MOVE ends it;
+ *   - the own acceptor's promise stands by a leader at least as long as the leader's lease.
  *
  * Time is that of one clock of this host that never stops, not even while the machine is suspended; a time read
  * before a message was received may not be handed in with it. Clocks of hosts are never compared: what
@@ -65,18 +75,18 @@ struct paxos_config {
 	uint32_t log_slots;    /* slots kept; a power of two, at least 2 * window */
 	uint32_t window;       /* 1 .. PAXOS_WINDOW_MAX */
 	uint32_t value_max;    /* bytes of a value; a multiple of 8 */
-	uint64_t heartbeat_ns; /* of a leader to voters; observers hear every tenth, at least 5 a second while values flow they hear by LEARN */
-	uint64_t leader_lease_ns; /* what a voter promises; a follower waits one to one and a half of these; at least 3 heartbeats */
-	uint32_t drift_ppm;       /* how much a host's clock may run fast or slow, in millionths */
-	uint64_t life;            /* not 0: names the memory, the same as long as it lasts */
-	uint64_t seed;         /* of the random timeouts */
+	uint64_t heartbeat_ns; /* of a leader to voters; observers hear every tenth, and each choice by LEARN */
+	uint64_t leader_lease_ns; /* what a voter promises; a follower waits one to one and a half of these; at least 3 heartbeats. The same on all hosts */
+	uint32_t drift_ppm;       /* how much a host's clock may run fast or slow, in millionths; the same on all hosts */
+	uint64_t life;            /* not 0: names the memory, the same as long as it lasts, and no other host's */
+	uint64_t seed;            /* of the random timeouts */
 };
 
 enum paxos_value_kind { PAXOS_NOOP = 1,
 			PAXOS_LEADS,
 			PAXOS_COMMANDS };
 
-#define PAXOS_LEADS_SIZE 8u /* bytes of a LEADS: the ballot that it begins, little-endian */
+#define PAXOS_LEADS_SIZE 8u /* bytes of a LEADS: the ballot that it begins, little-endian. A NOOP has none */
 
 /* What must survive the process; lies in memory passed in. Changed only under undo. */
 struct paxos_slot {
@@ -126,6 +136,8 @@ struct paxos {
 	uint64_t election_at_ns, heartbeat_at_ns, fetch_at_ns;
 	uint32_t beats;
 	uint64_t random;
+	uint64_t call_ballot;                /* FOLLOWER, PREPARING: its leader handed over to us; 0: none did */
+	uint64_t call_slot;                  /* FOLLOWER: when all up to here is chosen here, we stand */
 	uint32_t votes;                      /* ASKING, PREPARING: bit i = voters[i] said yes */
 	uint64_t heard_ns[PAXOS_VOTERS_MAX]; /* leading: when the last heartbeat that voters[i] answered was sent; 0: none yet */
 	struct paxos_flight {                /* leading: slot s stands at s % PAXOS_WINDOW_MAX */
@@ -157,7 +169,7 @@ void paxos_init(struct paxos *p, const struct paxos_config *config, struct paxos
 enum paxos_message_kind {
 	PAXOS_PREVOTE = 1, /* ballot (would be), life, chosen: would you promise? */
 	PAXOS_PREVOTED,    /* ballot (asked), flag yes, chosen, promised */
-	PAXOS_PREPARE,     /* ballot, life, chosen */
+	PAXOS_PREPARE,     /* ballot, life, chosen; flag: the leader of ballot `promised` has handed over to the sender */
 	PAXOS_PROMISE,     /* ballot, chosen, entries accepted above `chosen` of the asker */
 	PAXOS_ACCEPT,      /* ballot, chosen, slot in entries[0]; flag: the leader has accepted it itself */
 	PAXOS_ACCEPTED,    /* ballot, slot, chosen */
@@ -166,6 +178,7 @@ enum paxos_message_kind {
 	PAXOS_BEAT,        /* ballot, life, stamp, chosen; flag: only news of `chosen`, wants no answer */
 	PAXOS_BEATEN,      /* ballot, stamp (of that BEAT), chosen: a voter's answer, and its lease promise */
 	PAXOS_FETCH,       /* slot: send me chosen values from here on */
+	PAXOS_MOVE,        /* ballot, chosen, slot: a leader ends its office; this host is to be the next */
 };
 
 struct paxos_entry {
@@ -193,6 +206,7 @@ enum paxos_event_kind {
 	PAXOS_EVENT_PROPOSE,   /* bytes, len: only when paxos_can_propose(); dropped when the lease has ended since */
 	PAXOS_EVENT_PEER_UP,   /* from: a connection to this host came up: what it may have missed is sent again */
 	PAXOS_EVENT_INSTALLED, /* slot: a snapshot at this slot was installed, the log begins behind it; void when not above `chosen` */
+	PAXOS_EVENT_HAND_OVER, /* from: the voter that is to lead instead of us; dropped unless paxos_may_hand_over() */
 };
 
 struct paxos_event {
@@ -228,10 +242,21 @@ bool paxos_can_propose(const struct paxos *p);
 /* Leading, and nobody else can lead now. */
 bool paxos_has_lease(const struct paxos *p, uint64_t now_ns);
 
-/* What is left of a time `ns` that another clock counts, on a clock that may be slow; and how long to wait on
- * one that may be fast until it has passed there. */
-static inline uint64_t paxos_less_drift(uint64_t ns, uint32_t ppm) { return ns - ns / 1000000 * 2 * ppm - 1; }
-static inline uint64_t paxos_plus_drift(uint64_t ns, uint32_t ppm) { return ns + ns / 1000000 * 2 * ppm + 2 * ppm + 1; }
+/* May a leader hand over to this voter now? 0; -EINVAL: it is no voter, or this host itself; -EAGAIN: we do not
+ * lead, or our LEADS is not chosen yet; -EHOSTUNREACH: it has answered no heartbeat of the last leader lease. */
+int paxos_may_hand_over(const struct paxos *p, uint16_t to, uint64_t now_ns);
+
+/* ns * 2 * ppm / of, rounded up. */
+static inline uint64_t paxos_drift(uint64_t ns, uint32_t ppm, uint32_t of)
+{
+	return ns / of * 2 * ppm + (ns % of * 2 * ppm + of - 1) / of;
+}
+
+/* What is left of a time `ns` that another clock counts, on a clock that may be slow where that one may be fast:
+ * ns * (1 - d) / (1 + d). And how long to wait on one that may be fast until it has passed on one that may be slow:
+ * ns * (1 + d) / (1 - d). */
+static inline uint64_t paxos_less_drift(uint64_t ns, uint32_t ppm) { return ns - paxos_drift(ns, ppm, 1000000 + ppm); }
+static inline uint64_t paxos_plus_drift(uint64_t ns, uint32_t ppm) { return ns + paxos_drift(ns, ppm, 1000000 - ppm); }
 
 /* A chosen slot in (base, chosen]. The bytes are the log's. */
 struct paxos_entry paxos_chosen_entry(const struct paxos *p, uint64_t slot);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * roles: what the files of this folder say to each other within one step. The acceptor's memory is in
- * log.c, its rules in acceptor.c; election.c wins a ballot, leader.c uses it, learner.c finds out what
- * was chosen; paxos.c receives the events.
+ * log.c, its rules in acceptor.c; election.c wins a ballot, leader.c uses it, handover.c gives it away,
+ * learner.c finds out what was chosen; paxos.c receives the events.
  *
  * paxos.c calls the roles, the roles call each other, and all of them log.c. A handler is called only for a message
  * that paxos.c found well formed and from somebody who may say it.
@@ -41,7 +41,8 @@ struct paxos_slot *paxos_log_find(const struct paxos *p, uint64_t slot);
 struct paxos_entry paxos_log_entry(const struct paxos *p, uint64_t slot); /* of a slot that is there */
 bool paxos_log_has_place(const struct paxos *p, uint64_t slot);           /* in (chosen, chosen + window] */
 void paxos_log_promise(struct paxos *p, uint64_t ballot);                 /* raises `promised`, never lowers it */
-void paxos_log_lease(struct paxos *p, uint64_t until_ns, uint64_t life);
+void paxos_log_lease(struct paxos *p, uint64_t until_ns, uint64_t life);  /* that of the same life gets no shorter */
+void paxos_log_end_lease(struct paxos *p);                                /* nobody's lease rests on it */
 void paxos_log_store(struct paxos *p, const struct paxos_entry *e);
 void paxos_log_choose(struct paxos *p, uint64_t slot);  /* what stands in this slot is chosen */
 void paxos_log_restart(struct paxos *p, uint64_t slot); /* behind a snapshot */
@@ -65,6 +66,8 @@ void paxos_wait_for_leader(struct paxos *p, uint64_t now_ns);      /* sets the e
 void paxos_step_down(struct paxos_stepping *s);                    /* follower of nobody */
 void paxos_meet_ballot(struct paxos_stepping *s, uint64_t ballot); /* a ballot somebody uses; a higher one deposes */
 void paxos_hear_leader(struct paxos_stepping *s, uint16_t leader, uint64_t ballot);
+void paxos_ask_again_within(struct paxos_stepping *s, uint64_t ns); /* sets the election timer to half of it or more, if it stands later */
+void paxos_stand_for(struct paxos_stepping *s, uint64_t call_ballot); /* prepares without asking: the leader of this ballot called us */
 
 /* ---- leader.c ---- */
 
@@ -75,6 +78,13 @@ void paxos_on_beaten(struct paxos_stepping *s, uint16_t from, const struct paxos
 void paxos_leader_tick(struct paxos_stepping *s);
 void paxos_leader_expire(struct paxos_stepping *s); /* past its lease a leader is none: before anything else */
 void paxos_leader_peer_up(struct paxos_stepping *s, uint16_t host);
+bool paxos_in_office(const struct paxos *p); /* leading, and LEADS is chosen */
+
+/* ---- handover.c ---- */
+
+void paxos_hand_over(struct paxos_stepping *s, uint16_t to);
+void paxos_on_move(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m);
+void paxos_answer_call(struct paxos_stepping *s); /* stands when we were called and know enough */
 
 /* ---- learner.c ---- */
 

@@ -8,6 +8,10 @@
 
 #define VALUE_MAX 256u
 
+/* In the body of a Paxos message. */
+#define COUNT_AT (2u + 6 * 8)
+#define ENTRY_AT (COUNT_AT + 2)
+
 static unsigned char frame[WIRE_FRAME_MAX + 64];
 
 static const struct wire_hello a_hello = {
@@ -28,7 +32,7 @@ static int put_message(uint8_t kind, uint32_t n, uint32_t len)
 	static unsigned char value[8192];
 	static struct paxos_entry entries[PAXOS_WINDOW_MAX];
 	struct paxos_message message = {
-		.kind = kind, .flag = true, .ballot = 1ull << 48, .promised = 2, .chosen = 3, .slot = 4, .n_entries = n, .entries = entries
+		.kind = kind, .flag = true, .ballot = 1ull << 48, .promised = 2, .chosen = 3, .slot = 4, .life = 5, .stamp = 6, .n_entries = n, .entries = entries
 	};
 
 	memset(value, 0x5a, sizeof(value));
@@ -160,7 +164,7 @@ Test(wire, paxos_message_comes_back)
 		{ .slot = 13, .ballot = 14, .kind = PAXOS_COMMANDS, .len = sizeof(bytes), .bytes = bytes },
 	};
 	struct paxos_message message = {
-		.kind = PAXOS_PROMISE, .flag = true, .ballot = ~0ull, .promised = 1, .chosen = 2, .slot = 3, .n_entries = 2, .entries = in
+		.kind = PAXOS_PROMISE, .flag = true, .ballot = ~0ull, .promised = 1, .chosen = 2, .slot = 3, .life = 4, .stamp = 5, .n_entries = 2, .entries = in
 	};
 	struct paxos_message got;
 	struct paxos_entry out[PAXOS_WINDOW_MAX];
@@ -174,6 +178,8 @@ Test(wire, paxos_message_comes_back)
 	cr_expect_eq(got.promised, message.promised);
 	cr_expect_eq(got.chosen, message.chosen);
 	cr_expect_eq(got.slot, message.slot);
+	cr_expect_eq(got.life, message.life);
+	cr_expect_eq(got.stamp, message.stamp);
 	cr_assert_eq(got.n_entries, 2);
 	cr_assert_eq(got.entries, out);
 	for (int i = 0; i < 2; i++) {
@@ -188,11 +194,30 @@ Test(wire, paxos_message_comes_back)
 
 Test(wire, every_kind_of_message_comes_back)
 {
-	for (uint8_t kind = PAXOS_PREVOTE; kind <= PAXOS_FETCH; kind++) {
+	for (uint8_t kind = PAXOS_PREVOTE; kind <= PAXOS_MOVE; kind++) {
 		uint32_t n = kind == PAXOS_ACCEPT || kind == PAXOS_LEARN ? 1 : 0;
 
 		cr_expect_eq(get_message(put_message(kind, n, 8)), 0, "kind %u", kind);
 	}
+}
+
+/* docs/protocol.md: kind, flag, ballot, promised, chosen, slot, life, stamp, count, entries. */
+Test(wire, paxos_fields_stand_where_the_protocol_says)
+{
+	struct paxos_message message = {
+		.kind = PAXOS_MOVE, .flag = true, .ballot = 0x11, .promised = 0x22, .chosen = 0x33, .slot = 0x44, .life = 0x55, .stamp = 0x66
+	};
+	int len = wire_put_paxos(frame, sizeof(frame), &message);
+	const unsigned char *body = frame + WIRE_HEADER;
+
+	cr_assert_eq(len, (int)(WIRE_HEADER + ENTRY_AT));
+	cr_expect_eq(body[0], 12);
+	cr_expect_eq(body[1], 1);
+	for (unsigned i = 0; i < 6; i++) {
+		cr_expect_eq(body[2 + 8 * i], 0x11 * (i + 1));
+		cr_expect_arr_eq(body + 2 + 8 * i + 1, "\0\0\0\0\0\0\0", 7);
+	}
+	cr_expect_eq(body[COUNT_AT], 0);
 }
 
 Test(wire, a_full_promise_fits)
@@ -226,17 +251,17 @@ Test(wire, paxos_fields_out_of_range_are_refused)
 		const char *what;
 	} wrong[] = {
 		{ 0, 0, "kind 0" },
-		{ 0, PAXOS_FETCH + 1, "unknown kind" },
+		{ 0, PAXOS_MOVE + 1, "unknown kind" },
 		{ 0, PAXOS_BEAT, "a kind without entries" },
 		{ 1, 2, "flag" },
-		{ 34, 0, "no entry where there is one" },
-		{ 34, 2, "more entries than there are" },
-		{ 35, 1, "more entries than a window" },
-		{ 36 + 16, 0, "kind of value 0" },
-		{ 36 + 16, PAXOS_COMMANDS + 1, "unknown kind of value" },
-		{ 36 + 17, 7, "a value shorter than it is" },
-		{ 36 + 17, 9, "a value longer than it is" },
-		{ 36 + 20, 0x80, "a huge value" },
+		{ COUNT_AT, 0, "no entry where there is one" },
+		{ COUNT_AT, 2, "more entries than there are" },
+		{ COUNT_AT + 1, 1, "more entries than a window" },
+		{ ENTRY_AT + 16, 0, "kind of value 0" },
+		{ ENTRY_AT + 16, PAXOS_COMMANDS + 1, "unknown kind of value" },
+		{ ENTRY_AT + 17, 7, "a value shorter than it is" },
+		{ ENTRY_AT + 17, 9, "a value longer than it is" },
+		{ ENTRY_AT + 20, 0x80, "a huge value" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {

@@ -4,7 +4,7 @@
 struct paxos_config core_config(uint16_t self, uint32_t n_voters)
 {
 	struct paxos_config config = {
-		.self = self, .n_voters = n_voters, .votes = self <= n_voters, .log_slots = 8, .window = 4, .value_max = 32, .heartbeat_ns = CORE_HEARTBEAT, .leader_lease_ns = CORE_ELECTION, .life = self, .seed = 1
+		.self = self, .n_voters = n_voters, .votes = self <= n_voters, .log_slots = 8, .window = 4, .value_max = 32, .heartbeat_ns = CORE_HEARTBEAT, .leader_lease_ns = CORE_LEASE, .drift_ppm = CORE_DRIFT, .life = self, .seed = 1
 	};
 
 	for (uint32_t i = 0; i < n_voters; i++)
@@ -80,6 +80,11 @@ void core_installed(struct core *c, uint64_t slot)
 	core_step(c, &(struct paxos_event){ .kind = PAXOS_EVENT_INSTALLED, .now_ns = c->now, .slot = slot });
 }
 
+void core_hand_over(struct core *c, uint16_t to)
+{
+	core_step(c, &(struct paxos_event){ .kind = PAXOS_EVENT_HAND_OVER, .now_ns = c->now, .from = to });
+}
+
 const struct paxos_send *core_said(const struct core *c, enum paxos_message_kind kind, unsigned nth)
 {
 	for (unsigned i = 0; i < c->out.n_sends; i++)
@@ -112,7 +117,7 @@ static void let_others_say(struct core *c, struct paxos_message m)
 
 void core_win(struct core *c)
 {
-	core_wait(c, 2 * CORE_ELECTION);
+	core_wait(c, 2 * CORE_LEASE);
 	if (c->p.role == PAXOS_ASKING)
 		let_others_say(c, PREVOTED(c->p.ballot));
 	if (c->p.role == PAXOS_PREPARING)
@@ -124,6 +129,7 @@ void core_lead(struct core *c)
 {
 	core_win(c);
 	let_others_say(c, ACCEPTED(c->p.ballot, c->p.leads_slot));
+	let_others_say(c, BEATEN(c->p.ballot, c->now));
 	ASSERT(paxos_can_propose(&c->p));
 }
 

@@ -26,7 +26,7 @@ static struct core *late_host(uint16_t self, uint32_t n_voters)
 static void start_asking(struct core *c)
 {
 	for (unsigned i = 0; i < 4 && c->p.role != PAXOS_ASKING; i++)
-		core_wait(c, CORE_ELECTION);
+		core_wait(c, CORE_LEASE);
 	cr_assert_eq(c->p.role, PAXOS_ASKING);
 }
 
@@ -41,15 +41,15 @@ static void start_preparing(struct core *c)
 
 /* ---- when ---- */
 
-Test(election, a_follower_waits_one_to_two_election_times)
+Test(election, a_follower_waits_one_to_one_and_a_half_leases)
 {
 	for (uint64_t seed = 1; seed < 50; seed++) {
 		struct paxos_config config = core_config(1, 3);
 
 		config.seed = seed;
 		core_start(&core, &config, NS_PER_S);
-		cr_assert_geq(core.p.election_at_ns, NS_PER_S + CORE_ELECTION);
-		cr_assert_lt(core.p.election_at_ns, NS_PER_S + 2 * CORE_ELECTION);
+		cr_assert_geq(core.p.election_at_ns, NS_PER_S + CORE_LEASE);
+		cr_assert_lt(core.p.election_at_ns, NS_PER_S + CORE_LEASE + CORE_LEASE / 2);
 		core_release(&core);
 	}
 }
@@ -59,11 +59,11 @@ Test(election, a_heard_leader_puts_it_off)
 	struct core *c = host(1, 3);
 
 	for (unsigned i = 0; i < 20; i++) {
-		core_wait(c, CORE_ELECTION - 1);
+		core_wait(c, CORE_LEASE - 1);
 		cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
 		core_hear(c, 2, i % 2 ? BEAT(BALLOT(3, 2), 0) : ACCEPT(BALLOT(3, 2), 1, "a"));
 	}
-	core_wait(c, 2 * CORE_ELECTION);
+	core_wait(c, 2 * CORE_LEASE);
 	cr_assert_eq(c->p.role, PAXOS_ASKING);
 	cr_assert_eq(c->p.leader, 0);
 }
@@ -73,9 +73,9 @@ Test(election, an_older_leader_does_not_put_it_off)
 	struct core *c = host(1, 3);
 
 	core_hear(c, 3, PREPARE(BALLOT(9, 3), 0));
-	core_wait(c, CORE_ELECTION - 1);
+	core_wait(c, CORE_LEASE - 1);
 	core_hear(c, 2, BEAT(BALLOT(3, 2), 0));
-	core_wait(c, CORE_ELECTION + 1);
+	core_wait(c, CORE_LEASE + 1);
 	cr_assert_eq(c->p.role, PAXOS_ASKING);
 }
 
@@ -88,11 +88,41 @@ Test(election, who_led_before_it_died_stands_at_once)
 	cr_assert_eq(c->p.role, PAXOS_ASKING);
 }
 
+Test(election, its_own_lease_promise_to_another_life_binds_it)
+{
+	struct core *c = host(1, 3);
+
+	core_hear(c, 2, BEAT(BALLOT(3, 2), 0));
+	uint64_t until = c->now + CORE_LEASE;
+	core_restart(c, true); /* which would stand at once */
+	core_wait(c, 0);
+	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
+	cr_assert_eq(c->out.n_sends, 0);
+	cr_assert_eq(c->out.wake_at_ns, until);
+	core_wait(c, CORE_LEASE - 1);
+	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
+	core_wait(c, 1);
+	cr_assert_eq(c->p.role, PAXOS_ASKING);
+}
+
+Test(election, its_own_lease_promise_to_its_own_life_does_not)
+{
+	struct core *c = host(1, 3);
+
+	core_lead(c);
+	core_restart(c, true);
+	core_wait(c, 0);
+	cr_assert_eq(c->p.role, PAXOS_ASKING);
+	cr_assert_eq(core_said(c, PAXOS_PREVOTE, 0)->message.life, c->config.life);
+	core_hear(c, 2, PREVOTED(c->p.ballot));
+	cr_assert_eq(core_said(c, PAXOS_PREPARE, 0)->message.life, c->config.life);
+}
+
 Test(election, observers_never_stand)
 {
 	struct core *c = host(4, 3);
 
-	core_wait(c, 1000 * CORE_ELECTION);
+	core_wait(c, 1000 * CORE_LEASE);
 	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
 	cr_assert_eq(c->out.n_sends, 0);
 }
@@ -161,13 +191,30 @@ Test(election, a_ballot_too_low_is_raised_soon)
 	cr_assert_eq(core_said(c, PAXOS_PREVOTE, 0)->message.ballot, BALLOT(31, 1));
 }
 
-Test(election, refused_for_another_leader_it_waits)
+/* It hears nobody; the lease that is in the way may be about to run out. */
+Test(election, told_no_for_a_lease_it_asks_again_within_a_quarter)
 {
 	struct core *c = host(1, 3);
 
 	start_asking(c);
 	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_PREVOTED, .ballot = c->p.ballot });
-	cr_assert_geq(c->out.wake_at_ns, c->now + CORE_ELECTION);
+	cr_assert_geq(c->out.wake_at_ns, c->now + CORE_LEASE / 8);
+	cr_assert_leq(c->out.wake_at_ns, c->now + CORE_LEASE / 4);
+	core_wait(c, CORE_LEASE / 4);
+	cr_assert_not_null(core_said(c, PAXOS_PREVOTE, 0));
+}
+
+Test(election, refused_for_a_lease_it_asks_again_within_a_quarter)
+{
+	struct core *c = host(1, 3);
+
+	start_preparing(c);
+	core_hear(c, 2, REFUSED(c->p.ballot, 0, 0));
+	cr_assert_eq(c->p.role, PAXOS_PREPARING);
+	cr_assert_geq(c->out.wake_at_ns, c->now + CORE_LEASE / 8);
+	cr_assert_leq(c->out.wake_at_ns, c->now + CORE_LEASE / 4);
+	core_wait(c, CORE_LEASE / 4);
+	cr_assert_not_null(core_said(c, PAXOS_PREVOTE, 0));
 }
 
 Test(election, unanswered_it_asks_again)
@@ -175,7 +222,7 @@ Test(election, unanswered_it_asks_again)
 	struct core *c = host(1, 3);
 
 	start_asking(c);
-	core_wait(c, 2 * CORE_ELECTION);
+	core_wait(c, 2 * CORE_LEASE);
 	cr_assert_not_null(core_said(c, PAXOS_PREVOTE, 0));
 }
 
@@ -239,7 +286,7 @@ Test(election, trap_13_a_promise_of_an_older_ballot_is_not_counted)
 
 	start_preparing(c);
 	uint64_t old = c->p.ballot;
-	core_wait(c, 2 * CORE_ELECTION);
+	core_wait(c, 2 * CORE_LEASE);
 	start_preparing(c);
 	cr_assert_gt(c->p.ballot, old);
 	core_hear(c, 2, PROMISE(old));
@@ -279,6 +326,9 @@ Test(election, refused_for_a_higher_ballot_it_gives_up)
 	start_preparing(c);
 	core_hear(c, 2, REFUSED(c->p.ballot, BALLOT(50, 2), 0));
 	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
+	cr_assert_geq(c->out.wake_at_ns, c->now + CORE_LEASE / 8, "and lets the other win");
+	core_wait(c, CORE_LEASE / 4);
+	cr_assert_eq(core_said(c, PAXOS_PREVOTE, 0)->message.ballot, BALLOT(51, 1), "but asks soon whether it has");
 }
 
 Test(election, refused_for_knowing_less_it_fetches_and_stands_again_soon)

@@ -123,10 +123,10 @@ Test(leader, trap_14_heartbeats_of_a_lost_ballot_keep_nobody_in_office)
 
 	core_hear(c, 3, BEAT(BALLOT(50, 3), 0));
 	core_win(c);
-	end = c->now + 2 * CORE_ELECTION;
+	end = c->now + 2 * CORE_LEASE;
 	while (c->p.role == PAXOS_LEADING && c->now < end) {
 		core_wait(c, CORE_HEARTBEAT);
-		core_hear(c, 2, BEATEN(old));
+		core_hear(c, 2, BEATEN(old, c->now));
 	}
 	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
 }
@@ -140,14 +140,14 @@ Test(leader, beats_to_voters_and_each_tenth_time_to_all)
 
 	for (unsigned i = 0; i < 100; i++) {
 		core_wait(c, CORE_HEARTBEAT);
-		core_hear(c, 2, BEATEN(c->p.ballot));
+		core_hear(c, 2, BEATEN(c->p.ballot, c->now));
 		core_wait(c, 0);
 		cr_assert_eq(c->out.n_sends, 0, "not before the time");
 		c->now += CORE_HEARTBEAT;
 		core_wait(c, 0);
 		cr_assert_eq(core_times_said(c, PAXOS_BEAT), 1);
 		to_all += core_said(c, PAXOS_BEAT, 0)->to == PAXOS_TO_ALL;
-		core_hear(c, 2, BEATEN(c->p.ballot));
+		core_hear(c, 2, BEATEN(c->p.ballot, c->now));
 	}
 	cr_assert_eq(to_all, 20);
 }
@@ -191,8 +191,8 @@ Test(leader, a_step_never_says_more_than_it_has_room_for)
 		core_propose(&core, "x");
 	for (uint64_t slot = 3; slot <= core.p.next_slot - 1; slot++)
 		core_hear(&core, 2, ACCEPTED(core.p.ballot, slot));
-	core_hear(&core, 3, BEATEN(core.p.ballot));
-	core_hear(&core, 4, BEATEN(core.p.ballot));
+	core_hear(&core, 3, BEATEN(core.p.ballot, core.now));
+	core_hear(&core, 4, BEATEN(core.p.ballot, core.now));
 	core_wait(&core, 2 * CORE_HEARTBEAT);
 	cr_assert_leq(core.out.n_sends, PAXOS_SENDS_MAX);
 	uint64_t first = core_said(&core, PAXOS_ACCEPT, 0)->message.entries[0].slot;
@@ -226,18 +226,30 @@ Test(leader, a_higher_ballot_in_an_answer_deposes)
 	core_hear(c, 2, REFUSED(c->p.ballot, c->p.ballot, 0));
 	cr_assert_eq(c->p.role, PAXOS_LEADING, "its own is none");
 	core_hear(c, 2, REFUSED(c->p.ballot, BALLOT(50, 2), 0));
-	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
 	cr_assert_eq(c->p.leader, 0);
 	cr_assert_not(paxos_can_propose(&c->p));
+	cr_assert_not(paxos_has_lease(&c->p, c->now));
 }
 
-Test(leader, its_own_promise_to_another_deposes)
+Test(leader, refused_under_its_lease_it_stands_again_at_once)
 {
 	struct core *c = leader_of(3);
 
-	core_hear(c, 2, PREPARE(BALLOT(50, 2), 1));
-	cr_assert_not_null(core_said(c, PAXOS_PROMISE, 0));
-	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
+	core_hear(c, 2, REFUSED(c->p.ballot, BALLOT(50, 2), 0));
+	cr_assert_eq(c->p.role, PAXOS_ASKING);
+	cr_assert_eq(core_said(c, PAXOS_PREVOTE, 0)->message.ballot, BALLOT(51, 1));
+}
+
+Test(leader, refused_without_a_lease_it_asks_a_little_later)
+{
+	struct paxos_config config = core_config(1, 3);
+
+	core_start(&core, &config, NS_PER_S);
+	core_win(&core);
+	core_hear(&core, 2, REFUSED(core.p.ballot, BALLOT(50, 2), 0));
+	cr_assert_eq(core.p.role, PAXOS_FOLLOWER, "the other may have won");
+	cr_assert_geq(core.out.wake_at_ns, core.now + CORE_LEASE / 8);
+	cr_assert_leq(core.out.wake_at_ns, core.now + CORE_LEASE / 4);
 }
 
 Test(leader, a_newer_leader_is_followed)
@@ -259,7 +271,7 @@ Test(leader, a_choice_of_a_higher_ballot_deposes)
 	cr_assert_str_eq(core_text(c, 2), "theirs");
 }
 
-Test(leader, without_a_majority_it_ends_after_two_election_times)
+Test(leader, without_a_majority_it_ends_after_a_lease)
 {
 	struct core *c = leader_of(5);
 	uint64_t heard = c->now;
@@ -267,10 +279,227 @@ Test(leader, without_a_majority_it_ends_after_two_election_times)
 	for (unsigned i = 0; i < 100 && c->p.role == PAXOS_LEADING; i++) {
 		core_wait(c, CORE_HEARTBEAT);
 		if (c->p.role == PAXOS_LEADING)
-			core_hear(c, 2, BEATEN(c->p.ballot)); /* with us two of five */
+			core_hear(c, 2, BEATEN(c->p.ballot, c->now)); /* with us two of five */
 	}
-	cr_assert_eq(c->now, heard + 2 * CORE_ELECTION);
+	cr_assert_eq(c->now, heard + CORE_LEASE);
 	cr_assert_eq(c->p.leader, 0);
+}
+
+Test(leader, that_was_never_answered_ends_after_a_lease)
+{
+	struct paxos_config config = core_config(1, 3);
+
+	core_start(&core, &config, NS_PER_S);
+	core_win(&core);
+	core_wait(&core, CORE_LEASE - 1);
+	cr_assert_eq(core.p.role, PAXOS_LEADING);
+	core_wait(&core, 1);
+	cr_assert_eq(core.p.role, PAXOS_FOLLOWER);
+}
+
+/* ---- the lease ---- */
+
+/* A leader in office whose lease counts from `ret_sent`. */
+static struct core *leased(uint32_t n_voters, uint64_t *ret_sent)
+{
+	struct core *c = leader_of(n_voters);
+
+	*ret_sent = c->now;
+	cr_assert(paxos_has_lease(&c->p, c->now));
+	return c;
+}
+
+Test(leader, has_no_lease_before_a_majority_has_answered_a_heartbeat)
+{
+	struct paxos_config config = core_config(1, 5);
+
+	core_start(&core, &config, NS_PER_S);
+	core_win(&core);
+	core_hear(&core, 2, ACCEPTED(core.p.ballot, 1));
+	core_hear(&core, 3, ACCEPTED(core.p.ballot, 1));
+	cr_assert(paxos_can_propose(&core.p), "it may propose,");
+	cr_assert_not(paxos_has_lease(&core.p, core.now), "but acceptances promise no lease");
+	core_hear(&core, 2, BEATEN(core.p.ballot, core.now));
+	core_hear(&core, 2, BEATEN(core.p.ballot, core.now));
+	cr_assert_not(paxos_has_lease(&core.p, core.now), "one voter is counted once");
+	core_hear(&core, 5, BEATEN(core.p.ballot, core.now));
+	cr_assert(paxos_has_lease(&core.p, core.now));
+}
+
+Test(leader, its_lease_is_the_voters_less_drift)
+{
+	uint64_t sent;
+	struct core *c = leased(3, &sent);
+
+	cr_assert_lt(CORE_OWN_LEASE, CORE_LEASE);
+	cr_assert(paxos_has_lease(&c->p, sent + CORE_OWN_LEASE - 1));
+	cr_assert_not(paxos_has_lease(&c->p, sent + CORE_OWN_LEASE));
+}
+
+/* Row 12: lease counted from the reply instead of the request: delay replies by one lease. */
+Test(leader, trap_12_a_lease_counts_from_the_send_of_the_heartbeat)
+{
+	uint64_t sent;
+	struct core *c = leased(3, &sent);
+
+	core_wait(c, CORE_HEARTBEAT);
+	uint64_t second = core_said(c, PAXOS_BEAT, 0)->message.stamp;
+	cr_assert_eq(second, sent + CORE_HEARTBEAT);
+	core_wait(c, CORE_OWN_LEASE - CORE_HEARTBEAT - 1);
+	core_hear(c, 2, BEATEN(c->p.ballot, second));
+	cr_assert(paxos_has_lease(&c->p, second + CORE_OWN_LEASE - 1));
+	cr_assert_not(paxos_has_lease(&c->p, second + CORE_OWN_LEASE));
+}
+
+Test(leader, trap_12_an_answer_as_late_as_the_lease_is_worth_nothing)
+{
+	struct paxos_config config = core_config(1, 3);
+
+	core_start(&core, &config, NS_PER_S);
+	core_win(&core);
+	core_wait(&core, CORE_OWN_LEASE);
+	core_hear(&core, 2, BEATEN(core.p.ballot, core.now - CORE_OWN_LEASE));
+	cr_assert_not(paxos_has_lease(&core.p, core.now));
+}
+
+Test(leader, an_older_answer_shortens_no_lease)
+{
+	uint64_t sent;
+	struct core *c = leased(3, &sent);
+
+	c->now = sent + CORE_HEARTBEAT;
+	core_hear(c, 2, BEATEN(c->p.ballot, c->now));
+	core_hear(c, 2, BEATEN(c->p.ballot, sent));
+	cr_assert(paxos_has_lease(&c->p, sent + CORE_HEARTBEAT + CORE_OWN_LEASE - 1));
+}
+
+Test(leader, an_answer_to_what_was_not_sent_yet_is_not_heard)
+{
+	uint64_t sent;
+	struct core *c = leased(3, &sent);
+
+	core_hear(c, 2, BEATEN(c->p.ballot, sent + 1));
+	cr_assert_not(paxos_has_lease(&c->p, sent + CORE_OWN_LEASE));
+}
+
+Test(leader, a_lease_counts_from_the_latest_heartbeat_that_a_majority_answered)
+{
+	uint64_t sent;
+	struct core *c = leased(5, &sent); /* 2 and 3 answered the first */
+
+	core_wait(c, CORE_HEARTBEAT);
+	core_hear(c, 4, BEATEN(c->p.ballot, c->now));
+	cr_assert_not(paxos_has_lease(&c->p, sent + CORE_OWN_LEASE), "one has");
+	core_wait(c, CORE_HEARTBEAT);
+	core_hear(c, 5, BEATEN(c->p.ballot, c->now));
+	cr_assert(paxos_has_lease(&c->p, sent + CORE_HEARTBEAT + CORE_OWN_LEASE - 1), "two have, or a later one");
+	cr_assert_not(paxos_has_lease(&c->p, sent + CORE_HEARTBEAT + CORE_OWN_LEASE));
+}
+
+/* Row 5: the leader is stopped past its lease: when it continues, its first grant or read is refused. */
+Test(leader, trap_5_past_its_lease_it_is_none_before_it_handles_anything)
+{
+	uint64_t sent, ballot;
+	struct core *c = leased(3, &sent);
+
+	ballot = c->p.ballot;
+	c->now = sent + CORE_OWN_LEASE;
+	cr_assert(paxos_can_propose(&c->p), "it does not know yet");
+	core_propose(c, "late");
+	cr_assert_str_eq(core_text(c, 2), "-");
+	cr_assert_eq(c->out.n_sends, 0);
+	cr_assert(c->out.leader_changed);
+	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
+	core_hear(c, 2, BEATEN(ballot, sent + 1));
+	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
+	cr_assert_not(paxos_has_lease(&c->p, sent));
+}
+
+Test(leader, trap_5_no_answer_that_waited_meanwhile_renews_its_lease)
+{
+	uint64_t sent;
+	struct core *c = leased(3, &sent);
+
+	core_wait(c, CORE_HEARTBEAT);
+	c->now = sent + CORE_OWN_LEASE;
+	core_hear(c, 2, BEATEN(c->p.ballot, sent + CORE_HEARTBEAT));
+	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
+	core_peer_up(c, 2);
+	cr_assert_eq(c->out.n_sends, 0, "and it says nothing as a leader");
+}
+
+Test(leader, its_next_office_begins_without_a_lease)
+{
+	uint64_t sent;
+	struct core *c = leased(3, &sent);
+
+	c->now = sent + CORE_OWN_LEASE;
+	core_wait(c, 0);
+	core_win(c);
+	cr_assert_not(paxos_has_lease(&c->p, c->now));
+	core_hear(c, 2, BEATEN(c->p.ballot, c->now));
+	cr_assert(paxos_has_lease(&c->p, c->now));
+}
+
+Test(leader, a_single_voter_has_a_lease_as_long_as_it_is_called)
+{
+	struct core *c = leader_of(1);
+
+	for (unsigned i = 0; i < 10; i++) {
+		cr_assert(paxos_has_lease(&c->p, c->now));
+		cr_assert(paxos_has_lease(&c->p, c->out.wake_at_ns));
+		core_wait(c, i == 5 ? 100 * CORE_LEASE : CORE_HEARTBEAT);
+		core_propose(c, "x");
+	}
+	cr_assert_eq(c->memory->chosen, 11, "nobody can have led meanwhile");
+}
+
+Test(leader, leads_carries_its_ballot)
+{
+	struct core *c = leader_of(3);
+	struct paxos_entry leads = paxos_chosen_entry(&c->p, 1);
+	struct reader r = reader_on(leads.bytes, leads.len);
+
+	cr_assert_eq(leads.kind, PAXOS_LEADS);
+	cr_assert_eq(leads.len, PAXOS_LEADS_SIZE);
+	cr_assert_eq(get_u64(&r), c->p.ballot);
+}
+
+Test(leader, a_leads_proposed_again_names_the_ballot_that_it_began)
+{
+	struct paxos_config config = core_config(1, 5);
+	struct core *c = &core;
+	struct reader r;
+	uint64_t old;
+
+	core_start(c, &config, NS_PER_S);
+	core_win(c);
+	old = c->p.ballot;
+	core_restart(c, true);
+	core_win(c);
+	r = reader_on(core_said(c, PAXOS_ACCEPT, 0)->message.entries[0].bytes, PAXOS_LEADS_SIZE);
+	cr_assert_eq(get_u64(&r), old);
+	cr_assert_eq(core_said(c, PAXOS_ACCEPT, 0)->message.ballot, c->p.ballot);
+	r = reader_on(core_said(c, PAXOS_ACCEPT, 1)->message.entries[0].bytes, PAXOS_LEADS_SIZE);
+	cr_assert_eq(get_u64(&r), c->p.ballot);
+}
+
+/* A lease of one clock that is as fast as it may be, seen by one that is as slow. */
+Test(leader, drift_is_reckoned_from_the_fastest_clock_to_the_slowest)
+{
+	static const uint64_t times[] = { 6, 999, 50500000, 200 * NS_PER_MS, 10 * NS_PER_S, 3600 * NS_PER_S };
+	static const uint32_t ppms[] = { 0, 1, 333, 1000, 99999, 100000 };
+
+	for (unsigned i = 0; i < ARRAY_LEN(times); i++)
+		for (unsigned j = 0; j < ARRAY_LEN(ppms); j++) {
+			uint64_t ns = times[i], slow = 1000000 - ppms[j], fast = 1000000 + ppms[j];
+			uint64_t less = paxos_less_drift(ns, ppms[j]), plus = paxos_plus_drift(ns, ppms[j]);
+
+			cr_expect_leq(less * fast, ns * slow, "%lu ns, %u ppm", ns, ppms[j]);
+			cr_expect_gt((less + 1) * fast, ns * slow, "and nothing is given away");
+			cr_expect_geq(plus * slow, ns * fast, "%lu ns, %u ppm", ns, ppms[j]);
+			cr_expect_lt((plus - 1) * slow, ns * fast, "nor waited for");
+		}
 }
 
 Test(leader, with_a_majority_it_stays)
@@ -279,7 +508,7 @@ Test(leader, with_a_majority_it_stays)
 
 	for (unsigned i = 0; i < 100; i++) {
 		core_wait(c, CORE_HEARTBEAT);
-		core_hear(c, (uint16_t)(2 + i % 4), BEATEN(c->p.ballot));
+		core_hear(c, (uint16_t)(2 + i % 4), BEATEN(c->p.ballot, c->now));
 	}
 	cr_assert_eq(c->p.role, PAXOS_LEADING);
 	cr_assert_eq(c->p.leader_heard_ns, c->now - CORE_HEARTBEAT, "the second last answer makes three");
@@ -288,7 +517,7 @@ Test(leader, with_a_majority_it_stays)
 Test(leader, a_voter_that_knows_more_is_asked_for_it)
 {
 	struct core *c = leader_of(3);
-	struct paxos_message m = BEATEN(c->p.ballot);
+	struct paxos_message m = BEATEN(c->p.ballot, c->now);
 
 	core_propose(c, "a");
 	m.chosen = 2;

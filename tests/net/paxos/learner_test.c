@@ -110,7 +110,7 @@ Test(learner, what_an_observer_is_taught_by_its_leader_is_a_sign_of_life)
 	struct core *c = host(4, 3);
 
 	core_hear(c, 2, BEAT(BALLOT(5, 2), 0));
-	core_wait(c, CORE_ELECTION);
+	core_wait(c, CORE_LEASE);
 	core_hear(c, 2, LEARN(BALLOT(5, 2), 1, "a", 1));
 	cr_assert_eq(c->p.leader_heard_ns, c->now);
 }

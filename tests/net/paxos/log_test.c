@@ -140,7 +140,7 @@ Test(log, death_at_any_change_of_an_acceptance_leaves_no_trace)
 Test(log, death_at_any_change_of_an_election_leaves_no_trace)
 {
 	struct core *c = host(1, 1);
-	struct paxos_event event = { .kind = PAXOS_EVENT_TIME, .now_ns = NS_PER_S + 2 * CORE_ELECTION };
+	struct paxos_event event = { .kind = PAXOS_EVENT_TIME, .now_ns = NS_PER_S + 2 * CORE_LEASE };
 	int n = 1;
 
 	while (dies_cleanly(c, &event, n))
@@ -167,7 +167,7 @@ Test(log, undo_has_room_for_the_largest_step)
 		core_hear(c, 2, m);
 	}
 	for (unsigned i = 0; i < 4 && c->p.role != PAXOS_ASKING; i++)
-		core_wait(c, CORE_ELECTION);
+		core_wait(c, CORE_LEASE);
 	core_hear(c, 2, PREVOTED(c->p.ballot));
 	for (uint32_t i = 0; i < PAXOS_WINDOW_MAX; i++)
 		found[i] = (struct paxos_entry){ .slot = 129 + i, .ballot = BALLOT(2, 2), .kind = PAXOS_COMMANDS, .len = sizeof(value), .bytes = value };

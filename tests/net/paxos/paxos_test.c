@@ -18,11 +18,13 @@ static struct core *voter_of_three(void)
 
 /* ---- many clusters ---- */
 
-static void campaign(uint32_t voters, uint32_t observers, uint64_t first, uint64_t n, struct cluster_counts *counts)
+typedef const char *trial(const struct cluster_plan *plan, struct cluster_counts *counts);
+
+static void repeat(trial *run, uint32_t voters, uint32_t observers, uint64_t n, struct cluster_counts *counts)
 {
-	for (uint64_t seed = first; seed < first + n; seed++) {
+	for (uint64_t seed = 1; seed <= n; seed++) {
 		struct cluster_plan plan = { .seed = seed, .voters = voters, .observers = observers };
-		const char *wrong = cluster_run(&plan, counts);
+		const char *wrong = run(&plan, counts);
 
 		cr_assert(wrong == NULL, "seed %lu, %u voters, %u observers: %s", seed, voters, observers, wrong);
 	}
@@ -42,18 +44,28 @@ static void assert_busy(const struct cluster_counts *c)
 	cr_expect_gt(c->chosen, 0);
 	cr_expect_gt(c->snapshots, 0);
 	cr_expect_gt(c->fetched, 0);
+	cr_expect_gt(c->pauses, 0);
+}
+
+static void assert_leaders_come_and_go(const struct cluster_counts *c)
+{
+	cr_expect_gt(c->deposed, 0);
+	cr_expect_gt(c->expired, 0);
+	cr_expect_gt(c->moves, 0);
+	cr_expect_gt(c->calls, 0);
+	cr_expect_gt(c->changes, 0);
 }
 
 Test(paxos, three_voters_agree_whatever_happens)
 {
 	struct cluster_counts counts = { 0 };
 
-	campaign(3, 0, 1, 250, &counts);
-	campaign(3, 2, 1, 250, &counts);
+	repeat(cluster_run, 3, 0, 250, &counts);
+	repeat(cluster_run, 3, 2, 250, &counts);
 	assert_busy(&counts);
 	cr_expect_gt(counts.early, 0);
 	cr_expect_gt(counts.noops, 0);
-	cr_expect_gt(counts.deposed, 0);
+	assert_leaders_come_and_go(&counts);
 	cr_expect_gt(counts.beyond_gap, 0);
 	cr_expect_gt(counts.memories_lost, 0);
 }
@@ -62,10 +74,10 @@ Test(paxos, five_voters_agree_whatever_happens)
 {
 	struct cluster_counts counts = { 0 };
 
-	campaign(5, 1, 1, 200, &counts);
+	repeat(cluster_run, 5, 1, 200, &counts);
 	assert_busy(&counts);
 	cr_expect_gt(counts.noops, 0);
-	cr_expect_gt(counts.deposed, 0);
+	assert_leaders_come_and_go(&counts);
 	cr_expect_gt(counts.beyond_gap, 0);
 	cr_expect_gt(counts.memories_lost, 0);
 }
@@ -74,7 +86,7 @@ Test(paxos, seven_voters_agree_whatever_happens)
 {
 	struct cluster_counts counts = { 0 };
 
-	campaign(7, 0, 1, 50, &counts);
+	repeat(cluster_run, 7, 0, 50, &counts);
 	assert_busy(&counts);
 }
 
@@ -82,8 +94,58 @@ Test(paxos, one_voter_and_its_observers_agree_whatever_happens)
 {
 	struct cluster_counts counts = { 0 };
 
-	campaign(1, 2, 1, 100, &counts);
+	repeat(cluster_run, 1, 2, 100, &counts);
 	assert_busy(&counts);
+}
+
+/* Row 20: a host that can send and not receive, or a bridge of five, deposes leaders for ever. */
+Test(paxos, trap_20_a_bridge_of_five_gets_one_leader)
+{
+	struct cluster_counts counts = { 0 };
+
+	repeat(cluster_bridge, 5, 0, 100, &counts);
+	cr_assert_eq(counts.changes, 100, "each time the bridge, and no other");
+}
+
+Test(paxos, trap_20_a_host_that_only_hears_or_is_only_heard_deposes_nobody)
+{
+	struct cluster_counts counts = { 0 };
+
+	repeat(cluster_one_way, 3, 0, 100, &counts);
+	repeat(cluster_one_way, 5, 1, 100, &counts);
+	cr_expect_gt(counts.changes, 0);
+}
+
+static int order(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Simulated time: the same on every machine. */
+static void assert_quick_failover(uint32_t voters)
+{
+	struct cluster_counts counts = { 0 };
+	uint64_t took[500] = { 0 };
+
+	for (uint64_t seed = 1; seed <= ARRAY_LEN(took); seed++) {
+		struct cluster_plan plan = { .seed = seed, .voters = voters };
+		const char *wrong = cluster_failover(&plan, &counts, &took[seed - 1]);
+
+		cr_assert(wrong == NULL, "seed %lu, %u voters: %s", seed, voters, wrong);
+	}
+	qsort(took, ARRAY_LEN(took), sizeof(took[0]), order);
+	cr_log_info("%u voters: %.2f leases at p50, %.2f at p99, %.2f at most", voters, (double)took[250] / CORE_LEASE,
+		    (double)took[495] / CORE_LEASE, (double)took[499] / CORE_LEASE);
+	cr_assert_leq(took[495], CORE_LEASE * 16 / 10, "%u voters: %.2f leases", voters, (double)took[495] / CORE_LEASE);
+	cr_assert_leq(took[499], CORE_LEASE * 2, "%u voters: %.2f leases", voters, (double)took[499] / CORE_LEASE);
+}
+
+Test(paxos, a_dead_leader_is_followed_within_two_leases)
+{
+	assert_quick_failover(3);
+	assert_quick_failover(5);
 }
 
 /* ---- what the step makes of its caller and of nonsense ---- */
@@ -112,6 +174,8 @@ Test(paxos, strangers_are_not_heard_where_only_voters_may_speak)
 	assert_unmoved(c, 0, "beat");
 	core_hear(c, 9, ACCEPT(BALLOT(5, 2), 1, "a"));
 	assert_unmoved(c, 0, "accept of a voter's ballot");
+	core_hear(c, 9, MOVE(BALLOT(5, 9), 0, 1));
+	assert_unmoved(c, 0, "move");
 }
 
 Test(paxos, strangers_are_not_counted)
@@ -120,7 +184,7 @@ Test(paxos, strangers_are_not_counted)
 
 	core_win(c);
 	core_hear(c, 9, ACCEPTED(c->p.ballot, 1));
-	core_hear(c, 9, BEATEN(c->p.ballot));
+	core_hear(c, 9, BEATEN(c->p.ballot, c->now));
 	core_hear(c, 9, REFUSED(c->p.ballot, BALLOT(50, 2), 0));
 	cr_assert_eq(c->memory->chosen, 0);
 	cr_assert_eq(c->p.role, PAXOS_LEADING);
@@ -136,6 +200,8 @@ Test(paxos, a_ballot_is_believed_only_of_its_own_host)
 	assert_unmoved(c, 0, "accept");
 	core_hear(c, 3, BEAT(BALLOT(5, 2), 0));
 	assert_unmoved(c, 0, "beat");
+	core_hear(c, 3, MOVE(BALLOT(5, 2), 0, 1));
+	assert_unmoved(c, 0, "move");
 }
 
 Test(paxos, nonsense_changes_nothing)
@@ -170,6 +236,26 @@ Test(paxos, nonsense_changes_nothing)
 	assert_unmoved(c, 0, "a ballot that leaves no higher one");
 	core_hear(c, 2, PREPARE(2, 0));
 	assert_unmoved(c, 0, "round 0");
+	entry = *ENTRY(1, b, "a");
+	entry.kind = PAXOS_NOOP;
+	core_hear(c, 2, m);
+	assert_unmoved(c, 0, "a NOOP that says something");
+	entry.kind = PAXOS_LEADS;
+	core_hear(c, 2, m);
+	assert_unmoved(c, 0, "a LEADS without its ballot");
+}
+
+Test(paxos, who_names_no_life_is_not_heard_where_one_counts)
+{
+	struct core *c = voter_of_three();
+	const uint64_t b = BALLOT(5, 2);
+
+	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_PREVOTE, .ballot = b });
+	assert_unmoved(c, 0, "prevote");
+	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_PREPARE, .ballot = b });
+	assert_unmoved(c, 0, "prepare");
+	core_hear(c, 2, (struct paxos_message){ .kind = PAXOS_BEAT, .ballot = b });
+	assert_unmoved(c, 0, "beat");
 }
 
 Test(paxos, the_caller_is_told_when_to_come_again)
@@ -192,7 +278,7 @@ Test(paxos, a_change_of_leader_or_of_its_ballot_is_told_once)
 	cr_assert_not(c->out.leader_changed);
 	core_hear(c, 2, BEAT(BALLOT(4, 2), 0));
 	cr_assert(c->out.leader_changed, "it is another life of that host: what it was told is lost");
-	core_wait(c, 2 * CORE_ELECTION);
+	core_wait(c, 2 * CORE_LEASE);
 	cr_assert(c->out.leader_changed);
 	cr_assert_eq(c->p.leader, 0);
 }
