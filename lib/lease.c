@@ -119,16 +119,11 @@ static struct paxshm_lock_handle *find_lost(struct paxshm_session *s)
 	return l;
 }
 
-/* Whether the host is suspended, to somebody who was told the last time. A session that is over is neither. */
-static bool lease_turned(struct paxshm_session *s)
+static bool host_suspended(const struct paxshm_session *s)
 {
 	uint64_t incarnation = atom_load_acquire(&s->tables->incarnation);
-	bool suspended = !incarnation || lease_look(s, incarnation) != 0;
 
-	if (session_lost(s) || suspended == s->told_suspended)
-		return false;
-	s->told_suspended = suspended;
-	return true;
+	return !incarnation || lease_look(s, incarnation) != 0;
 }
 
 int paxshm_next_event(paxshm_session *s, struct paxshm_event *ret_event)
@@ -148,17 +143,22 @@ int paxshm_next_event(paxshm_session *s, struct paxshm_event *ret_event)
 		(void)!read(s->timer_fd, &times, sizeof(times));
 		timer_set(s); /* before we look: what changes from here on makes it readable again */
 	}
+	/* In this order: a new life that we see here is seen by find_lost() too, so RESUMED never comes before a LOST;
+	 * and when the session is over here, find_lost() misses nothing. */
+	bool suspended = host_suspended(s), over = session_lost(s);
+
 	if ((lost = find_lost(s))) {
 		lost->told_lost = true;
 		event.kind = PAXSHM_EVENT_LOST;
 		event.lock = lost;
-	} else if (lease_turned(s)) {
-		event.kind = s->told_suspended ? PAXSHM_EVENT_SUSPENDED : PAXSHM_EVENT_RESUMED;
+	} else if (!over && suspended != s->told_suspended) {
+		s->told_suspended = suspended;
+		event.kind = suspended ? PAXSHM_EVENT_SUSPENDED : PAXSHM_EVENT_RESUMED;
 	}
 	if (event.kind && s->timer_fd >= 0) /* there may be another: stay readable until we have said that there is none */
 		timerfd_settime(s->timer_fd, 0, &(struct itimerspec){ .it_value.tv_nsec = 1 }, NULL);
-	rc = event.kind ? 1 : session_lost(s) ? -ENOTCONN
-					      : 0;
+	rc = event.kind ? 1 : over ? -ENOTCONN
+				   : 0;
 	pthread_mutex_unlock(&s->mutex);
 	if (rc == 1)
 		*ret_event = event;

@@ -55,9 +55,13 @@ void who_from_value(const struct paxshm_session *s, const struct lock_value *val
 	host_name(s, ret->host_id, ret->host);
 }
 
+/* The lease ends no earlier than what was heard with its renewal grows old, and its clock goes on while the
+ * machine is suspended. */
 bool tables_fresh(const struct tables *t)
 {
-	return atom_load_acquire(&t->quorum) &&
+	uint64_t deadline_ns = atom_load_acquire(&t->deadline_boot_ns);
+
+	return atom_load_acquire(&t->quorum) && (deadline_ns == NEVER || sys_boot_ns() < deadline_ns) &&
 	       sys_coarse_ns() < atom_load_acquire(&t->fresh_as_of_ns) + atom_load_relaxed(&t->host_lease_ns);
 }
 

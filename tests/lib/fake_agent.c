@@ -68,7 +68,7 @@ static void complete(struct fake *f, uint32_t session, const struct ring_complet
 
 static void answer(struct fake *f, uint32_t session, uint32_t call, int result)
 {
-	complete(f, session, &(struct ring_completion){ .call = call, .result = result, .incarnation = FAKE_INCARNATION });
+	complete(f, session, &(struct ring_completion){ .call = call, .result = result, .incarnation = f->tables->incarnation });
 }
 
 static void grant(struct fake *f, struct fake_lock *l, const struct fake_claim *c)
@@ -77,9 +77,16 @@ static void grant(struct fake *f, struct fake_lock *l, const struct fake_claim *
 		.call = c->call,
 		.claim = c->claim,
 		.token = ++f->last_token,
-		.incarnation = FAKE_INCARNATION,
+		.incarnation = f->tables->incarnation,
 		.flags = l->died ? COMPLETION_DIED : 0,
 	};
+
+	if (f->void_grants) {
+		f->void_grants--;
+		completion.incarnation--;
+		complete(f, c->session, &completion);
+		return;
+	}
 
 	l->owned = true;
 	l->died = false;
@@ -426,7 +433,9 @@ static void tables_make(struct fake *f)
 	tables_host(f->tables, FAKE_HOST)->role = tables_host(f->tables, FAKE_OTHER)->role = HOST_VOTER;
 	tables_host(f->tables, FAKE_HOST)->incarnation = FAKE_INCARNATION;
 	f->tables->incarnation = FAKE_INCARNATION;
-	f->tables->deadline_ns = UINT64_MAX;
+	f->tables->host_lease_ns = 3600 * NS_PER_S;
+	f->tables->fresh_as_of_ns = sys_now_ns();
+	fake_lease(f, NEVER);
 	f->tables->quorum = f->tables->ready = 1;
 	f->tables->leader = FAKE_OTHER;
 	f->tables->role = HOST_VOTER;
@@ -489,6 +498,41 @@ void fake_free(struct fake *f, const char *key)
 {
 	fake_lock(f);
 	pass_on(f, fake_key(f, key));
+	fake_unlock(f);
+}
+
+void fake_lease(struct fake *f, uint64_t ns)
+{
+	bool plain = ns == 0 || ns == NEVER;
+
+	atom_store_release(&f->tables->deadline_ns, plain ? ns | (ns == 0) : sys_now_ns() + ns);
+	atom_store_release(&f->tables->deadline_boot_ns, plain ? ns | (ns == 0) : sys_boot_ns() + ns);
+}
+
+static void life_set(struct fake *f, uint64_t incarnation)
+{
+	atom_store_release(&f->tables->deadline_ns, 0ull);
+	atom_store_release(&f->tables->deadline_boot_ns, 0ull);
+	atom_store_release(&f->tables->incarnation, incarnation);
+}
+
+void fake_down(struct fake *f)
+{
+	fake_lock(f);
+	life_set(f, 0);
+	for (unsigned k = 0; k < FAKE_LOCKS; k++)
+		if (f->locks[k].owned && f->locks[k].owner_session) {
+			f->locks[k].owned = false;
+			f->locks[k].owner_session = 0;
+			show(f, &f->locks[k]);
+		}
+	fake_unlock(f);
+}
+
+void fake_up(struct fake *f, uint64_t incarnation)
+{
+	fake_lock(f);
+	life_set(f, incarnation);
 	fake_unlock(f);
 }
 

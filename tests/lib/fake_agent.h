@@ -78,12 +78,13 @@ struct fake {
 	unsigned hang_ups; /* so many connections are closed without a word first */
 	bool paused;       /* requests stay where they are: the agent is being restarted */
 	bool deaf;         /* acquires are taken and neither granted nor queued */
-	bool no_quorum;
+	bool no_quorum;    /* acquires wait; the tables say so when the test makes them */
 	bool grant_before_cancel; /* a CANCEL finds its acquire granted a moment ago */
 	int adopt_errno;
 	bool adopt_late;                  /* answers to ADOPT are kept back until the next one */
 	uint32_t holder_host, holder_pid; /* answers to HOLDER */
 	int holder_result;
+	unsigned void_grants; /* so many grants are told when the life that they were made in is over */
 
 	/* Seen. */
 	struct greeting greeting;
@@ -114,6 +115,13 @@ struct fake_lock *fake_key(struct fake *f, const char *key);
 /* A process of another host owns the key from now on. / It releases it. */
 void fake_hold(struct fake *f, const char *key);
 void fake_free(struct fake *f, const char *key);
+
+/* The host's lease as the agent publishes it: until `ns` from now on; 0: it has passed; NEVER. */
+void fake_lease(struct fake *f, uint64_t ns);
+
+/* The host was declared down, and all that was granted is void. / It has a new life, and no lease yet. */
+void fake_down(struct fake *f);
+void fake_up(struct fake *f, uint64_t incarnation);
 
 /* Waits until so many sessions' calls wait for the key. */
 void fake_until_waiting(struct fake *f, const char *key, unsigned n);

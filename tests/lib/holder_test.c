@@ -6,6 +6,7 @@
 
 #include "../../lib/session.h"
 #include "../../shm/atom.h"
+#include "../../shm/sys.h"
 #include "fake_agent.h"
 
 static struct fake fake;
@@ -54,11 +55,53 @@ Test(holder, owner_of_this_host_is_read_from_memory)
 	cr_expect_eq(FAKE_SAW(holders), 0);
 }
 
-Test(holder, owner_of_this_host_is_known_without_quorum)
+Test(holder, owner_of_this_host_is_not_known_without_quorum)
 {
 	cr_assert_eq(paxshm_lock(session, "k"), 0);
 	atom_store_release(&fake.tables->quorum, 0u);
-	cr_assert_eq(ask(0), 0);
+	cr_assert_eq(ask(0), -ENETUNREACH, "it may have been declared down meanwhile");
+	cr_assert_eq(who.host_id, 0);
+}
+
+/* The agent may be dead, and say nothing. */
+Test(holder, tables_older_than_a_host_lease_are_not_told_from)
+{
+	uint64_t now_ns = sys_now_ns();
+
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	atom_store_release(&fake.tables->host_lease_ns, now_ns / 2);
+	atom_store_release(&fake.tables->fresh_as_of_ns, now_ns / 2 - NS_PER_S);
+	cr_expect_eq(ask(0), -ENETUNREACH);
+	cr_expect_eq(ask(PAXSHM_LINEARIZABLE), -ENETUNREACH);
+	cr_expect_eq(paxshm_holder(session, "free", 4, 0, &who), -ENETUNREACH);
+	cr_expect_eq(FAKE_SAW(holders), 0);
+	atom_store_release(&fake.tables->fresh_as_of_ns, now_ns);
+	cr_expect_eq(ask(0), 0);
+}
+
+/* CLOCK_MONOTONIC stands still while the machine is suspended, and so would the age of the tables. */
+Test(holder, trap_12_tables_are_old_when_the_lease_has_ended_in_a_suspended_machine)
+{
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	fake_lease(&fake, NS_PER_S * 3600);
+	cr_expect_eq(ask(0), 0);
+	atom_store_release(&fake.tables->deadline_boot_ns, 1ull);
+	cr_expect_eq(ask(0), -ENETUNREACH);
+}
+
+/* While it was asked, the agent died and the tables grew old. */
+Test(holder, silence_is_no_quorum_when_the_tables_are_old)
+{
+	fake_hold(&fake, "k");
+	fake_lock(&fake);
+	fake.paused = true;
+	fake_unlock(&fake);
+	session->agent_timeout_ns = 50 * NS_PER_MS;
+	fake_lease(&fake, 10 * NS_PER_MS);
+	cr_assert_eq(ask(0), -ENETUNREACH);
+	fake_lock(&fake);
+	fake.paused = false;
+	fake_unlock(&fake);
 }
 
 Test(holder, free_lock_is_nobodys)

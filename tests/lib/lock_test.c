@@ -318,15 +318,175 @@ Test(lock, another_incarnation_of_the_host_is_stale_for_good)
 	cr_expect_eq(FAKE_SAW(releases), 0, "a void claim must not be released");
 }
 
-Test(lock, passed_deadline_of_the_host_is_unreachable_until_it_moves)
+Test(lock, suspended_owner_enters_no_deeper_and_comes_out)
+{
+	struct paxshm_grant grant = PAXSHM_INIT(grant);
+	paxshm_lock_handle *l = handle("k");
+
+	cr_assert_eq(acquire(l), 0);
+	cr_assert_eq(acquire(l), 0);
+	fake_lease(&fake, 0);
+	cr_expect_eq(paxshm_lock_acquire(l, NULL, &grant), -ENETUNREACH);
+	cr_expect_eq(grant.token, 0);
+	cr_expect_eq(paxshm_lock_release(l), -ENETUNREACH);
+	cr_expect_eq(FAKE_SAW(releases), 0);
+	cr_expect_eq(paxshm_lock_release(l), -ENETUNREACH, "counted back all the same");
+	fake_until(&fake, &fake.releases, 1);
+	cr_expect_eq(FAKE_SAW(stale_releases), 0, "the agent is told: it may still be this host's to give back");
+	cr_expect_eq(paxshm_lock_release(l), -ESTALE);
+	cr_expect_eq(paxshm_lock_unref(l), 0);
+}
+
+Test(lock, suspended_owners_go_on_when_the_lease_does)
 {
 	paxshm_lock_handle *l = handle("k");
 
 	cr_assert_eq(acquire(l), 0);
-	atom_store_release(&fake.tables->deadline_ns, 1ull);
-	cr_expect_eq(paxshm_lock_check(l), -ENETUNREACH);
-	atom_store_release(&fake.tables->deadline_ns, UINT64_MAX - 1);
+	fake_lease(&fake, 0);
+	cr_expect_eq(acquire(l), -ENETUNREACH);
+	fake_lease(&fake, NEVER);
+	cr_expect_eq(acquire(l), 0);
+	cr_expect_eq(paxshm_lock_release(l), 0);
+	cr_expect_eq(paxshm_lock_release(l), 0);
+	fake_until(&fake, &fake.releases, 1);
+	cr_expect_eq(FAKE_SAW(acquires), 1);
+}
+
+Test(lock, suspended_by_name_it_is_the_same)
+{
+	uint64_t token = 0;
+
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	fake_lease(&fake, 0);
+	cr_expect_eq(paxshm_lock(session, "k"), -ENETUNREACH);
+	cr_expect_eq(paxshm_token(session, "k", &token), -ENETUNREACH);
+	cr_expect_eq(token, 0);
+	cr_expect_eq(paxshm_unlock(session, "k"), -ENETUNREACH);
+	fake_until(&fake, &fake.releases, 1);
+	cr_expect_eq(paxshm_unlock(session, "k"), -ESTALE);
+}
+
+/* ---- a grant that comes when the lease has ended ---- */
+
+static int acquire_how(paxshm_lock_handle *l, uint32_t no_quorum, uint64_t deadline_ns, struct paxshm_grant *grant)
+{
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+
+	how.no_quorum = no_quorum;
+	how.deadline_ns = deadline_ns;
+	return paxshm_lock_acquire(l, &how, grant);
+}
+
+/* What the caller did not get is nobody's now. */
+static void given_back(void)
+{
+	fake_until(&fake, &fake.releases, 1);
+	cr_expect_eq(FAKE_SAW(stale_releases), 0);
+	cr_expect_eq(FAKE_SAW(acquires), 1);
+	fake_lease(&fake, NEVER);
+	cr_expect_eq(acquire_flags(handle("k"), PAXSHM_NOWAIT), 0);
+}
+
+Test(lock, granted_without_a_lease_it_waits_for_one)
+{
+	struct other o;
+
+	fake_lease(&fake, 0);
+	other_start(&o, handle("k"));
+	fake_until(&fake, &fake.acquires, 1);
+	fake_lease(&fake, NEVER);
+	cr_expect_eq(other_end(&o), 0);
+	cr_expect_eq(o.grant.token, FAKE_SAW(last_token));
+	cr_expect_eq(paxshm_lock_check(o.lock), 0);
+	cr_expect_eq(FAKE_SAW(acquires), 1);
+	cr_expect_eq(FAKE_SAW(releases), 0);
+}
+
+Test(lock, granted_without_a_lease_return_answers)
+{
+	struct paxshm_grant grant = PAXSHM_INIT(grant);
+	paxshm_lock_handle *l = handle("k");
+
+	fake_lease(&fake, 0);
+	cr_expect_eq(acquire_how(l, PAXSHM_RETURN, 0, &grant), -ENETUNREACH);
+	cr_expect_eq(grant.token, 0);
+	cr_expect_eq(paxshm_lock_release(l), -ESTALE);
+	given_back();
+}
+
+Test(lock, granted_without_a_lease_it_waits_until_the_deadline)
+{
+	fake_lease(&fake, 0);
+	cr_expect_eq(acquire_how(handle("k"), PAXSHM_RETRY, paxshm_deadline_ms(20), NULL), -ETIMEDOUT);
+	given_back();
+}
+
+static void *cancel_when_granted(void *context)
+{
+	fake_until(&fake, &fake.acquires, 1);
+	paxshm_cancel(session);
+	return context;
+}
+
+Test(lock, granted_without_a_lease_the_wait_can_be_cancelled)
+{
+	pthread_t thread;
+
+	fake_lease(&fake, 0);
+	pthread_create(&thread, NULL, cancel_when_granted, NULL);
+	cr_expect_eq(acquire(handle("k")), -ECANCELED);
+	pthread_join(thread, NULL);
+	fake_lease(&fake, NEVER);
+	cr_expect_eq(acquire(handle("k")), 0);
+}
+
+static void *hang_up_when_granted(void *context)
+{
+	fake_until(&fake, &fake.acquires, 1);
+	fake_hang_up(&fake);
+	return context;
+}
+
+Test(lock, granted_without_a_lease_the_end_of_the_session_ends_the_wait)
+{
+	pthread_t thread;
+
+	fake_lease(&fake, 0);
+	pthread_create(&thread, NULL, hang_up_when_granted, NULL);
+	cr_expect_eq(acquire(handle("k")), -ENOTCONN);
+	pthread_join(thread, NULL);
+}
+
+Test(lock, granted_by_a_life_that_is_over_it_is_asked_for_again)
+{
+	struct paxshm_grant grant = PAXSHM_INIT(grant);
+	paxshm_lock_handle *l = handle("k");
+
+	fake_lock(&fake);
+	fake.void_grants = 2;
+	fake_unlock(&fake);
+	cr_expect_eq(paxshm_lock_acquire(l, NULL, &grant), 0);
+	cr_expect_eq(FAKE_SAW(acquires), 3);
+	cr_expect_eq(FAKE_SAW(releases), 0, "a void claim must not be released");
+	cr_expect_eq(grant.token, FAKE_SAW(last_token));
 	cr_expect_eq(paxshm_lock_check(l), 0);
+}
+
+/* The lease ends, the wait begins, and what is awaited turns out to be void. */
+Test(lock, a_life_that_ends_while_its_grant_waits_is_asked_again)
+{
+	struct other o;
+
+	fake_lease(&fake, 0);
+	other_start(&o, handle("k"));
+	fake_until(&fake, &fake.acquires, 1);
+	fake_down(&fake);
+	fake_up(&fake, FAKE_INCARNATION + 1);
+	fake_until(&fake, &fake.acquires, 2);
+	fake_lease(&fake, NEVER);
+	cr_expect_eq(other_end(&o), 0);
+	cr_expect_eq(FAKE_SAW(releases), 0);
+	cr_expect_eq(paxshm_lock_check(o.lock), 0);
 }
 
 /* ---- no quorum ---- */

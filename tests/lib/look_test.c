@@ -6,6 +6,7 @@
 
 #include "../../shm/atom.h"
 #include "../../shm/state/snapshot.h"
+#include "../../shm/sys.h"
 #include "fake_agent.h"
 
 static struct fake fake;
@@ -52,6 +53,41 @@ Test(look, status_shows_the_tables)
 	cr_expect_eq(st.locks, 1);
 	cr_expect_eq(st.locks_max, 64);
 	cr_expect_eq(st.state_hash, 0);
+}
+
+Test(look, status_shows_the_lease)
+{
+	struct paxshm_status st = PAXSHM_INIT(st);
+
+	cr_assert_eq(paxshm_status(session, 0, &st), 0);
+	cr_expect_eq(st.lease_until_ns, UINT64_MAX);
+	cr_expect_eq(st.host_lease_ns, 3600 * NS_PER_S);
+	cr_expect_eq(st.fresh_as_of_ns, fake.tables->fresh_as_of_ns);
+	fake_lease(&fake, 60 * NS_PER_S);
+	cr_assert_eq(paxshm_status(session, 0, &st), 0);
+	cr_expect_eq(st.lease_until_ns, fake.tables->deadline_ns);
+	cr_expect_eq(st.quorum, 1);
+	fake_down(&fake);
+	cr_assert_eq(paxshm_status(session, 0, &st), 0);
+	cr_expect_eq(st.lease_until_ns, 0);
+	cr_expect_eq(st.quorum, 0);
+}
+
+Test(look, status_of_old_tables_says_that_there_is_no_quorum)
+{
+	struct paxshm_status st = PAXSHM_INIT(st);
+	uint64_t now_ns = sys_now_ns();
+
+	atom_store_release(&fake.tables->host_lease_ns, now_ns / 2);
+	atom_store_release(&fake.tables->fresh_as_of_ns, now_ns / 2 - NS_PER_S);
+	cr_assert_eq(paxshm_status(session, 0, &st), 0);
+	cr_expect_eq(st.quorum, 0);
+	atom_store_release(&fake.tables->fresh_as_of_ns, now_ns);
+	cr_assert_eq(paxshm_status(session, 0, &st), 0);
+	cr_expect_eq(st.quorum, 1);
+	atom_store_release(&fake.tables->quorum, 0u);
+	cr_assert_eq(paxshm_status(session, 0, &st), 0);
+	cr_expect_eq(st.quorum, 0);
 }
 
 Test(look, status_hashes_when_asked)
