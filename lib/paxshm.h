@@ -377,6 +377,17 @@ struct paxshm_lock_info {
  * Each is shown as it was at one instant; locks that come and go meanwhile may or may not be shown. */
 int paxshm_next_lock(paxshm_session *s, uint32_t *cursor, struct paxshm_lock_info *ret_info);
 
+/* Asks the cluster to be led by the voter `host_id`. The leader gives its lease up and lets that host take its place;
+ * 0: it was asked to, and paxshm_status() shows when it has happened, in general within milliseconds.
+ *   -EPERM         only root, and the user whom the agent runs as
+ *   -EINVAL        no voter of this cluster
+ *   -ENETUNREACH   no leader is known
+ *   -EAGAIN        the leader, this host, has only just begun
+ *   -EHOSTUNREACH  that host is not in touch with the leader
+ *   -ENOTCONN      the session is over, or the agent was silent for agent_timeout_ms
+ *   -ECANCELED     paxshm_cancel() */
+int paxshm_move_leader(paxshm_session *s, uint32_t host_id);
+
 /* ---- names: from a later version on; -ENOSYS for now ---- */
 
 enum paxshm_restart {

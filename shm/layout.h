@@ -180,6 +180,7 @@ enum request_op {
 	REQUEST_CANCEL,      /* target = call of the acquire; unanswered: the acquire is answered */
 	REQUEST_HOLDER,      /* key; answered with the holder */
 	REQUEST_CLOSE,       /* everything of this session is freed, then answered */
+	REQUEST_LEAD,        /* target = id of the host that shall lead; answered when the leader was asked */
 };
 
 #define CALL_NONE UINT32_MAX

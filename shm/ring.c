@@ -174,6 +174,8 @@ const char *ring_request_check(const struct ring_request *q)
 		return holder_check(q);
 	case REQUEST_CLOSE:
 		return q->flags ? "close: unknown flags" : NULL;
+	case REQUEST_LEAD:
+		return q->flags ? "lead: unknown flags" : NULL; /* the host is the agent's to look up */
 	default:
 		return "no such request";
 	}

@@ -15,6 +15,7 @@ static const struct command {
 	{ "holder", command_holder },
 	{ "ls", command_ls },
 	{ "status", command_status },
+	{ "leader", command_leader },
 	{ "version", command_version },
 };
 
@@ -61,6 +62,7 @@ int main(int argc, char **argv)
 		       "  holder KEY           who owns this lock now\n"
 		       "  ls                   all locks that are owned or waited for\n"
 		       "  status               this host, its agent and its cluster\n"
+		       "  leader [move HOST]   who leads; another voter shall\n"
 		       "  version              the version of paxctl and of the library\n"
 		       "\n"
 		       "paxctl COMMAND --help tells more; so does paxctl(1).",

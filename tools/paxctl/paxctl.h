@@ -56,6 +56,7 @@ int fail(const char *what, int rc);
 int command_lock(int argc, char **argv, struct common *common);
 int command_holder(int argc, char **argv, struct common *common);
 int command_ls(int argc, char **argv, struct common *common);
+int command_leader(int argc, char **argv, struct common *common);
 int command_status(int argc, char **argv, struct common *common);
 int command_version(int argc, char **argv, struct common *common);
 

@@ -3,6 +3,7 @@
 #include "inside.h"
 #include "probe.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <syslog.h>
 
@@ -288,6 +289,70 @@ void agent_paxos_step(struct agent *a, const struct paxos_event *event)
 		transfer_offer(a, a->update.snapshot_to);
 }
 
+/* ---- another leader ---- */
+
+static bool is_voter(const struct agent *a, uint16_t host)
+{
+	uint32_t i = 0;
+
+	while (i < a->config.n_voters && a->config.voters[i] != host)
+		i++;
+	return i < a->config.n_voters;
+}
+
+int agent_move_leader(struct agent *a, uint16_t to)
+{
+	uint16_t leader = a->paxos.leader;
+	int rc;
+
+	if (!is_voter(a, to))
+		return -EINVAL;
+	if (!leader)
+		return -ENETUNREACH;
+	if (leader == to)
+		return 0;
+	if (leader == a->config.self) {
+		rc = paxos_may_hand_over(&a->paxos, to, a->now_ns);
+		if (!rc)
+			a->move_to = to;
+		return rc;
+	}
+	if (!a->linked[leader])
+		return -ENETUNREACH;
+	struct writer w = agent_frame_begin(a, WORD_LEAD);
+
+	put_u16(&w, to);
+	agent_frame_send(a, leader, &w);
+	return 0;
+}
+
+static void asked_to_move(struct agent *a, uint16_t from, struct reader *r)
+{
+	uint16_t to = get_u16(r);
+	int rc;
+
+	if (!reader_done(r) || a->paxos.leader != a->config.self)
+		return;
+	rc = agent_move_leader(a, to);
+	if (rc)
+		agent_log(a, LOG_WARNING, "event=leader.stays asked_by=%u for=%u reason=\"%s\"", from, to,
+			  rc == -EINVAL	    ? "it is no voter"
+			  : rc == -EHOSTUNREACH ? "it does not answer heartbeats"
+						: "this host has only just begun to lead");
+}
+
+/* With nothing of ours uncommitted. */
+static void move_leader(struct agent *a)
+{
+	struct paxos_event e = { .kind = PAXOS_EVENT_HAND_OVER, .now_ns = a->now_ns, .from = a->move_to };
+
+	if (!a->move_to)
+		return;
+	agent_log(a, LOG_NOTICE, "event=leader.moves to=%u", a->move_to);
+	a->move_to = 0;
+	agent_paxos_step(a, &e);
+}
+
 /* ---- frames ---- */
 
 static void bad_peer(struct agent *a, uint16_t host, const char *text)
@@ -332,6 +397,7 @@ static void agent_words(struct agent *a, const struct agent_event *e)
 	case WORD_RENEWED: lease_heard(a, e->from, word, &r); break;
 	case WORD_INDEX:
 	case WORD_INDEXED: ask_index_heard(a, e->from, word, &r); break;
+	case WORD_LEAD: asked_to_move(a, e->from, &r); break;
 	case WORD_CHUNK:
 	case WORD_HAVE: transfer_heard(a, e->from, word, &r); break;
 	default: break; /* a newer host's: it does not count on being understood */
@@ -444,6 +510,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 		break;
 	}
 	if (a->started) {
+		move_leader(a);
 		if (a->now_ns >= a->update.wake_at_ns)
 			agent_paxos_step(a, &time);
 		lease_tick(a);

@@ -51,6 +51,7 @@ struct agent_config {
 	uint64_t heir_of;           /* nonce of this machine's last memory, when none of its processes is left; else 0 */
 	uint32_t handover_max;      /* turns that local waiters take before a waiting host gets the lock */
 	uint64_t ask_ns;            /* how long another host may take to say who owns a lock */
+	uint32_t uid;               /* of the agent's process: it, and root, may move the leader */
 	uint64_t seed;              /* random: timeouts */
 	uint64_t nonce;             /* random, not 0: the identity of a memory that is fresh now */
 	uint64_t (*clock_ns)(void); /* for requests that ask for stamps; NULL: the time of the event stands in */

@@ -119,6 +119,7 @@ struct agent {
 	uint8_t *linked;        /* [host]: 0, LINKED_VOTES, LINKED_LEARNS */
 	uint64_t last_heard_ns; /* last sign of a leader with a majority */
 	bool ever_heard, no_quorum;
+	uint16_t move_to; /* leading: hand over to this voter at the end of the step; 0: nobody */
 };
 
 /* The process that owns a lock, as hosts tell each other. */
@@ -146,6 +147,7 @@ enum agent_word {
 	WORD_RENEWED,      /* incarnation, stamp (of the request), slot (the highest sent) */
 	WORD_INDEX,        /* number: to the leader: how far is the log? */
 	WORD_INDEXED,      /* number, slot (the highest sent) */
+	WORD_LEAD,         /* host: to the leader: let this voter lead */
 };
 
 /* ---- agent.c ---- */
@@ -164,6 +166,9 @@ void agent_frame_send(struct agent *a, uint16_t to, const struct writer *w);
 
 /* The time now where somebody asked for it, else the time of the event. */
 uint64_t agent_stamp(const struct agent *a);
+
+/* Lets this voter lead instead of us, or asks the leader to. 0, or a negative errno. */
+int agent_move_leader(struct agent *a, uint16_t to);
 
 /* Our own life is registered and in force. */
 bool agent_registered(const struct agent *a);

@@ -136,6 +136,16 @@ static void cancel(struct agent *a, uint32_t slot, const struct ring_request *r)
 	line_settle(a, line);
 }
 
+static void lead(struct agent *a, uint32_t slot, const struct ring_request *r)
+{
+	uint32_t uid = session_of(a, slot)->identity.uid;
+	int rc = -EPERM;
+
+	if (uid == 0 || uid == a->config.uid)
+		rc = r->target && r->target < HOSTS_MAX ? agent_move_leader(a, (uint16_t)r->target) : -EINVAL;
+	answer(a, slot, r->call, rc);
+}
+
 static void end_session(struct agent *a, uint32_t slot, uint32_t closing_call)
 {
 	struct session_record *s = session_of(a, slot);
@@ -161,6 +171,7 @@ static const char *act_on(struct agent *a, uint32_t slot, const struct ring_requ
 	case REQUEST_RELEASE: release(a, slot, r); break;
 	case REQUEST_CANCEL: cancel(a, slot, r); break;
 	case REQUEST_CLOSE: end_session(a, slot, r->call); break;
+	case REQUEST_LEAD: lead(a, slot, r); break;
 	}
 	return NULL;
 }

@@ -120,6 +120,7 @@ static int start_agent(struct reactor *r, const char **ret_why)
 		.drift_ppm = c->drift_ppm,
 		.handover_max = c->handover_max,
 		.ask_ns = ASK_NS,
+		.uid = geteuid(),
 		.nonce = r->nonce,
 		.heir_of = r->heir_of,
 		.clock_ns = sys_now_ns,
