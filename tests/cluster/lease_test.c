@@ -55,7 +55,7 @@ static pid_t command(unsigned n, const char *key, const char *script, const stru
 
 static void agent_stops_under(const char *script)
 {
-	rig_start(&(struct rig_plan){ .voters = 3 });
+	rig_start(&(struct rig_plan){ .voters = 3, .settings = "host_lease_ms = 4000\n" }); /* half of it is the command's grace */
 	unsigned n = rig_follower(0), other = rig_leader();
 	struct diary d = diary_new();
 	pid_t ctl = command(n, "k", script, &d);
