@@ -10,6 +10,7 @@
 #include "../../lib/session.h"
 #include "../../shm/atom.h"
 #include "../../shm/sys.h"
+#include "../shm/step.h"
 #include "fake_agent.h"
 
 #define LIFE ((uint64_t)FAKE_INCARNATION)
@@ -97,44 +98,46 @@ Test(lease, trap_30_a_lease_of_the_next_life_revives_nothing)
 	cr_expect_eq(FAKE_SAW(releases), 0, "nor may it be released over a later owner");
 }
 
-static uint64_t ended; /* lives up to this one are over: their deadline has passed for good */
-static bool enough;
+#if STEP_WORKS
+static unsigned long switch_at;
+static int looked;
 
-/* The agent's stores, life after life, each of them suspended before it ends. */
-static void *live(void *context)
+static void look_at_life(void)
 {
-	uint64_t *deadline_ns = &fake.tables->deadline_boot_ns, *incarnation = &fake.tables->incarnation;
-
-	for (uint64_t life = LIFE; !atom_load_relaxed(&enough); life++) {
-		atom_store_release(deadline_ns, NEVER);
-		atom_store_release(deadline_ns, 1ull);
-		atom_store_release(&ended, life);
-		atom_store_release(deadline_ns, 0ull);
-		atom_store_release(incarnation, 0ull);
-		atom_store_release(incarnation, life + 1);
-	}
-	return context;
+	looked = lease_look(session, LIFE);
 }
 
-Test(lease, trap_30_however_a_look_falls_between_two_lives)
+/* The agent's stores, all of them between two instructions of whoever looks. */
+static void begin_next_life(unsigned long n)
 {
-	pthread_t thread;
-
-	pthread_create(&thread, NULL, live, NULL);
-	while (atom_load_acquire(&ended) < LIFE + 1000)
-		sched_yield();
-	for (unsigned i = 0; i < 2000000; i++) {
-		uint64_t life = atom_load_acquire(&ended);
-
-		if (lease_look(session, life) == 0) {
-			atom_store_relaxed(&enough, true);
-			pthread_join(thread, NULL);
-			cr_assert_fail("life %lu was over, and had a lease", life);
-		}
-	}
-	atom_store_relaxed(&enough, true);
-	pthread_join(thread, NULL);
+	if (n != switch_at)
+		return;
+	step_end();
+	atom_store_release(&fake.tables->deadline_boot_ns, 0ull);
+	atom_store_release(&fake.tables->incarnation, 0ull);
+	atom_store_release(&fake.tables->incarnation, LIFE + 1);
+	atom_store_release(&fake.tables->deadline_boot_ns, NEVER);
 }
+
+/* A life that was suspended before the look began has no lease at any time of it. */
+Test(lease, trap_30_wherever_the_next_life_begins_within_a_look)
+{
+	bool within = true, unreachable = false, stale = false;
+
+	look_at_life();
+	for (switch_at = 0; within; switch_at++) {
+		atom_store_release(&fake.tables->incarnation, LIFE);
+		fake_lease(&fake, 0);
+		step_through(look_at_life, begin_next_life);
+		within = atom_load_acquire(&fake.tables->incarnation) != LIFE;
+		cr_assert_neq(looked, 0, "at instruction %lu", switch_at);
+		unreachable |= looked == -ENETUNREACH;
+		stale |= looked == -ESTALE;
+	}
+	cr_expect(unreachable && stale, "it fell on both sides");
+	cr_expect_gt(switch_at, 30);
+}
+#endif
 
 Test(lease, a_session_that_is_over_has_lost_all)
 {
