@@ -65,6 +65,31 @@ static uint64_t never(void *context)
 	return 0;
 }
 
+/* What `watch` answers: by a time, renewed at each look, or renewed once it was told. */
+static struct {
+	uint64_t end, renewal_ms;
+	unsigned looks;
+} lease;
+
+static uint64_t until_end(void *context)
+{
+	(void)context;
+	return lease.end;
+}
+
+static uint64_t renewed_at_each_look(void *context)
+{
+	(void)context;
+	lease.looks++;
+	return child_now_ms() + lease.renewal_ms;
+}
+
+static uint64_t renewed_too_late(void *context)
+{
+	(void)context;
+	return lease.looks++ ? CHILD_MAY_RUN : lease.end;
+}
+
 static int go(struct child *c)
 {
 	int life = open("/dev/full", O_WRONLY | O_CLOEXEC);
@@ -153,8 +178,83 @@ Test(child, who_does_not_end_is_killed)
 	cr_assert_eq(start(&c, "trap '' TERM; echo ready; while :; do sleep 0.01; done"), 0);
 	cr_assert_eq(go(&c), 0);
 	await_ready();
-	int status = child_wait(&c, 2000, never, NULL);
+	uint64_t begin = child_now_ms();
+	int status = child_wait(&c, 100, never, NULL);
 	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	cr_assert_geq(child_now_ms(), begin + 100, "told too late, it still has its grace");
+	child_drop(&c);
+}
+
+#define STUBBORN "trap 'echo told' TERM; echo ready; while :; do sleep 0.01; done"
+
+Test(child, by_its_time_it_is_dead_and_was_told_before)
+{
+	struct child c;
+
+	cr_assert_eq(start(&c, STUBBORN), 0);
+	cr_assert_eq(go(&c), 0);
+	await_ready();
+	lease.end = child_now_ms() + 400;
+	int status = child_wait(&c, 200, until_end, NULL);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	cr_assert_geq(child_now_ms(), lease.end, "it has all the time there is");
+	cr_assert_str_eq(written(), "told\n", "once");
+	child_drop(&c);
+}
+
+Test(child, it_is_told_no_earlier_than_its_grace_before)
+{
+	struct child c;
+
+	cr_assert_eq(start(&c, "trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done"), 0);
+	cr_assert_eq(go(&c), 0);
+	await_ready();
+	lease.end = child_now_ms() + 60300;
+	int status = child_wait(&c, 60000, until_end, NULL);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+	cr_assert_geq(child_now_ms(), lease.end - 60000);
+	cr_assert_lt(child_now_ms(), lease.end);
+	child_drop(&c);
+}
+
+Test(child, renewed_in_time_it_hears_nothing)
+{
+	struct child c;
+
+	cr_assert_eq(start(&c, "trap 'exit 3' TERM; echo ready; sleep 0.3; exit 4"), 0);
+	cr_assert_eq(go(&c), 0);
+	await_ready();
+	lease.renewal_ms = 2020;
+	int status = child_wait(&c, 2000, renewed_at_each_look, NULL);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 4);
+	cr_assert_gt(lease.looks, 5, "it was close each time");
+	child_drop(&c);
+}
+
+Test(child, once_told_it_must_end_whatever_is_renewed)
+{
+	struct child c;
+
+	cr_assert_eq(start(&c, STUBBORN), 0);
+	cr_assert_eq(go(&c), 0);
+	await_ready();
+	lease.end = child_now_ms() + 100;
+	int status = child_wait(&c, 200, renewed_too_late, NULL);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	cr_assert_geq(child_now_ms(), lease.end);
+	child_drop(&c);
+}
+
+Test(child, one_that_is_stopped_hears_it_too)
+{
+	struct child c;
+
+	cr_assert_eq(start(&c, "trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done"), 0);
+	cr_assert_eq(go(&c), 0);
+	await_ready();
+	kill(c.pid, SIGSTOP);
+	int status = child_wait(&c, 60000, never, NULL);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 3);
 	child_drop(&c);
 }
 
