@@ -75,10 +75,10 @@ struct fake {
 
 	/* Set by tests. */
 	enum fake_welcome welcome;
-	unsigned hang_ups; /* so many connections are closed without a word first */
-	bool paused;       /* requests stay where they are: the agent is being restarted */
-	bool deaf;         /* acquires are taken and neither granted nor queued */
-	bool no_quorum;    /* acquires wait; the tables say so when the test makes them */
+	unsigned hang_ups;        /* so many connections are closed without a word first */
+	bool paused;              /* requests stay where they are: the agent is being restarted */
+	bool deaf;                /* acquires are taken and neither granted nor queued */
+	bool no_quorum;           /* acquires wait; the tables say so when the test makes them */
 	bool grant_before_cancel; /* a CANCEL finds its acquire granted a moment ago */
 	int adopt_errno;
 	bool adopt_late;                  /* answers to ADOPT are kept back until the next one */

@@ -24,8 +24,10 @@ static char why[CONFIG_WHY], file[] = "/tmp/paxshm-config-XXXXXX";
 
 static void make_file(const char *text)
 {
-	int fd = mkstemp(file);
+	int fd;
 
+	strcpy(file, "/tmp/paxshm-config-XXXXXX");
+	fd = mkstemp(file);
 	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	close(fd);
 }
@@ -54,13 +56,12 @@ static void expect_error(const char *text, unsigned line, const char *expect)
 	cr_assert_eq(strncmp(why, prefix, strlen(prefix)), 0, "expected \"%s\", got \"%s\"", prefix, why);
 	cr_assert(strstr(why, expect), "expected \"%s\", got \"%s\"", expect, why);
 	cr_assert(strstr(why + strlen(prefix), "; ") || strstr(why, ": "), "no remedy: %s", why);
-	strcpy(file, "/tmp/paxshm-config-XXXXXX");
 }
 
 Test(config, reads_all_settings)
 {
 	cr_assert_eq(read_as(CLUSTER "locks = 100\nclaims = 200\nsessions = 30\nheartbeat_ms = 10\nleader_lease_ms = 100\n"
-				     "host_lease_ms = 5000\nhandover_max = 4\nloop = epoll\nsocket = \"/s\"\nstate = \"/d\"\n" A B C
+				     "host_lease_ms = 5000\ndrift_ppm = 200\nhandover_max = 4\nloop = epoll\nsocket = \"/s\"\nstate = \"/d\"\n" A B C
 				     "host \"o\" { id = 9\n address = \"[::1]:7009\"\n role = observer }\n",
 			     "b"),
 		     0, "%s", why);
@@ -73,6 +74,7 @@ Test(config, reads_all_settings)
 	cr_assert_eq(config.heartbeat_ms, 10);
 	cr_assert_eq(config.leader_lease_ms, 100);
 	cr_assert_eq(config.host_lease_ms, 5000);
+	cr_assert_eq(config.drift_ppm, 200);
 	cr_assert_eq(config.handover_max, 4);
 	cr_assert_eq(config.engine, LOOP_EPOLL);
 	cr_assert_eq(config.n_hosts, 4);
@@ -93,6 +95,7 @@ Test(config, has_the_stated_defaults)
 	cr_assert_eq(config.heartbeat_ms, 20);
 	cr_assert_eq(config.leader_lease_ms, 200);
 	cr_assert_eq(config.host_lease_ms, 10000);
+	cr_assert_eq(config.drift_ppm, 1000);
 	cr_assert_eq(config.handover_max, 16);
 	cr_assert_eq(config.engine, LOOP_AUTO);
 	cr_assert_not(config.insecure);
@@ -205,8 +208,23 @@ Test(config, refuses_timings_that_cannot_work)
 {
 	expect_error(CLUSTER "heartbeat_ms = 100\nleader_lease_ms = 299\n" A, 3, "make it 300 or more");
 	expect_error(CLUSTER "heartbeat_ms = 100\n" A, 2, "leader_lease_ms = 200 is less than three heartbeats of 100 ms");
-	expect_error(CLUSTER "host_lease_ms = 399\n" A, 2, "host_lease_ms = 399 is less than two elections of 200 ms");
-	expect_error(CLUSTER "leader_lease_ms = 6000\n" A, 2, "make it 12000 or more");
+	expect_error(CLUSTER "host_lease_ms = 799\n" A, 2, "host_lease_ms = 799 is less than four leader leases of 200 ms");
+	expect_error(CLUSTER "leader_lease_ms = 6000\n" A, 2, "make it 24000 or more");
+	cr_assert_eq(read_as(CLUSTER "heartbeat_ms = 100\nleader_lease_ms = 300\nhost_lease_ms = 1200\n" A, "a"), 0, "%s", why);
+}
+
+Test(config, a_clock_may_drift_a_tenth_at_most)
+{
+	expect_error(CLUSTER "drift_ppm = 100001\n" A, 2, "drift_ppm");
+	expect_error(CLUSTER "drift_ppm = -1\n" A, 2, "drift_ppm");
+	cr_assert_eq(read_as(CLUSTER "drift_ppm = 0\n" A, "a"), 0, "%s", why);
+	cr_assert_eq(config.drift_ppm, 0);
+	cr_assert_eq(read_as(CLUSTER "drift_ppm = 100000\n" A, "a"), 0, "%s", why);
+}
+
+Test(config, the_setting_of_before_the_leases_is_none)
+{
+	expect_error(CLUSTER "election_ms = 200\n" A, 2, "election_ms");
 }
 
 Test(config, refuses_names_that_are_too_long)

@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -66,6 +67,8 @@ struct keeper_process {
 	size_t len, seen;
 };
 
+static bool bootstrap;
+
 static struct keeper_process start_keeper(const struct rlimit *files)
 {
 	struct keeper_process k = { 0 };
@@ -81,7 +84,7 @@ static struct keeper_process start_keeper(const struct rlimit *files)
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing behind */
 		if (files)
 			setrlimit(RLIMIT_NOFILE, files);
-		_exit(keeper_run(&config, false));
+		_exit(keeper_run(&config, bootstrap));
 	}
 	close(way[1]);
 	k.log = way[0];
@@ -295,7 +298,7 @@ Test(keeper, without_memory_it_says_how_much_and_what_to_lower)
 		dup2(way[1], STDERR_FILENO);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		setrlimit(RLIMIT_AS, &space);
-		_exit(keeper_run(&config, false));
+		_exit(keeper_run(&config, bootstrap));
 	}
 	close(way[1]);
 	k.log = way[0];
@@ -470,6 +473,84 @@ Test(keeper, a_new_life_waits_for_the_clients_of_the_old_one)
 	let_go(client, leash);
 	wait_agent(&next);
 	cr_assert(agent_answers());
+	cr_assert_eq(stop_keeper(&next), 0);
+}
+
+/* A cluster of one voter, on a port that was free a moment ago. */
+static void be_a_cluster(void)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)&config.hosts[0].address;
+	socklen_t len = sizeof(*in);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	cr_assert_eq(bind(fd, (struct sockaddr *)in, len), 0);
+	cr_assert_eq(getsockname(fd, (struct sockaddr *)in, &len), 0);
+	close(fd);
+	config.single = false;
+	config.hosts[0].address_len = len;
+	snprintf(config.state, sizeof(config.state), "%s/state", dir);
+}
+
+/* In a cluster their lease ends what they own: the others need this host's agent, and so do new programs. */
+Test(keeper, in_a_cluster_a_new_life_leaves_the_clients_of_the_old_one_to_their_lease)
+{
+	struct keeper_process k, next;
+	int leash;
+
+	be_a_cluster();
+	bootstrap = true;
+	k = start_keeper(NULL);
+	wait_agent(&k);
+	pid_t client = client_process(&leash);
+	cr_assert_eq(stop_keeper(&k), 0);
+	bootstrap = false;
+	next = start_keeper(NULL);
+	wait_log(&next, "event=life.waiting processes=1 ");
+	wait_log(&next, "this host serves again when their lease has ended");
+	wait_agent(&next);
+	cr_assert(agent_answers());
+	cr_assert_eq(stop_keeper(&next), 0);
+	let_go(client, leash);
+}
+
+Test(keeper, who_founds_waits_for_the_clients_of_the_old_life_in_a_cluster_too)
+{
+	struct keeper_process k, next;
+	char mark[sizeof(config.state) + 16];
+	int leash;
+
+	be_a_cluster();
+	bootstrap = true;
+	k = start_keeper(NULL);
+	wait_agent(&k);
+	pid_t client = client_process(&leash);
+	cr_assert_eq(stop_keeper(&k), 0);
+	snprintf(mark, sizeof(mark), "%s/founded", config.state);
+	cr_assert_eq(unlink(mark), 0);
+	next = start_keeper(NULL);
+	wait_log(&next, "event=life.waiting processes=1 ");
+	wait_log(&next, "they must end first");
+	cr_assert_eq(dial(), -1, "nobody serves meanwhile");
+	let_go(client, leash);
+	wait_agent(&next);
+	cr_assert_eq(stop_keeper(&next), 0);
+}
+
+/* Nobody waits for a process that is just ending to be gone, or says that it is there. */
+Test(keeper, without_clients_a_new_life_begins_in_silence)
+{
+	struct keeper_process k, next;
+
+	be_a_cluster();
+	bootstrap = true;
+	k = start_keeper(NULL);
+	wait_agent(&k);
+	cr_assert_eq(stop_keeper(&k), 0);
+	bootstrap = false;
+	next = start_keeper(NULL);
+	wait_agent(&next);
+	cr_assert_null(strstr(next.text, "life.waiting"), "%s", next.text);
 	cr_assert_eq(stop_keeper(&next), 0);
 }
 

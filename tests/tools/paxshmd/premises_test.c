@@ -143,6 +143,65 @@ Test(premises, a_life_waits_for_the_last_process_of_the_older_one)
 	cr_assert_geq(premises_begin_life(lock, why), 0);
 }
 
+/* Who can read the nonce is on the machine of the memory that it names. */
+Test(premises, the_last_memory_is_known_to_the_next_keeper)
+{
+	uint64_t nonce = 1;
+	int lock = premises_lock(in_dir("s"), &nonce, why);
+
+	cr_assert_geq(lock, 0, "%s", why);
+	cr_assert_eq(nonce, 0, "there was none");
+	cr_assert_eq(premises_note_life(lock, 0x1122334455667788, why), 0, "%s", why);
+	cr_assert_eq(premises_note_life(lock, 0x0000000000c0ffee, why), 0, "%s", why);
+	close(lock);
+	lock = premises_lock(in_dir("s"), &nonce, why);
+	cr_assert_eq(nonce, 0xc0ffee, "the last, and all of it");
+	close(lock);
+	lock = premises_lock(in_dir("s"), &nonce, why);
+	cr_assert_eq(nonce, 0xc0ffee, "also when the keeper in between made no memory");
+	cr_assert_eq(premises_note_life(lock, ~0ull, why), 0);
+	close(lock);
+	cr_assert_geq(premises_lock(in_dir("s"), &nonce, why), 0);
+	cr_assert_eq(nonce, ~0ull);
+}
+
+Test(premises, a_lock_file_of_before_or_cut_short_names_no_memory)
+{
+	static const char *const texts[] = { "", "4711\n", "4711\nzz\n", "\n", "no number" };
+	uint64_t nonce;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		FILE *file = fopen(in_dir("s.lock"), "w");
+
+		fputs(texts[i], file);
+		fclose(file);
+		nonce = 1;
+		int lock = premises_lock(in_dir("s"), &nonce, why);
+		cr_assert_geq(lock, 0, "%s", why);
+		cr_assert_eq(nonce, 0, "\"%s\"", texts[i]);
+		close(lock);
+	}
+}
+
+static int lock_untouched(void)
+{
+	uint64_t nonce = 5;
+
+	return premises_lock(in_dir("s"), &nonce, why) == -EADDRINUSE && nonce == 5 ? 7 : 1;
+}
+
+Test(premises, the_keepers_pid_is_named_behind_its_memory_too)
+{
+	int lock = premises_lock(in_dir("s"), &last_nonce, why);
+
+	cr_assert_eq(premises_note_life(lock, 77, why), 0);
+	cr_assert_eq(elsewhere(lock_again), 7);
+	cr_assert_eq(elsewhere(lock_untouched), 7);
+	close(lock);
+	cr_assert_geq(premises_lock(in_dir("s"), &last_nonce, why), 0);
+	cr_assert_eq(last_nonce, 77, "who was turned away has changed nothing");
+}
+
 Test(premises, a_client_cannot_end_the_life_of_others)
 {
 	struct flock unlock = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = LIFE_BYTE, .l_len = 1 };
