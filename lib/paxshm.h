@@ -472,8 +472,8 @@ struct paxshm_event {
 };
 
 /* A descriptor that is readable while an event is there, for poll(2); the session's, made by the first call. It
- * may also be readable when paxshm_next_event() then finds none, about once in a host lease. -EMFILE,
- * -ENFILE, -ENOMEM. */
+ * may also be readable when paxshm_next_event() then finds none: about once in a host lease, and ten times a
+ * second while the host is suspended. -EMFILE, -ENFILE, -ENOMEM. */
 int paxshm_fd(paxshm_session *s);
 /* Takes the next event; needs no agent to be alive. After each time the descriptor was readable call it until it
  * answers other than 1. 1: *ret_event, its size set before; 0: none; -ENOTCONN: the session is over, and
