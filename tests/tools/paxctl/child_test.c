@@ -202,6 +202,21 @@ Test(child, by_its_time_it_is_dead_and_was_told_before)
 	child_drop(&c);
 }
 
+Test(child, told_late_it_has_what_is_left_of_its_time)
+{
+	struct child c;
+
+	cr_assert_eq(start(&c, STUBBORN), 0);
+	cr_assert_eq(go(&c), 0);
+	await_ready();
+	lease.end = child_now_ms() + 100;
+	int status = child_wait(&c, 60000, until_end, NULL);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	cr_assert_geq(child_now_ms(), lease.end);
+	cr_assert_lt(child_now_ms(), lease.end + 30000);
+	child_drop(&c);
+}
+
 Test(child, it_is_told_no_earlier_than_its_grace_before)
 {
 	struct child c;
