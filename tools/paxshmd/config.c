@@ -542,3 +542,52 @@ int because(char *why, int rc, const char *format, ...)
 	va_end(arguments);
 	return rc;
 }
+
+/* ---- reading again ---- */
+
+static const struct config_host *host_of(const struct config *c, uint16_t id)
+{
+	for (unsigned i = 0; i < c->n_hosts; i++)
+		if (c->hosts[i].id == id)
+			return &c->hosts[i];
+	return NULL;
+}
+
+/* The same voters, whatever their addresses. */
+static bool same_voters(const struct config *a, const struct config *b)
+{
+	for (unsigned i = 0; i < a->n_hosts; i++) {
+		const struct config_host *other = host_of(b, a->hosts[i].id);
+
+		if (a->hosts[i].role == HOST_VOTER && !(other && other->role == HOST_VOTER))
+			return false;
+	}
+	return true;
+}
+
+const char *config_fixed(const struct config *now, const struct config *next)
+{
+	const struct config_host *self = &now->hosts[now->self], *then = &next->hosts[next->self];
+	const struct {
+		bool same;
+		const char *name;
+	} fixed[] = {
+		{ !strcmp(now->cluster, next->cluster), "cluster" },
+		{ !strcmp(now->socket, next->socket), "socket" },
+		{ !strcmp(now->state, next->state), "state" },
+		{ now->locks == next->locks, "locks" },
+		{ now->claims == next->claims, "claims" },
+		{ now->sessions == next->sessions, "sessions" },
+		{ now->leader_lease_ms == next->leader_lease_ms, "leader_lease_ms" },
+		{ now->host_lease_ms == next->host_lease_ms, "host_lease_ms" },
+		{ now->drift_ppm == next->drift_ppm, "drift_ppm" },
+		{ self->id == then->id && self->role == then->role && !strcmp(self->name, then->name), "this host's name, id or role" },
+		{ self->address_len == then->address_len && !memcmp(&self->address, &then->address, self->address_len), "this host's address" },
+		{ same_voters(now, next) && same_voters(next, now), "the list of voters" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(fixed); i++)
+		if (!fixed[i].same)
+			return fixed[i].name;
+	return NULL;
+}

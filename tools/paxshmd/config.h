@@ -59,6 +59,10 @@ void config_single(struct config *ret);
 /* Fills in socket and state where neither file nor command line named them. 0, or -errno and why. */
 int config_places(struct config *c, char *why);
 
+/* What of a running host cannot become what is read now, for a person: NULL: all can. The memory was made for it,
+ * the keeper lives by it, or the whole cluster must agree on it. */
+const char *config_fixed(const struct config *now, const struct config *next);
+
 /* "auto", "io_uring" or "epoll": 0; -EINVAL. */
 int config_engine(const char *word, uint8_t *ret);
 

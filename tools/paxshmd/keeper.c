@@ -51,7 +51,10 @@ struct kept { /* the descriptors of one session */
 };
 
 struct keeper {
+	struct config config_now; /* what `config` points to */
 	const struct config *config;
+	keeper_reread *reread;
+	void *reread_context;
 	char exe[PATH_MAX]; /* by path, so that a replaced binary is what starts next */
 	int lock_fd, life_fd, listen_fd, tcp_fd, signal_fd, config_fd;
 	int segment[SEGMENTS];
@@ -67,7 +70,7 @@ struct keeper {
 	uint64_t death_ns[DEATHS_MAX];
 	unsigned deaths;
 
-	bool stop;
+	bool stop, hangup;
 	struct kept kept[SESSIONS_MAX + 1];
 };
 
@@ -79,7 +82,7 @@ static void take_signals(struct keeper *k)
 
 	while (read(k->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGHUP) {
-			log_line(LOG_NOTICE, "event=keeper.hangup text=\"the configuration is not read again: restart to change it\"");
+			k->hangup = true;
 		} else if (!k->stop) {
 			k->stop = true;
 			log_line(LOG_NOTICE, "event=keeper.stopping signal=%s", strsignal((int)info.ssi_signo));
@@ -468,6 +471,37 @@ static int after_agent(struct keeper *k, char *why)
 	return -1;
 }
 
+/* 0; -errno: no agent runs, and none can be started. */
+static int reload(struct keeper *k, char *why)
+{
+	static struct config next; /* large */
+	char wrong[CONFIG_WHY] = "";
+	const char *fixed;
+	int rc;
+
+	k->hangup = false;
+	if (k->reread(&next, k->reread_context, wrong)) {
+		log_line(LOG_ERR, "event=config.refused text=%s", log_quote(wrong));
+		return 0;
+	}
+	fixed = config_fixed(k->config, &next);
+	if (fixed) {
+		log_line(LOG_ERR, "event=config.refused text=\"%s cannot change while paxshmd runs: restart it, on every host if all must "
+				  "agree on this; nothing was changed\"",
+			 fixed);
+		return 0;
+	}
+	stop_agent(k);
+	k->config_now = next;
+	fd_close(&k->config_fd);
+	rc = make_config(k, why);
+	if (!rc)
+		rc = start_agent(k);
+	if (!rc)
+		log_line(LOG_NOTICE, "event=config.reloaded sessions=%u", count_kept(k));
+	return rc;
+}
+
 static int serve(struct keeper *k, char *why)
 {
 	int status = -1;
@@ -484,6 +518,8 @@ static int serve(struct keeper *k, char *why)
 			listen_to_agent(k);
 		if (p[1].revents && !k->stop)
 			status = after_agent(k, why);
+		if (k->hangup && !k->stop && status < 0 && reload(k, why))
+			status = 1;
 	}
 	return status < 0 ? 0 : status;
 }
@@ -599,7 +635,7 @@ static void finish(struct keeper *k)
 	fd_close(&k->lock_fd);
 }
 
-int keeper_run(const struct config *config, bool bootstrap)
+int keeper_run(const struct config *config, bool bootstrap, keeper_reread *reread, void *context)
 {
 	static struct keeper keeper; /* large, and one a process */
 	struct keeper *k = &keeper;
@@ -607,7 +643,10 @@ int keeper_run(const struct config *config, bool bootstrap)
 	int rc, status = 1;
 
 	memset(k, 0, sizeof(*k));
-	k->config = config;
+	k->config_now = *config;
+	k->config = &k->config_now;
+	k->reread = reread;
+	k->reread_context = context;
 	k->lock_fd = k->life_fd = k->listen_fd = k->tcp_fd = k->config_fd = k->control = k->agent_pidfd = -1;
 	for (unsigned i = 0; i < SEGMENTS; i++)
 		k->segment[i] = -1;

@@ -110,6 +110,18 @@ static int overrule(struct config *c, const struct wishes *w, char *why)
 	return config_places(c, why);
 }
 
+static int read_config(struct config *ret, void *context, char *why)
+{
+	const struct wishes *w = context;
+	int rc = 0;
+
+	if (w->single)
+		config_single(ret);
+	else
+		rc = config_read(ret, w->config, w->host, why);
+	return rc ? rc : overrule(ret, w, why);
+}
+
 static int tell(const struct config *c)
 {
 	static const char *const engines[] = { "auto", "io_uring", "epoll" };
@@ -143,11 +155,7 @@ int main(int argc, char **argv)
 	argp_program_version = "paxshmd " PAXSHM_VERSION;
 	argp_err_exit_status = EX_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &wishes);
-	if (wishes.single)
-		config_single(&config);
-	else if (config_read(&config, wishes.config, wishes.host, why))
+	if (read_config(&config, &wishes, why))
 		return refuse(why);
-	if (overrule(&config, &wishes, why))
-		return refuse(why);
-	return wishes.check ? tell(&config) : keeper_run(&config, wishes.bootstrap);
+	return wishes.check ? tell(&config) : keeper_run(&config, wishes.bootstrap, read_config, &wishes);
 }

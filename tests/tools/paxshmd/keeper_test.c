@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../../net/loop.h"
 #include "../../../shm/segment.h"
 #include "../../../shm/sys.h"
 #include "../../../tools/paxshmd/doorman.h"
@@ -69,11 +70,35 @@ struct keeper_process {
 
 static bool bootstrap;
 
+/* What the keeper reads when it is told to, in shared memory: a test changes it while the keeper runs. */
+static struct rereading {
+	struct config config;
+	char wrong[CONFIG_WHY];
+} * rereading;
+
+static int reread(struct config *ret, void *context, char *why)
+{
+	(void)context;
+	*ret = rereading->config;
+	strcpy(why, rereading->wrong);
+	return why[0] ? -EINVAL : 0;
+}
+
+static void tell_to_reread(pid_t keeper, const struct config *next, const char *wrong)
+{
+	rereading->config = *next;
+	snprintf(rereading->wrong, sizeof(rereading->wrong), "%s", wrong);
+	kill(keeper, SIGHUP);
+}
+
 static struct keeper_process start_keeper(const struct rlimit *files)
 {
 	struct keeper_process k = { 0 };
 	int way[2];
 
+	if (!rereading)
+		rereading = mmap(NULL, sizeof(*rereading), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cr_assert_neq((void *)rereading, MAP_FAILED);
 	cr_assert_eq(pipe(way), 0);
 	k.pid = fork();
 	if (k.pid == 0) {
@@ -84,7 +109,7 @@ static struct keeper_process start_keeper(const struct rlimit *files)
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing behind */
 		if (files)
 			setrlimit(RLIMIT_NOFILE, files);
-		_exit(keeper_run(&config, bootstrap));
+		_exit(keeper_run(&config, bootstrap, reread, NULL));
 	}
 	close(way[1]);
 	k.log = way[0];
@@ -273,13 +298,33 @@ Test(keeper, a_second_one_is_told_of_the_first)
 	cr_assert_eq(stop_keeper(&k), 0);
 }
 
-Test(keeper, a_hangup_signal_changes_nothing)
+Test(keeper, a_hangup_signal_brings_an_agent_with_the_new_configuration)
 {
 	struct keeper_process k = start_keeper(NULL);
+	struct config next = config;
+	pid_t old = wait_agent(&k);
 
-	wait_agent(&k);
-	kill(k.pid, SIGHUP);
-	wait_log(&k, "event=keeper.hangup");
+	next.engine = LOOP_EPOLL;
+	tell_to_reread(k.pid, &next, "");
+	wait_log(&k, "event=config.reloaded");
+	wait_log(&k, "loop=epoll");
+	cr_assert_neq(kill(old, 0), 0, "the old one has ended");
+	cr_assert(agent_answers());
+	cr_assert_eq(stop_keeper(&k), 0);
+}
+
+Test(keeper, what_cannot_change_or_be_read_changes_nothing)
+{
+	struct keeper_process k = start_keeper(NULL);
+	struct config next = config;
+	pid_t agent = wait_agent(&k);
+
+	next.locks *= 2;
+	tell_to_reread(k.pid, &next, "");
+	wait_log(&k, "event=config.refused text=\"locks cannot change");
+	tell_to_reread(k.pid, &config, "x.conf:3: it is wrong");
+	wait_log(&k, "event=config.refused text=\"x.conf:3: it is wrong\"");
+	cr_assert_eq(kill(agent, 0), 0, "the agent is the same");
 	cr_assert(agent_answers());
 	cr_assert_eq(stop_keeper(&k), 0);
 }
@@ -298,7 +343,7 @@ Test(keeper, without_memory_it_says_how_much_and_what_to_lower)
 		dup2(way[1], STDERR_FILENO);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		setrlimit(RLIMIT_AS, &space);
-		_exit(keeper_run(&config, bootstrap));
+		_exit(keeper_run(&config, bootstrap, reread, NULL));
 	}
 	close(way[1]);
 	k.log = way[0];
