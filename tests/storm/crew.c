@@ -456,10 +456,23 @@ void crew_mark(void)
 		crew->workers[w].marked = granted(w);
 }
 
+static bool did(unsigned w, uint64_t more)
+{
+	return crew->workers[w].paused || granted(w) >= crew->workers[w].marked + more;
+}
+
 bool crew_each_did(uint64_t more)
 {
 	for (unsigned w = 0; w < crew->n; w++)
-		if (!crew->workers[w].paused && granted(w) < crew->workers[w].marked + more)
+		if (!did(w, more))
+			return false;
+	return true;
+}
+
+bool crew_probes_did(uint64_t more)
+{
+	for (unsigned w = 0; w < crew->n; w++)
+		if (crew->workers[w].job == CREW_PROBE && !did(w, more))
 			return false;
 	return true;
 }

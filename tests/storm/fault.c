@@ -477,7 +477,7 @@ bool fault_possible(const struct storm *s, const struct fault *f)
 
 bool fault_strike(struct storm *s, const struct fault *f, struct blow *ret, void (*more)(struct storm *s, const struct blow *b))
 {
-	struct blow b = { .fault = f };
+	struct blow b = { .fault = f, .quiet = s->leader != 0 };
 
 	if (!f->begin(s, &b))
 		return false;

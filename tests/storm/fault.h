@@ -36,6 +36,7 @@ struct blow {
 	unsigned victim;     /* a host; 0: none in particular */
 	unsigned sick;       /* set of hosts that need not be served meanwhile */
 	bool leader;         /* it takes the leader from the majority */
+	bool quiet;          /* all was well when it began */
 	unsigned lasts_ms;
 	uint64_t begin_ns, struck_ns, end_ns; /* just before it, when it was done, when all was made good */
 	/* Kinds' own. */

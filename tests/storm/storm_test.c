@@ -92,17 +92,22 @@ static void on_top(struct storm *s, const struct blow *below)
 	const struct fault *f = &faults[fault_up_to(s, n_faults - 1)];
 	struct blow b;
 
-	if (f->light && f != below->fault && fault_strike(s, f, &b, NULL))
-		keep(&b);
+	if (!f->light || f == below->fault || !fault_strike(s, f, &b, NULL))
+		return;
+	b.sick |= below->sick;
+	b.quiet = below->quiet;
+	keep(&b);
 }
 
-/* Mostly from quiet: then it is known who leads. */
+/* Mostly from quiet: all hosts are served, and it is known who leads. */
 static void between_blows(void)
 {
 	storm.leader = 0;
 	if (fault_up_to(&storm, 3) == 0)
 		return;
 	rig_settle(0);
+	crew_mark();
+	RIG_WAIT(crew_broken() || crew_full() || crew_probes_did(2), "every host is served again");
 	storm.leader = rig_leader();
 	usleep((useconds_t)fault_up_to(&storm, 200) * 1000);
 }

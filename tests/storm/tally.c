@@ -101,7 +101,7 @@ void tally_count(struct tally *t, const struct history_turn *turns, size_t n)
 		for (size_t k = 0; k < n; k++)
 			kind->turns += turns[k].outcome == HISTORY_GRANTED && turns[k].returned_ns >= b->begin_ns && turns[k].returned_ns <= b->end_ns;
 		for (unsigned h = 1; h <= rig->n; h++)
-			if (!(b->sick >> h & 1))
+			if (b->quiet && !(b->sick >> h & 1))
 				kind->waited_ns = MAX(kind->waited_ns, longest_wait(&hosts[h], b, next));
 		took = b->leader ? failover(hosts, b) : NEVER;
 		if (took != NEVER)
