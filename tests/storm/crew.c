@@ -354,7 +354,6 @@ unsigned crew_size(void) { return crew->n; }
 unsigned crew_host(unsigned w) { return crew->workers[w].host; }
 enum crew_job crew_job(unsigned w) { return crew->workers[w].job; }
 struct process crew_process(unsigned w) { return crew->workers[w].process; }
-bool crew_paused(unsigned w) { return crew->workers[w].paused; }
 
 void crew_start(unsigned w)
 {
@@ -386,11 +385,25 @@ unsigned crew_hire(unsigned host, enum crew_job job)
 	return crew->n++;
 }
 
+static struct history_turn *last_turn(const struct worker *worker)
+{
+	uint64_t at = __atomic_load_n(&worker->turn, __ATOMIC_ACQUIRE);
+
+	return at ? &turns[at - 1] : NULL;
+}
+
+bool crew_inside(unsigned w)
+{
+	struct history_turn *t = last_turn(&crew->workers[w]);
+
+	return t && __atomic_load_n(&t->returned_ns, __ATOMIC_ACQUIRE) && t->outcome == HISTORY_GRANTED &&
+	       !__atomic_load_n(&t->release_ns, __ATOMIC_ACQUIRE);
+}
+
 /* Its last turn, when that was not over. */
 static void note_death(struct worker *worker, uint64_t killed)
 {
-	uint64_t at = __atomic_load_n(&worker->turn, __ATOMIC_ACQUIRE);
-	struct history_turn *t = at ? &turns[at - 1] : NULL;
+	struct history_turn *t = last_turn(worker);
 
 	if (t && !(t->returned_ns && t->outcome == HISTORY_REFUSED) && t->end == HISTORY_NOT_SAID)
 		t->killed_ns = killed;

@@ -45,7 +45,8 @@ void crew_kill(unsigned w);  /* kill -9, and waits for its end */
 void crew_start(unsigned w); /* again */
 bool crew_pause(unsigned w); /* SIGSTOP; false: it is stopped already */
 void crew_resume(unsigned w);
-bool crew_paused(unsigned w);
+/* It is the owner of a lock, as far as it knows, and has not begun to release it. Of one that is stopped that stays true. */
+bool crew_inside(unsigned w);
 /* To be said before the memory of a host is given up: sessions of it will be over. */
 void crew_life_ends(unsigned host);
 

@@ -3,6 +3,7 @@
 #include "fault.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 
 #define SHORT_MS 300
 #define LONG_MS 1300
+#define CATCH_MS 300
 #define ELECTION_MS 600 /* a leader that is away for so long is one no more */
 
 uint64_t fault_up_to(struct storm *s, uint64_t n)
@@ -269,9 +271,30 @@ static unsigned some_program(struct storm *s)
 	return w;
 }
 
+/* Stops a program in the midst of owning a lock, on one host or (0) any. None is there in time: false. */
+static bool catch_owner(struct storm *s, struct blow *b, unsigned host)
+{
+	for (uint64_t until = fault_now_ns() + CATCH_MS * NS_PER_MS; fault_now_ns() < until; sched_yield()) {
+		unsigned w = some_program(s);
+		struct process p = crew_process(w);
+
+		if ((host && crew_host(w) != host) || !crew_inside(w) || !crew_pause(w))
+			continue;
+		RIG_WAIT(process_state(&p) == 'T');
+		if (crew_inside(w)) {
+			b->workers[b->n_workers++] = w;
+			return true;
+		}
+		crew_resume(w);
+	}
+	return false;
+}
+
 static bool stop_programs(struct storm *s, struct blow *b)
 {
 	now_begins(s, b);
+	if (fault_up_to(s, 1))
+		catch_owner(s, b, 0);
 	for (uint64_t n = 1 + fault_up_to(s, 2); n; n--) {
 		unsigned w = some_program(s);
 
@@ -310,7 +333,9 @@ static bool kill_programs(struct storm *s, struct blow *b)
 {
 	now_begins(s, b);
 	b->lasts_ms /= 4;
-	for (uint64_t n = 1 + fault_up_to(s, 3); n; n--) {
+	if (catch_owner(s, b, 0))
+		crew_kill(b->workers[0]);
+	for (uint64_t n = fault_up_to(s, 3); n; n--) {
 		unsigned w = some_program(s);
 
 		if (!crew_process(w).pid)
@@ -387,6 +412,7 @@ static void begin_life(struct storm *s, struct blow *b)
 
 static void kill_workers_of(struct blow *b, unsigned host)
 {
+	b->n_workers = 0;
 	for (unsigned w = 0; w < crew_size(); w++)
 		if (crew_host(w) == host && crew_process(w).pid) {
 			crew_kill(w);
@@ -403,6 +429,7 @@ static bool kill_host(struct storm *s, struct blow *b)
 	if (!n)
 		return false;
 	strikes(s, b, n);
+	catch_owner(s, b, n);
 	now_begins(s, b);
 	if (programs_first)
 		kill_workers_of(b, n);
@@ -420,6 +447,7 @@ static bool leave_programs_alone(struct storm *s, struct blow *b)
 	if (!n)
 		return false;
 	strikes(s, b, n);
+	catch_owner(s, b, n);
 	now_begins(s, b);
 	pause_workers_of(b, n);
 	end_life(s, b);
@@ -441,8 +469,13 @@ static bool left_alone(struct blow *b)
 	return true;
 }
 
+/* Everybody else goes on before this host is back: it is not waited for. */
 static void go_on_in_a_new_life(struct storm *s, struct blow *b)
 {
+	if (s->leases) {
+		crew_mark();
+		RIG_WAIT(crew_broken() || crew_full() || crew_each_did(2), "the locks of a host that is gone come free");
+	}
 	for (unsigned i = 0; i < b->n_workers; i++)
 		crew_resume(b->workers[i]);
 	b->n_workers = 0;
@@ -465,8 +498,8 @@ const struct fault faults[] = {
 	{ "programs stopped", .light = true, .begin = stop_programs, .proven = all_stopped, .end = all_go_on },
 	{ "programs killed", .light = true, .begin = kill_programs, .proven = all_gone, .end = start_programs_again },
 	{ "agent killed", .light = true, .begin = kill_agent, .proven = all_gone, .end = agent_is_back },
-	{ "a whole host killed", .begin = kill_host, .proven = all_gone, .end = begin_life },
-	{ "a host gone, programs left", .needs_leases = true, .begin = leave_programs_alone, .proven = left_alone, .end = go_on_in_a_new_life },
+	{ "a whole host killed", .ends_life = true, .begin = kill_host, .proven = all_gone, .end = begin_life },
+	{ "a host gone, programs left", .needs_leases = true, .ends_life = true, .begin = leave_programs_alone, .proven = left_alone, .end = go_on_in_a_new_life },
 };
 const unsigned n_faults = ARRAY_LEN(faults);
 
@@ -475,7 +508,7 @@ bool fault_possible(const struct storm *s, const struct fault *f)
 	return (s->netns || !f->needs_netns) && (s->leases || !f->needs_leases) && rig->plan.voters >= f->needs_voters;
 }
 
-bool fault_strike(struct storm *s, const struct fault *f, struct blow *ret, void (*more)(struct storm *s, const struct blow *b))
+bool fault_strike(struct storm *s, const struct fault *f, struct blow *ret, void (*more)(struct storm *s, struct blow *b))
 {
 	struct blow b = { .fault = f, .quiet = s->leader != 0 };
 

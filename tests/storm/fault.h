@@ -37,6 +37,7 @@ struct blow {
 	unsigned sick;       /* set of hosts that need not be served meanwhile */
 	bool leader;         /* it takes the leader from the majority */
 	bool quiet;          /* all was well when it began */
+	bool topped;         /* another came on top of it */
 	unsigned lasts_ms;
 	uint64_t begin_ns, struck_ns, end_ns; /* just before it, when it was done, when all was made good */
 	/* Kinds' own. */
@@ -49,7 +50,9 @@ struct blow {
 
 struct fault {
 	const char *name;
-	bool needs_netns, needs_leases, light; /* light: may come on top of another */
+	bool needs_netns, needs_leases;
+	bool light;     /* may come on top of another */
+	bool ends_life; /* of a host */
 	unsigned needs_voters;
 	bool (*begin)(struct storm *s, struct blow *b); /* false: not now, and nothing was done */
 	bool (*proven)(struct blow *b);
@@ -62,7 +65,7 @@ extern const unsigned n_faults;
 bool fault_possible(const struct storm *s, const struct fault *f);
 /* A blow of this kind, from beginning to end. `more`: called while it lasts, once it is proven; may be NULL.
  * False: not now. */
-bool fault_strike(struct storm *s, const struct fault *f, struct blow *ret, void (*more)(struct storm *s, const struct blow *b));
+bool fault_strike(struct storm *s, const struct fault *f, struct blow *ret, void (*more)(struct storm *s, struct blow *b));
 
 uint64_t fault_up_to(struct storm *s, uint64_t n); /* 0 … n */
 uint64_t fault_now_ns(void);

@@ -66,6 +66,7 @@ static size_t take_stock(struct history_verdict *v, struct history_turn *turns, 
 		v->released += t.end == HISTORY_RELEASED;
 		v->lost += t.end == HISTORY_LOST;
 		v->killed += t.killed_ns != 0;
+		v->killed_owners += t.killed_ns && t.outcome == HISTORY_GRANTED;
 		v->operations += (t.returned_ns != 0) + (t.released_ns != 0);
 		if (t.outcome != HISTORY_GRANTED)
 			continue;

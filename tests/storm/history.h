@@ -83,7 +83,8 @@ enum history_fault {
 };
 
 struct history_verdict {
-	size_t turns, granted, refused, unknown, released, lost, killed;
+	size_t turns, granted, refused, unknown, released, lost;
+	size_t killed, killed_owners; /* with a call or a lock; with a lock */
 	size_t operations; /* calls that returned */
 	bool sound;
 	size_t faults[HISTORY_FAULTS]; /* turns found guilty: each at most once a rule */

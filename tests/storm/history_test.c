@@ -141,7 +141,7 @@ Test(history, honest_histories_are_sound)
 
 		expect_sound(&v, seed);
 		cr_assert_eq(v.granted + v.refused + v.unknown, h.n);
-		lost += v.lost, killed += v.killed, unknown += v.unknown;
+		lost += v.lost, killed += v.killed_owners, unknown += v.unknown;
 		free(h.turns);
 	}
 	cr_assert(lost && killed && unknown);

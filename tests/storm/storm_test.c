@@ -87,15 +87,17 @@ static void keep(const struct blow *b)
 }
 
 /* One that comes on top of another, every third time. */
-static void on_top(struct storm *s, const struct blow *below)
+static void on_top(struct storm *s, struct blow *below)
 {
 	const struct fault *f = &faults[fault_up_to(s, n_faults - 1)];
 	struct blow b;
 
 	if (!f->light || f == below->fault || !fault_strike(s, f, &b, NULL))
 		return;
+	below->topped = true;
 	b.sick |= below->sick;
 	b.quiet = below->quiet;
+	b.topped = true;
 	keep(&b);
 }
 
@@ -202,16 +204,18 @@ static void judge(uint64_t took_ns)
 	tally_print(&tally, &storm);
 	save_failovers();
 	struct history_verdict v = history_judge(turns, n, LEASES);
+	tally_print_freed(&tally, turns, v.granted);
 	size_t rate = v.operations * NS_PER_S / took_ns;
 
-	fprintf(stderr, "storm: %zu operations, %zu a second; %zu grants, %zu refusals, %zu outcomes unknown, %zu owners or callers killed, %zu locks lost, %llu told to wait\n",
-		v.operations, rate, v.granted, v.refused, v.unknown, v.killed, v.lost, (unsigned long long)crew_suspensions());
+	fprintf(stderr, "storm: %zu operations, %zu a second; %zu grants, %zu refusals, %zu outcomes unknown, %zu owners killed, %zu locks lost, %llu told to wait\n",
+		v.operations, rate, v.granted, v.refused, v.unknown, v.killed_owners, v.lost, (unsigned long long)crew_suspensions());
 	for (unsigned fault = 0; fault < HISTORY_FAULTS; fault++)
 		if (v.faults[fault] && history_describe(&v, fault, words, sizeof(words)) > 0)
 			fprintf(stderr, "storm: %s\n", words);
 	fprintf(stderr, "storm: the history is %s\n", v.sound ? "sound" : "NOT SOUND");
 	cr_assert(v.sound);
 	cr_assert_geq(rate, RATE, "void: too few operations");
+	cr_assert_gt(v.killed_owners, 0, "void: no owner was killed");
 }
 
 static void blow_over(unsigned voters, unsigned observers)

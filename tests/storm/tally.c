@@ -89,6 +89,7 @@ static int rising(const void *a, const void *b)
 void tally_count(struct tally *t, const struct history_turn *turns, size_t n)
 {
 	struct host_probes hosts[RIG_HOSTS + 1] = { 0 };
+	uint64_t slowest = 0;
 
 	cr_assert_leq(n_faults, FAULT_GROUP);
 	collect(hosts, turns, n);
@@ -98,14 +99,18 @@ void tally_count(struct tally *t, const struct history_turn *turns, size_t n)
 		uint64_t next = next_blow(t, i), took;
 
 		kind->times++;
+		kind->quiet += b->quiet;
 		for (size_t k = 0; k < n; k++)
 			kind->turns += turns[k].outcome == HISTORY_GRANTED && turns[k].returned_ns >= b->begin_ns && turns[k].returned_ns <= b->end_ns;
 		for (unsigned h = 1; h <= rig->n; h++)
 			if (b->quiet && !(b->sick >> h & 1))
 				kind->waited_ns = MAX(kind->waited_ns, longest_wait(&hosts[h], b, next));
-		took = b->leader ? failover(hosts, b) : NEVER;
-		if (took != NEVER)
-			t->failovers_ns[t->n_failovers++] = took;
+		took = b->leader && b->quiet && !b->topped ? failover(hosts, b) : NEVER;
+		if (took == NEVER)
+			continue;
+		if (!t->slowest || took > slowest)
+			t->slowest = b, slowest = took;
+		t->failovers_ns[t->n_failovers++] = took;
 	}
 	qsort(t->failovers_ns, t->n_failovers, sizeof(t->failovers_ns[0]), rising);
 	for (unsigned h = 1; h <= rig->n; h++)
@@ -124,10 +129,41 @@ static unsigned long long ms(uint64_t ns)
 
 void tally_print(const struct tally *t, const struct storm *s)
 {
-	for (unsigned k = 0; k < n_faults; k++)
-		if (fault_possible(s, &faults[k]))
-			fprintf(stderr, "storm:   %-26s %4u times %8zu grants meanwhile, a healthy host waited %5llu ms at most\n", faults[k].name,
-				t->kinds[k].times, t->kinds[k].turns, ms(t->kinds[k].waited_ns));
-	fprintf(stderr, "storm: the leader was lost %u times; the next decision came within %llu ms (p50), %llu ms (p99), %llu ms (max)\n",
-		t->n_failovers, ms(tally_failover(t, 50)), ms(tally_failover(t, 99)), ms(tally_failover(t, 100)));
+	for (unsigned k = 0; k < n_faults; k++) {
+		const struct tally_kind *kind = &t->kinds[k];
+
+		if (!fault_possible(s, &faults[k]))
+			continue;
+		fprintf(stderr, "storm:   %-26s %4u times %8zu grants meanwhile", faults[k].name, kind->times, kind->turns);
+		if (kind->quiet)
+			fprintf(stderr, "; a healthy host waited %5llu ms at most", ms(kind->waited_ns));
+		fprintf(stderr, "\n");
+	}
+	if (t->slowest)
+		fprintf(stderr, "storm: the leader was lost %u times; the next decision came within %llu ms (p50), %llu ms (p99), %llu ms (max: %s)\n",
+			t->n_failovers, ms(tally_failover(t, 50)), ms(tally_failover(t, 99)), ms(tally_failover(t, 100)), t->slowest->fault->name);
+}
+
+/* Owned when the life ended, and not given back by then. */
+static bool ended_with(const struct history_turn *t, const struct blow *b)
+{
+	return t->host == b->victim && t->returned_ns <= b->struck_ns && t->end != HISTORY_RELEASED &&
+	       (!t->released_ns || t->released_ns > b->begin_ns) && (!t->killed_ns || t->killed_ns >= b->begin_ns);
+}
+
+void tally_print_freed(const struct tally *t, const struct history_turn *turns, size_t granted)
+{
+	uint64_t longest = 0;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < t->n_blows; i++) {
+		const struct blow *b = &t->blows[i];
+
+		for (size_t k = 0; b->fault->ends_life && k + 1 < granted; k++)
+			if (turns[k].key == turns[k + 1].key && ended_with(&turns[k], b) && turns[k + 1].returned_ns > b->begin_ns) {
+				longest = MAX(longest, turns[k + 1].returned_ns - b->begin_ns);
+				n++;
+			}
+	}
+	fprintf(stderr, "storm: %zu locks of hosts whose life ended were granted again, the last after %llu ms\n", n, ms(longest));
 }
