@@ -365,6 +365,8 @@ static bool kill_agent(struct storm *s, struct blow *b)
 	unsigned n = some_host(s);
 
 	if (!rig_runs(n) || rig->host[n].stopped || !may_kill_agent(s, n))
+		n = one_of(s, set_of_all());
+	if (!rig_runs(n) || rig->host[n].stopped || !may_kill_agent(s, n))
 		return false;
 	strikes(s, b, n);
 	to_stop(b, rig_agent(n));

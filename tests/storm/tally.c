@@ -119,7 +119,9 @@ void tally_count(struct tally *t, const struct history_turn *turns, size_t n)
 
 uint64_t tally_failover(const struct tally *t, unsigned p)
 {
-	return t->n_failovers ? t->failovers_ns[(t->n_failovers - 1) * p / 100] : 0;
+	unsigned rank = (t->n_failovers * p + 99) / 100; /* the nearest one: so many are no longer */
+
+	return t->n_failovers ? t->failovers_ns[MAX(rank, 1u) - 1] : 0;
 }
 
 static unsigned long long ms(uint64_t ns)
