@@ -13,6 +13,7 @@
 #define SHORT_MS 300
 #define LONG_MS 1300
 #define CATCH_MS 300
+#define START_MS 200 /* what a host needs to start, if nothing holds it up */
 #define ELECTION_MS 600 /* a leader that is away for so long is one no more */
 
 uint64_t fault_up_to(struct storm *s, uint64_t n)
@@ -402,12 +403,17 @@ static void end_life(struct storm *s, struct blow *b)
 	s->voting &= ~(1u << b->victim);
 }
 
+static void forget_kills(struct storm *s, unsigned host)
+{
+	for (unsigned i = 0; i < FAULT_KILLS; i++)
+		s->kills_ns[host][i] = 0;
+}
+
 /* As an administrator would: told to found the cluster, which its state directory knows better. */
 static void begin_life(struct storm *s, struct blow *b)
 {
 	rig_start_host(b->victim, true);
-	for (unsigned i = 0; i < FAULT_KILLS; i++)
-		s->kills_ns[b->victim][i] = 0;
+	forget_kills(s, b->victim);
 	start_workers(b);
 	rig_settle(b->victim);
 }
@@ -441,7 +447,8 @@ static bool kill_host(struct storm *s, struct blow *b)
 	return true;
 }
 
-/* Keeper and agent are gone, and the programs, stopped meanwhile, do not know. Their locks come free by the end of the lease. */
+/* Keeper and agent are gone, and the programs, stopped meanwhile, do not know. Nobody may be given what they own before its
+ * lease has ended, or, without leases, before they have. */
 static bool leave_programs_alone(struct storm *s, struct blow *b)
 {
 	unsigned n = some_mortal(s);
@@ -451,9 +458,9 @@ static bool leave_programs_alone(struct storm *s, struct blow *b)
 	strikes(s, b, n);
 	catch_owner(s, b, n);
 	now_begins(s, b);
+	b->lasts_ms = s->leases ? s->host_lease_ms * 2 : b->lasts_ms / 2;
 	pause_workers_of(b, n);
 	end_life(s, b);
-	b->lasts_ms = s->host_lease_ms * 2;
 	return true;
 }
 
@@ -471,17 +478,25 @@ static bool left_alone(struct blow *b)
 	return true;
 }
 
-/* Everybody else goes on before this host is back: it is not waited for. */
+/* The programs find out before the host is back, or after. With leases everybody else goes on before either. */
 static void go_on_in_a_new_life(struct storm *s, struct blow *b)
 {
+	bool late = fault_up_to(s, 3) != 0;
+
 	if (s->leases) {
 		crew_mark();
 		RIG_WAIT(crew_broken() || crew_full() || crew_each_did(2), "the locks of a host that is gone come free");
 	}
+	if (late) {
+		rig_start_host(b->victim, true);
+		nap_ms(START_MS + fault_up_to(s, SHORT_MS));
+	}
 	for (unsigned i = 0; i < b->n_workers; i++)
 		crew_resume(b->workers[i]);
-	b->n_workers = 0;
-	begin_life(s, b);
+	if (!late)
+		rig_start_host(b->victim, true);
+	forget_kills(s, b->victim);
+	rig_settle(b->victim);
 }
 
 /* ---- all of them ---- */
@@ -501,13 +516,13 @@ const struct fault faults[] = {
 	{ "programs killed", .light = true, .begin = kill_programs, .proven = all_gone, .end = start_programs_again },
 	{ "agent killed", .light = true, .begin = kill_agent, .proven = all_gone, .end = agent_is_back },
 	{ "a whole host killed", .ends_life = true, .begin = kill_host, .proven = all_gone, .end = begin_life },
-	{ "a host gone, programs left", .needs_leases = true, .ends_life = true, .begin = leave_programs_alone, .proven = left_alone, .end = go_on_in_a_new_life },
+	{ "a host gone, programs left", .ends_life = true, .begin = leave_programs_alone, .proven = left_alone, .end = go_on_in_a_new_life },
 };
 const unsigned n_faults = ARRAY_LEN(faults);
 
 bool fault_possible(const struct storm *s, const struct fault *f)
 {
-	return (s->netns || !f->needs_netns) && (s->leases || !f->needs_leases) && rig->plan.voters >= f->needs_voters;
+	return (s->netns || !f->needs_netns) && rig->plan.voters >= f->needs_voters;
 }
 
 bool fault_strike(struct storm *s, const struct fault *f, struct blow *ret, void (*more)(struct storm *s, struct blow *b))

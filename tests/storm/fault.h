@@ -50,7 +50,7 @@ struct blow {
 
 struct fault {
 	const char *name;
-	bool needs_netns, needs_leases;
+	bool needs_netns;
 	bool light;     /* may come on top of another */
 	bool ends_life; /* of a host */
 	unsigned needs_voters;
