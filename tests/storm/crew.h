@@ -50,7 +50,7 @@ bool crew_inside(unsigned w);
 /* To be said before the memory of a host is given up: sessions of it will be over. */
 void crew_life_ends(unsigned host);
 
-uint64_t crew_turns(void);           /* granted so far, all together */
+uint64_t crew_turns(void); /* granted so far, all together */
 void crew_mark(void);
 bool crew_each_did(uint64_t more);   /* every worker that is not paused had so many grants since crew_mark() */
 bool crew_probes_did(uint64_t more); /* every probe, so every host: there is a majority and all are part of it */

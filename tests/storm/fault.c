@@ -13,7 +13,7 @@
 #define SHORT_MS 300
 #define LONG_MS 1300
 #define CATCH_MS 300
-#define START_MS 200 /* what a host needs to start, if nothing holds it up */
+#define START_MS 200    /* what a host needs to start, if nothing holds it up */
 #define ELECTION_MS 600 /* a leader that is away for so long is one no more */
 
 uint64_t fault_up_to(struct storm *s, uint64_t n)
@@ -95,8 +95,8 @@ static bool links_felt(struct blow *b)
 
 static void links_heal(struct storm *s, struct blow *b)
 {
-	(void)s, (void)b;
-	cut_end();
+	(void)s;
+	b->dropped = cut_end();
 }
 
 static bool cut_now(struct storm *s, struct blow *b, unsigned felt_from, unsigned felt_to)

@@ -33,16 +33,17 @@ struct fault;
 
 struct blow {
 	const struct fault *fault;
-	unsigned victim;     /* a host; 0: none in particular */
-	unsigned sick;       /* set of hosts that need not be served meanwhile */
-	bool leader;         /* it takes the leader from the majority */
-	bool quiet;          /* all was well when it began */
-	bool topped;         /* another came on top of it */
+	unsigned victim; /* a host; 0: none in particular */
+	unsigned sick;   /* set of hosts that need not be served meanwhile */
+	bool leader;     /* it takes the leader from the majority */
+	bool quiet;      /* all was well when it began */
+	bool topped;     /* another came on top of it */
 	unsigned lasts_ms;
 	uint64_t begin_ns, struck_ns, end_ns; /* just before it, when it was done, when all was made good */
 	/* Kinds' own. */
 	struct cut cut;
 	unsigned felt_from, felt_to;
+	uint64_t dropped; /* packets */
 	struct process stopped[FAULT_GROUP];
 	unsigned n_stopped;
 	unsigned workers[FAULT_GROUP], n_workers;

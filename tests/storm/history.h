@@ -85,7 +85,7 @@ enum history_fault {
 struct history_verdict {
 	size_t turns, granted, refused, unknown, released, lost;
 	size_t killed, killed_owners; /* with a call or a lock; with a lock */
-	size_t operations; /* calls that returned */
+	size_t operations;            /* calls that returned */
 	bool sound;
 	size_t faults[HISTORY_FAULTS]; /* turns found guilty: each at most once a rule */
 	/* The earliest of each kind: first owned the key, second came in between. NONSENSE has one alone. Points into the turns. */

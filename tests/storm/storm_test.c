@@ -34,7 +34,7 @@ TestSuite(storm, .fini = rig_fini);
 #define ROOM ((size_t)4 << 20) /* turns; taken as they are used */
 #define RATE 200u              /* operations a second: slower, and the run says nothing */
 #define EACH_AFTERWARDS 5      /* grants to every program once all is made good */
-#define ROUNDS 20               /* to make up for kinds that never came off */
+#define ROUNDS 20              /* to make up for kinds that never came off */
 #define WATCHDOG_S 400u
 
 static struct storm storm;

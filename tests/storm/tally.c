@@ -100,6 +100,7 @@ void tally_count(struct tally *t, const struct history_turn *turns, size_t n)
 
 		kind->times++;
 		kind->quiet += b->quiet;
+		kind->dropped += b->dropped;
 		for (size_t k = 0; k < n; k++)
 			kind->turns += turns[k].outcome == HISTORY_GRANTED && turns[k].returned_ns >= b->begin_ns && turns[k].returned_ns <= b->end_ns;
 		for (unsigned h = 1; h <= rig->n; h++)
@@ -139,6 +140,8 @@ void tally_print(const struct tally *t, const struct storm *s)
 		fprintf(stderr, "storm:   %-26s %4u times %8zu grants meanwhile", faults[k].name, kind->times, kind->turns);
 		if (kind->quiet)
 			fprintf(stderr, "; a healthy host waited %5llu ms at most", ms(kind->waited_ns));
+		if (faults[k].needs_netns)
+			fprintf(stderr, "; %llu packets dropped", (unsigned long long)kind->dropped);
 		fprintf(stderr, "\n");
 	}
 	if (t->slowest)

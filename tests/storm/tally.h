@@ -16,6 +16,7 @@
 struct tally_kind {
 	unsigned times, quiet;
 	size_t turns;       /* granted while it lasted */
+	uint64_t dropped;   /* packets */
 	uint64_t waited_ns; /* the longest between two decisions on a healthy host */
 };
 
