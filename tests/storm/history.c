@@ -99,13 +99,14 @@ static void judge_once(struct history_verdict *v, const struct history_turn *tur
 			found(v, HISTORY_TOKEN_TWICE, &turns[i - 1], &turns[i]);
 }
 
-/* For each turn: of all with a greater token, the one that returned first must not have done so before this one asked. */
+/* For each turn: of all with a greater token, the one that returned first must not have done so before this one asked. (Of
+ * equal ones none can have: they stand in the order of their return.) */
 static void judge_rising(struct history_verdict *v, const struct history_turn *turns, size_t n)
 {
 	const struct history_turn *first = &turns[n - 1];
 
 	for (size_t i = n - 1; i-- > 0;) {
-		if (first->returned_ns < turns[i].called_ns && turns[i].token < first->token)
+		if (first->returned_ns < turns[i].called_ns)
 			found(v, HISTORY_TOKEN_FELL, first, &turns[i]);
 		if (turns[i].returned_ns < first->returned_ns)
 			first = &turns[i];
@@ -127,7 +128,7 @@ static void judge_one_owner(struct history_verdict *v, const struct history_turn
 
 			found(v, both ? HISTORY_TWO_OWNERS : HISTORY_TOO_SOON, last, t);
 		}
-		if (until > t->returned_ns && until > last_until) {
+		if (until > last_until) {
 			last = t;
 			last_until = until;
 		}

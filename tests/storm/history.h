@@ -9,12 +9,12 @@
  * What is known of a granted turn t, and is all that is used:
  *
  *   tokens     t was given its token after t.called and before t.returned.
- *   held       t was surely the owner from t.returned until held_until(t), the earliest that its end can have been:
+ *   held       t was surely the owner from its grant until held_until(t), the earliest that its end can have been:
  *              the call of a release that answered "released"; for a lock that was lost, the deadline of its
  *              owner if that is known, else the last call of a check that answered "yours"; for an
  *              owner that never said more (killed, or its release did not return), with leases again the
  *              last such check; without them only release and death free a lock, so the call of that release, or the
- *              moment before the kill. Where that is not after t.returned, nothing is known.
+ *              moment before the kill.
  *
  * What must then hold, for every two granted turns a and b of one key:
  *
@@ -95,7 +95,7 @@ struct history_verdict {
 /* Sorts the turns. `leases`: a lock can come free although its owner lives and did not release it. */
 struct history_verdict history_judge(struct history_turn *turns, size_t n, bool leases);
 
-/* The end of the time in which t was surely the owner; t.returned_ns or less: nothing is sure. For granted turns. */
+/* The end of the time in which t was surely the owner; 0: it never said. For granted turns. */
 uint64_t history_held_until(const struct history_turn *t, bool leases);
 
 /* A sentence about a fault, for people. */
