@@ -205,9 +205,10 @@ static void release(struct self *me)
 		breaks("worker %u: released what it was told it had lost", me->w);
 	else if (rc == -ESTALE && t->end != HISTORY_LOST)
 		expect_loss(me, "a release came too late");
-	else if (rc && rc != -ESTALE)
+	else if (rc && rc != -ESTALE && !(rc == -ENETUNREACH && crew->leases))
 		breaks("worker %u: release: %s", me->w, paxshm_strerror(rc));
-	t->end = rc ? HISTORY_LOST : HISTORY_RELEASED;
+	if (rc != -ENETUNREACH) /* suspended: how it ended nobody can tell */
+		t->end = rc ? HISTORY_LOST : HISTORY_RELEASED;
 }
 
 /* All the ways to ask. */
