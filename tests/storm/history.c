@@ -141,7 +141,7 @@ struct history_verdict history_judge(struct history_turn *turns, size_t n, bool 
 	size_t granted = take_stock(&v, turns, n), end;
 
 	v.granted = granted;
-	if (v.faults[HISTORY_NONSENSE])
+	if (!granted || v.faults[HISTORY_NONSENSE])
 		return v;
 	qsort(turns, granted, sizeof(*turns), by_key_and_token);
 	for (size_t begin = 0; begin < granted; begin = end) {
