@@ -334,8 +334,8 @@ static bool kill_programs(struct storm *s, struct blow *b)
 {
 	now_begins(s, b);
 	b->lasts_ms /= 4;
-	if (catch_owner(s, b, 0))
-		crew_kill(b->workers[0]);
+	for (uint64_t n = 1 + fault_up_to(s, 2); n && catch_owner(s, b, 0); n--)
+		crew_kill(b->workers[b->n_workers - 1]);
 	for (uint64_t n = fault_up_to(s, 3); n; n--) {
 		unsigned w = some_program(s);
 
@@ -371,17 +371,28 @@ static bool kill_agent(struct storm *s, struct blow *b)
 		return false;
 	strikes(s, b, n);
 	to_stop(b, rig_agent(n));
+	if (fault_up_to(s, 1))
+		catch_owner(s, b, n);
 	now_begins(s, b);
 	b->lasts_ms = 0;
 	rig_kill_agent(n);
 	return true;
 }
 
+static bool agent_gone(struct blow *b)
+{
+	return !process_alive(&b->stopped[0]);
+}
+
+/* Who owned a lock is stopped until the new agent has had time to do harm, and goes on as its owner. */
 static void agent_is_back(struct storm *s, struct blow *b)
 {
-	(void)s;
 	rig_back(b->victim);
 	cr_assert_neq(rig_agent(b->victim).pid, b->stopped[0].pid);
+	if (b->n_workers)
+		nap_ms(fault_up_to(s, SHORT_MS));
+	for (unsigned i = 0; i < b->n_workers; i++)
+		crew_resume(b->workers[i]);
 }
 
 /* A host whose life may end: an observer, or a voter as long as the others can bear the loss of one more. */
@@ -514,7 +525,7 @@ const struct fault faults[] = {
 	{ "a whole host stopped", .begin = freeze, .proven = all_stopped, .end = all_go_on },
 	{ "programs stopped", .light = true, .begin = stop_programs, .proven = all_stopped, .end = all_go_on },
 	{ "programs killed", .light = true, .begin = kill_programs, .proven = all_gone, .end = start_programs_again },
-	{ "agent killed", .light = true, .begin = kill_agent, .proven = all_gone, .end = agent_is_back },
+	{ "agent killed", .light = true, .begin = kill_agent, .proven = agent_gone, .end = agent_is_back },
 	{ "a whole host killed", .ends_life = true, .begin = kill_host, .proven = all_gone, .end = begin_life },
 	{ "a host gone, programs left", .ends_life = true, .begin = leave_programs_alone, .proven = left_alone, .end = go_on_in_a_new_life },
 };

@@ -15,7 +15,7 @@
 #include "crew.h"
 #include "cut.h"
 
-#define FAULT_KILLS 3 /* of one agent within FAULT_KILLS_MS: the keeper gives its memory up at five in ten seconds */
+#define FAULT_KILLS 4 /* of one agent within FAULT_KILLS_MS: the keeper gives its memory up at five in ten seconds */
 #define FAULT_KILLS_MS 12000
 #define FAULT_GROUP 32
 

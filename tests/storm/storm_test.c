@@ -87,19 +87,40 @@ static void keep(const struct blow *b)
 	expect_whole();
 }
 
-/* One that comes on top of another, every third time. */
+static const struct fault *some_light_fault(struct storm *s)
+{
+	const struct fault *f;
+
+	do
+		f = &faults[fault_up_to(s, n_faults - 1)];
+	while (!f->light);
+	return f;
+}
+
+/* Every third time one comes on top of another. */
 static void on_top(struct storm *s, struct blow *below)
 {
-	const struct fault *f = &faults[fault_up_to(s, n_faults - 1)];
+	const struct fault *f = some_light_fault(s);
 	struct blow b;
 
-	if (!f->light || f == below->fault || !fault_strike(s, f, &b, NULL))
+	if (fault_up_to(s, 2) || f == below->fault || !fault_strike(s, f, &b, NULL))
 		return;
 	below->topped = true;
 	b.sick |= below->sick;
 	b.quiet = below->quiet;
 	b.topped = true;
 	keep(&b);
+}
+
+/* Programs die more often than machines: between two blows there are others. */
+static void in_between(struct storm *s)
+{
+	struct blow b;
+
+	storm.leader = 0;
+	for (uint64_t n = fault_up_to(s, 2); n; n--)
+		if (fault_strike(s, some_light_fault(s), &b, NULL))
+			keep(&b);
 }
 
 /* Mostly from quiet: all hosts are served, and it is known who leads. */
@@ -139,7 +160,7 @@ static void one_round(uint64_t until_ns, bool only_new)
 		between_blows();
 		if (fault_strike(&storm, &faults[kind], &b, on_top))
 			keep(&b);
-		expect_whole();
+		in_between(&storm);
 	}
 }
 
