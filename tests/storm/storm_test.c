@@ -144,6 +144,12 @@ static bool seen(unsigned kind)
 	return false;
 }
 
+/* There is room for more turns, and for the blows of a round. */
+static bool room_left(void)
+{
+	return !crew_full() && tally.n_blows + 8 * FAULT_GROUP < TALLY_BLOWS;
+}
+
 /* All kinds once, in random order, but for those that did not come off; or those alone that never happened so far. */
 static void one_round(uint64_t until_ns, bool only_new)
 {
@@ -153,7 +159,7 @@ static void one_round(uint64_t until_ns, bool only_new)
 	for (unsigned i = 0; i < n_faults; i++)
 		if (fault_possible(&storm, &faults[i]) && !(only_new && seen(i)))
 			order[n++] = i;
-	for (; n && !crew_full() && fault_now_ns() < until_ns; n--) {
+	for (; n && room_left() && fault_now_ns() < until_ns; n--) {
 		unsigned at = (unsigned)fault_up_to(&storm, n - 1), kind = order[at];
 
 		order[at] = order[n - 1];
@@ -266,7 +272,7 @@ static void blow_over(unsigned voters, unsigned observers)
 	}
 	RIG_WAIT(crew_broken() || crew_each_did(EACH_AFTERWARDS), "every program begins");
 	begin = fault_now_ns();
-	while (!crew_full() && fault_now_ns() < begin + seconds * NS_PER_S)
+	while (room_left() && fault_now_ns() < begin + seconds * NS_PER_S)
 		one_round(begin + seconds * NS_PER_S, false);
 	for (unsigned turn = 0; turn < ROUNDS && kind_missing(); turn++)
 		one_round(NEVER, true);
