@@ -97,17 +97,19 @@ DEMO_PROGRAMS := $(call program,demo,$(DEMO_SRC))
 SIM := $(call program,sim,$(SIM_SRC))
 
 # Suites that start real agents take their time: `make check` runs them, `make test` does not.
-SLOW_SRC   := $(filter tests/cluster/% tests/storm/%,$(TEST_SRC))
-QUICK_SRC  := $(filter-out $(SLOW_SRC),$(TEST_SRC))
+# The storm has a verb of its own.
+STORM_SRC  := $(wildcard tests/storm/storm_test.c)
+SLOW_SRC   := $(filter tests/cluster/%,$(TEST_SRC))
+QUICK_SRC  := $(filter-out $(SLOW_SRC) $(STORM_SRC),$(TEST_SRC))
 tests_of   = $(patsubst %.c,$(BUILD)/%,$(1))
-SLOW_SCRIPTS := $(sort $(wildcard tests/cluster/*_test.sh tests/storm/*_test.sh tests/bench/*_test.sh))
+SLOW_SCRIPTS := $(sort $(wildcard tests/cluster/*_test.sh tests/bench/*_test.sh))
 
 PAXSHMD_PACKAGES := liburing libconfuse libsystemd
 PAXCTL_PACKAGES  := jansson
 BUILD_PACKAGES   := $(PAXSHMD_PACKAGES) $(PAXCTL_PACKAGES)
 packages = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 
-.PHONY: all lib tools demo threads test check check-suites suites cluster house sim campaign sim-long fuzz install install-files uninstall \
+.PHONY: all lib tools demo threads test check check-suites suites cluster storm cluster-long house sim campaign sim-long fuzz install install-files uninstall \
 	format format-check lint deps clean help
 
 all: lib tools ## the library and the tools, into build/
@@ -220,12 +222,24 @@ suites: $(call tests_of,$(QUICK_SRC))
 cluster: all $(DEMO_PROGRAMS) $(call tests_of,$(SLOW_SRC))
 	@$(RUN) $(call tests_of,$(SLOW_SRC)) $(SLOW_SCRIPTS)
 
+# Of each of two clusters. What happened is shown in any case; a seed gives the same faults in the same order.
+STORM_SECONDS ?= 20
+STORM_SEED    ?=
+STORM := $(call tests_of,$(STORM_SRC))
+storm: all $(STORM) ## real clusters under every kind of fault: make storm STORM_SECONDS=60 STORM_SEED=42
+	@STORM_SECONDS=$(STORM_SECONDS) STORM_SEED=$(STORM_SEED) $(STORM) --jobs 1
+
+SECONDS ?= 0
+cluster-long: all $(STORM) ## storms with new seeds, until stopped or SECONDS have passed
+	@STORM=$(STORM) tests/storm/long $(SECONDS)
+
 check: ## everything: house, suites, sanitizers, simulator, fuzzing, real clusters
 	@scripts/deps check
 	@$(MAKE) -s -j$(JOBS) WERROR=1 all $(DEMO_PROGRAMS) $(call tests_of,$(TEST_SRC)) $(SIM)
 	@$(MAKE) -s WERROR=1 test
 	@$(MAKE) -s WERROR=1 campaign SIM_SEEDS=1000 SIM_SECONDS=60
 	@$(MAKE) -s WERROR=1 cluster
+	@$(MAKE) -s WERROR=1 storm
 	@$(MAKE) -s -j$(JOBS) WERROR= SAN=address,undefined check-suites
 	@$(MAKE) -s WERROR= SAN=address,undefined suites
 	@$(MAKE) -s -j$(JOBS) SAN=thread threads
@@ -341,5 +355,5 @@ clean: ## takes away every build folder
 	rm -rf build build-asan build-tsan build-fuzz
 
 help: ## this list
-	@awk -F '[:#]+ *' '/^[a-z-]+:.*## / { sub(/:.*## /, "#"); split($$0, f, "#"); printf "  make %-10s %s\n", f[1], f[2] }' Makefile
+	@awk -F '[:#]+ *' '/^[a-z-]+:.*## / { sub(/:.*## /, "#"); split($$0, f, "#"); printf "  make %-12s %s\n", f[1], f[2] }' Makefile
 	@echo 'Settings: SAN=address,undefined | SAN=thread, WERROR=1, BUILD=folder, PREFIX=, DESTDIR=, SEED='

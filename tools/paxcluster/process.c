@@ -75,6 +75,17 @@ bool process_alive(const struct process *p)
 	return true;
 }
 
+char process_state(const struct process *p)
+{
+	struct process now = { 0 };
+	pid_t parent;
+	char state;
+
+	if (p->pid <= 0 || !read_stat(p->pid, &parent, &now.start, &state) || now.start != p->start || state == 'Z')
+		return 0;
+	return state;
+}
+
 bool process_signal(const struct process *p, int sig)
 {
 	int fd = open_process(p);

@@ -20,6 +20,8 @@ struct process {
 /* The process that has this pid now, or none. */
 struct process process_of(pid_t pid);
 bool process_alive(const struct process *p);
+/* Its state as /proc/PID/stat has it: 'R', 'S', 'T' (stopped), …; 0: it is gone. */
+char process_state(const struct process *p);
 /* True: it was there, and was sent the signal. */
 bool process_signal(const struct process *p, int sig);
 /* True: it is gone, or went within the time. */
