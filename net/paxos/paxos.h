@@ -70,12 +70,12 @@
 struct paxos_config {
 	uint16_t self;
 	uint16_t voters[PAXOS_VOTERS_MAX];
-	uint32_t n_voters;     /* 1, 3, 5 or 7 */
-	bool votes;            /* self is in the list and has its memory; false: learn only */
-	uint32_t log_slots;    /* slots kept; a power of two, at least 2 * window */
-	uint32_t window;       /* 1 .. PAXOS_WINDOW_MAX */
-	uint32_t value_max;    /* bytes of a value; a multiple of 8 */
-	uint64_t heartbeat_ns; /* of a leader to voters; observers hear every tenth, and each choice by LEARN */
+	uint32_t n_voters;        /* 1, 3, 5 or 7 */
+	bool votes;               /* self is in the list and has its memory; false: learn only */
+	uint32_t log_slots;       /* slots kept; a power of two, at least 2 * window */
+	uint32_t window;          /* 1 .. PAXOS_WINDOW_MAX */
+	uint32_t value_max;       /* bytes of a value; a multiple of 8 */
+	uint64_t heartbeat_ns;    /* of a leader to voters; observers hear every tenth, and each choice by LEARN */
 	uint64_t leader_lease_ns; /* what a voter promises; a follower waits one to one and a half of these; at least 3 heartbeats. The same on all hosts */
 	uint32_t drift_ppm;       /* how much a host's clock may run fast or slow, in millionths; the same on all hosts */
 	uint64_t life;            /* not 0: names the memory, the same as long as it lasts, and no other host's */
@@ -99,9 +99,9 @@ struct paxos_slot {
 };
 
 struct paxos_memory {
-	uint64_t promised; /* highest ballot promised or accepted in */
-	uint64_t chosen;   /* all slots up to here are chosen and (after `base`) here */
-	uint64_t base;     /* slots up to here are no longer in the log */
+	uint64_t promised;       /* highest ballot promised or accepted in */
+	uint64_t chosen;         /* all slots up to here are chosen and (after `base`) here */
+	uint64_t base;           /* slots up to here are no longer in the log */
 	uint64_t lease_until_ns; /* until then no other life than `lease_life` is helped to a ballot */
 	uint64_t lease_life;
 	uint32_t log_slots, value_max;

@@ -66,7 +66,7 @@ void paxos_wait_for_leader(struct paxos *p, uint64_t now_ns);      /* sets the e
 void paxos_step_down(struct paxos_stepping *s);                    /* follower of nobody */
 void paxos_meet_ballot(struct paxos_stepping *s, uint64_t ballot); /* a ballot somebody uses; a higher one deposes */
 void paxos_hear_leader(struct paxos_stepping *s, uint16_t leader, uint64_t ballot);
-void paxos_ask_again_within(struct paxos_stepping *s, uint64_t ns); /* sets the election timer to half of it or more, if it stands later */
+void paxos_ask_again_within(struct paxos_stepping *s, uint64_t ns);   /* sets the election timer to half of it or more, if it stands later */
 void paxos_stand_for(struct paxos_stepping *s, uint64_t call_ballot); /* prepares without asking: the leader of this ballot called us */
 
 /* ---- leader.c ---- */

@@ -14,7 +14,8 @@
  *   - a leader has accepted what it sends;
  *   - a rolled-back memory is, byte for byte, that of the last commit;
  *   - at no real time have two hosts a leader lease, each by its own clock;
- *   - while a host leads under its lease, no majority has promised another's higher ballot.
+ *   - while a host leads under its lease, no majority has promised another's higher ballot;
+ *   - who answered a heartbeat promises nothing to another host for a lease by its clock, unless that leader hands over.
  * At the end all faults stop, and a value proposed then must reach everybody; a leader that hands over must be
  * followed by the host of its choice; and while a majority is well, faults of the others may change the leader at
  * most CLUSTER_CHANGES_MAX times, and not at all when it belongs to that majority.

@@ -144,20 +144,51 @@ void cluster_apply(struct host *h)
 	}
 }
 
-
-void cluster_check_said(const struct host *h, const struct paxos_message *m)
+static void check_accepted(const struct host *h, const struct paxos_message *m)
 {
-	const struct paxos_entry *e = m->entries;
+	uint64_t slot = m->entries->slot;
 
-	if (m->kind == PAXOS_LEARN && e->slot > h->core.memory->chosen &&
-	    !h->core.memory->slots[e->slot % h->core.memory->log_slots].chosen)
-		cluster_wrong("host %u teaches slot %lu, which it does not know", id_of(h), e->slot);
-	if (m->kind != PAXOS_ACCEPT)
-		return;
 	for (unsigned i = 0; i < FACTS_MAX; i++)
-		if (the.facts[e->slot][i].ballot == m->ballot && (the.facts[e->slot][i].accepted & 1u << id_of(h)))
+		if (the.facts[slot][i].ballot == m->ballot && (the.facts[slot][i].accepted & 1u << id_of(h)))
 			return;
-	cluster_wrong("host %u sends slot %lu before it has accepted it", id_of(h), e->slot);
+	cluster_wrong("host %u sends slot %lu before it has accepted it", id_of(h), slot);
+}
+
+static void check_taught(const struct host *h, uint64_t slot)
+{
+	const struct paxos_memory *memory = h->core.memory;
+
+	if (slot > memory->chosen && !memory->slots[slot % memory->log_slots].chosen)
+		cluster_wrong("host %u teaches slot %lu, which it does not know", id_of(h), slot);
+}
+
+static void check_promised(const struct host *h, uint64_t ballot)
+{
+	if (cluster_clock(h) < h->bound.until_ns && paxos_ballot_host(ballot) != paxos_ballot_host(h->bound.ballot) &&
+	    the.moved_ballot < h->bound.ballot)
+		cluster_wrong("host %u promises ballot %lx against the lease of %lx", id_of(h), ballot, h->bound.ballot);
+}
+
+void cluster_check_said(struct host *h, const struct paxos_message *m)
+{
+	switch (m->kind) {
+	case PAXOS_ACCEPT:
+		check_accepted(h, m);
+		break;
+	case PAXOS_LEARN:
+		check_taught(h, m->entries->slot);
+		break;
+	case PAXOS_PROMISE:
+		check_promised(h, m->ballot);
+		break;
+	case PAXOS_BEATEN:
+		h->bound.ballot = m->ballot;
+		h->bound.until_ns = cluster_clock(h) + CORE_LEASE;
+		break;
+	case PAXOS_MOVE:
+		the.moved_ballot = MAX(the.moved_ballot, m->ballot);
+		break;
+	}
 }
 
 void cluster_check_step(struct host *h, const struct paxos_event *event)

@@ -50,8 +50,11 @@ struct host {
 	uint64_t promised, chosen; /* highest seen */
 	uint64_t led;              /* the last ballot that it led in */
 	uint64_t beat_at;          /* when it last sent heartbeats */
-	void *committed;           /* the memory at the last commit */
-	int probes_left;           /* until it dies inside the step; -1: it does not */
+	struct {
+		uint64_t ballot, until_ns; /* by its clock */
+	} bound;                           /* by its last answer to a heartbeat */
+	void *committed;                   /* the memory at the last commit */
+	int probes_left;                   /* until it dies inside the step; -1: it does not */
 };
 
 struct cluster {
@@ -65,7 +68,8 @@ struct cluster {
 	uint64_t fault_ns, fault_at, propose_at;
 	bool calm;
 	unsigned memories_lost;
-	unsigned offices; /* how often somebody began to lead */
+	unsigned offices;      /* how often somebody began to lead */
+	uint64_t moved_ballot; /* the highest that was handed over */
 	struct fact facts[SLOTS_MAX][FACTS_MAX];
 	uint64_t log_hash[SLOTS_MAX]; /* of the agreed log up to this slot; 0: not known yet */
 	uint64_t values[SLOTS_MAX];
@@ -104,8 +108,8 @@ void cluster_install(struct host *h, const struct packet *packet);
 /* ---- cluster_truth.c ---- */
 
 void __attribute__((format(printf, 1, 2))) cluster_wrong(const char *format, ...); /* the first stays */
-void cluster_check_step(struct host *h, const struct paxos_event *event);         /* what it committed */
-void cluster_check_said(const struct host *h, const struct paxos_message *m);
+void cluster_check_step(struct host *h, const struct paxos_event *event);          /* what it committed */
+void cluster_check_said(struct host *h, const struct paxos_message *m);
 void cluster_check_leases(void); /* at this moment of real time */
 void cluster_apply(struct host *h);
 

@@ -10,7 +10,7 @@
 
 #define CORE_HEARTBEAT (10 * NS_PER_MS)
 #define CORE_LEASE (50 * NS_PER_MS)
-#define CORE_DRIFT 1000u /* ppm */
+#define CORE_DRIFT 1000u                                        /* ppm */
 #define CORE_OWN_LEASE paxos_less_drift(CORE_LEASE, CORE_DRIFT) /* of a leader, from its heartbeat's send */
 
 struct core {

@@ -102,6 +102,7 @@ Test(handover, is_refused_when_the_other_cannot_lead)
 	cr_assert_eq(paxos_may_hand_over(&c->p, 6, c->now), -EINVAL, "no voter");
 	cr_assert_eq(paxos_may_hand_over(&c->p, 0, c->now), -EINVAL, "nobody");
 	cr_assert_eq(paxos_may_hand_over(&c->p, 4, c->now), -EHOSTUNREACH, "never answered");
+	cr_assert_eq(paxos_may_hand_over(&c->p, 4, 0), -EHOSTUNREACH, "not even on a clock that has just begun");
 	cr_assert_eq(paxos_may_hand_over(&c->p, 2, c->now + CORE_LEASE - 1), 0);
 	cr_assert_eq(paxos_may_hand_over(&c->p, 2, c->now + CORE_LEASE), -EHOSTUNREACH, "not within a lease");
 	for (uint16_t to = 0; to <= 6; to++)

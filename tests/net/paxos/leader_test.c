@@ -441,6 +441,23 @@ Test(leader, its_next_office_begins_without_a_lease)
 	cr_assert(paxos_has_lease(&c->p, c->now));
 }
 
+Test(leader, answers_in_an_older_ballot_of_its_own_give_no_lease)
+{
+	uint64_t sent;
+	struct core *c = leased(5, &sent); /* 2 and 3 answered */
+
+	core_hear(c, 4, REFUSED(c->p.ballot, BALLOT(50, 4), 0));
+	for (uint16_t id = 2; id <= 3; id++)
+		core_hear(c, id, PREVOTED(c->p.ballot));
+	for (uint16_t id = 2; id <= 3; id++)
+		core_hear(c, id, PROMISE(c->p.ballot));
+	cr_assert_eq(c->p.role, PAXOS_LEADING);
+	core_hear(c, 4, BEATEN(c->p.ballot, c->now));
+	cr_assert_not(paxos_has_lease(&c->p, c->now));
+	core_hear(c, 5, BEATEN(c->p.ballot, c->now));
+	cr_assert(paxos_has_lease(&c->p, c->now));
+}
+
 Test(leader, a_single_voter_has_a_lease_as_long_as_it_is_called)
 {
 	struct core *c = leader_of(1);
