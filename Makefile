@@ -95,6 +95,7 @@ PROGRAMS := $(call program,paxshmd,$(wildcard tools/paxshmd/main.c)) \
 LIBRARIES := $(if $(LIB_SRC),$(BUILD)/libpaxshm.so.$(VERSION) $(BUILD)/libpaxshm.a)
 DEMO_PROGRAMS := $(call program,demo,$(DEMO_SRC))
 SIM := $(call program,sim,$(SIM_SRC))
+MUTANT_SRC := tests/mutants/mutant.c
 
 # Suites that start real agents take their time: `make check` runs them, `make test` does not.
 # The storm has a verb of its own.
@@ -109,7 +110,7 @@ PAXCTL_PACKAGES  := jansson
 BUILD_PACKAGES   := $(PAXSHMD_PACKAGES) $(PAXCTL_PACKAGES)
 packages = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 
-.PHONY: all lib tools demo threads test check check-suites suites cluster storm cluster-long house sim campaign sim-long fuzz install install-files uninstall \
+.PHONY: all lib tools demo threads test check check-suites suites cluster storm cluster-long house sim campaign sim-long mutants fuzz install install-files uninstall \
 	format format-check lint deps clean help
 
 all: lib tools ## the library and the tools, into build/
@@ -205,7 +206,7 @@ $(call tests_of,$(TEST_SRC)): %: %.o $(TEST_ARCHIVES)
 	$(call link,$< -Wl$(comma)--start-group $(TEST_ARCHIVES) -Wl$(comma)--end-group \
 		$(call packages,--libs,$(BUILD_PACKAGES) criterion) -lm)
 
-$(BUILD)/sim: $(call objects,$(SIM_SRC)) $(BUILD)/all.a
+$(BUILD)/sim: $(call objects,$(SIM_SRC) $(MUTANT_SRC)) $(BUILD)/all.a
 	$(call link,$^ $(call packages,--libs,$(BUILD_PACKAGES)))
 
 RUN := BUILD=$(BUILD) tests/run
@@ -258,6 +259,14 @@ campaign: $(SIM) ## many simulated clusters: make campaign SIM_SEEDS=5000
 
 sim-long: $(SIM) ## simulated clusters nobody has seen, until stopped
 	$(BUILD)/sim --from 0 --seconds 0
+
+# Every known mistake is built in, behind a switch that is set when a test starts: one build for all.
+MUTANT_BUILD ?= build-mutant
+MUTANT_TESTS := $(sort $(shell sed -n 's/^[0-9]*|[^|]*|\(tests[^|]*\)|.*/\1/p' tests/mutants/list))
+mutants: ## builds each known mistake in and sees that a test finds it: make mutants ONLY="131 132"
+	@$(MAKE) -s -j$(JOBS) BUILD=$(MUTANT_BUILD) CPPFLAGS='$(CPPFLAGS) -DPAXSHM_MUTANTS' $(MUTANT_BUILD)/sim \
+		$(addprefix $(MUTANT_BUILD)/,$(MUTANT_TESTS))
+	@BUILD=$(MUTANT_BUILD) tests/mutants/run $(ONLY)
 
 # The decoders under libFuzzer: everything is compiled once more, by clang.
 FUZZ_BUILD   ?= build-fuzz
@@ -352,7 +361,7 @@ deps: ## get missing packages for everything
 	scripts/deps check
 
 clean: ## takes away every build folder
-	rm -rf build build-asan build-tsan build-fuzz
+	rm -rf build build-asan build-tsan build-fuzz build-mutant
 
 help: ## this list
 	@awk -F '[:#]+ *' '/^[a-z-]+:.*## / { sub(/:.*## /, "#"); split($$0, f, "#"); printf "  make %-12s %s\n", f[1], f[2] }' Makefile

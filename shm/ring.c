@@ -4,6 +4,7 @@
  * entries, and count modulo length a place.
  */
 #include "ring.h"
+#include "../lib/mutant.h"
 
 #include <errno.h>
 
@@ -30,7 +31,7 @@ static const char *header_verify(const struct segment_header *h, enum segment_ki
 		return "the segment is too small";
 	if (atom_load_acquire(&h->magic) != SEGMENT_MAGIC)
 		return "the segment is not one of paxshm, or was never finished";
-	if (h->version != LAYOUT_VERSION)
+	if (h->version != LAYOUT_VERSION && !MUTANT(221))
 		return "the segment is of another layout version";
 	if (h->kind != (uint32_t)kind)
 		return "the segment is of another kind";
@@ -120,7 +121,7 @@ int ring_peek(const struct session_rings *r, uint32_t head, struct ring_request 
 
 	if (tail == head)
 		return 0;
-	if (tail - head > RING_REQUESTS)
+	if (tail - head > RING_REQUESTS && !MUTANT(172))
 		return -EPROTO;
 	copy_once(ret, &r->requests[head % RING_REQUESTS]);
 	return 1;

@@ -11,6 +11,7 @@
  * from then on the row, its cells and its `next` may be anything.
  */
 #include "table_rows.h"
+#include "../lib/mutant.h"
 
 /* ---- shape ---- */
 
@@ -363,7 +364,7 @@ bool table_recover(struct tables *t, struct undo *u)
 	 * the rollback: who sees a word that was put back also sees this one odd. */
 	atom_store_release(&t->recoveries, t->recoveries | 1);
 	any = undo_rollback(u);
-	atom_store_release(&t->recoveries, t->recoveries + 1);
+	atom_store_release(&t->recoveries, t->recoveries + !MUTANT(251));
 	return any;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "roles.h"
+#include "../../lib/mutant.h"
 
 /* What a voter answers. Hosts that do not vote come here only to hear BEAT. */
 
@@ -19,7 +20,7 @@ bool paxos_lease_forbids(const struct paxos_stepping *s, uint64_t life)
 {
 	const struct paxos_memory *memory = s->p->memory;
 
-	return s->now_ns < memory->lease_until_ns && life != memory->lease_life;
+	return s->now_ns < memory->lease_until_ns && life != memory->lease_life && !MUTANT(201);
 }
 
 /* Would we promise? Nothing is promised by the answer, and nothing remembered. */
@@ -81,7 +82,7 @@ static bool chosen_means_accepted(const struct paxos *p, uint64_t slot, uint64_t
 {
 	const struct paxos_slot *known = paxos_log_find(p, slot);
 
-	return known && known->ballot <= ballot;
+	return known ? known->ballot <= ballot : MUTANT(141);
 }
 
 /* In a list of three, the leader's acceptance and ours are a majority. */
@@ -110,7 +111,7 @@ void paxos_on_accept(struct paxos_stepping *s, uint16_t from, const struct paxos
 
 	if (!p->config.votes)
 		return;
-	if (m->ballot < p->memory->promised) {
+	if (m->ballot < p->memory->promised && !MUTANT(143)) {
 		refuse(s, from, m->ballot);
 		return;
 	}

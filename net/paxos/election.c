@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "roles.h"
+#include "../../lib/mutant.h"
 
 /* How a ballot is won and lost. */
 
@@ -176,7 +177,7 @@ static void keep_highest(struct paxos *p, const struct paxos_entry *e)
 	unsigned at = e->slot % PAXOS_WINDOW_MAX;
 	struct paxos_found *found = &p->found[at];
 
-	if (e->slot <= p->memory->chosen || (found->slot == e->slot && found->ballot >= e->ballot))
+	if (e->slot <= p->memory->chosen || (found->slot == e->slot && (found->ballot >= e->ballot || MUTANT(154))))
 		return;
 	*found = (struct paxos_found){ .slot = e->slot, .ballot = e->ballot, .len = e->len, .kind = e->kind };
 	if (e->len)
@@ -189,13 +190,13 @@ void paxos_on_promise(struct paxos_stepping *s, uint16_t from, const struct paxo
 	struct paxos *p = s->p;
 	uint32_t vote = 1u << paxos_voter(p, from);
 
-	if (p->role != PAXOS_PREPARING || m->ballot != p->ballot || (p->votes & vote))
+	if (p->role != PAXOS_PREPARING || (m->ballot != p->ballot && !MUTANT(131)) || (p->votes & vote))
 		return;
 	if (!promise_makes_sense(p, m))
 		return;
 	for (uint32_t i = 0; i < m->n_entries; i++)
 		keep_highest(p, &m->entries[i]);
-	p->votes |= vote;
+	p->votes |= MUTANT(133) ? p->votes + 1 : vote;
 	if (paxos_is_majority(p, p->votes))
 		paxos_take_office(s);
 }

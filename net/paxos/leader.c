@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "roles.h"
+#include "../../lib/mutant.h"
 
 /* A ballot in use: proposals under way, heartbeats, the end of office. */
 
@@ -50,7 +51,7 @@ static void count(struct paxos_stepping *s, uint64_t slot, uint32_t vote)
 
 	if (flight->slot != slot || slot <= p->memory->chosen)
 		return;
-	flight->accepted |= vote;
+	flight->accepted |= MUTANT(132) ? flight->accepted + 1 : vote;
 	if (!paxos_is_majority(p, flight->accepted) || paxos_log_find(p, slot)->chosen)
 		return;
 	paxos_log_choose(p, slot);
@@ -100,7 +101,7 @@ static void propose_found(struct paxos_stepping *s, uint64_t slot)
 	const struct paxos_found *found = &p->found[at];
 	const struct paxos_slot *own = paxos_log_find(p, slot);
 
-	if (found->slot == slot && !(own && (own->chosen || own->ballot >= found->ballot))) {
+	if (found->slot == slot && !MUTANT(153) && !(own && (own->chosen || own->ballot >= found->ballot))) {
 		paxos_propose(s, found->kind, p->found_values + (uint64_t)at * p->config.value_max, found->len);
 	} else if (own) {
 		struct paxos_entry entry = paxos_log_entry(p, slot);
@@ -184,7 +185,7 @@ static void take_lease(struct paxos *p, uint64_t since_ns)
 /* What was accepted in another ballot than the present one is counted nowhere. */
 void paxos_on_accepted(struct paxos_stepping *s, uint16_t from, const struct paxos_message *m)
 {
-	if (s->p->role == PAXOS_LEADING && m->ballot == s->p->ballot)
+	if (s->p->role == PAXOS_LEADING && (m->ballot == s->p->ballot || MUTANT(151)))
 		count(s, m->slot, 1u << paxos_voter(s->p, from));
 }
 
@@ -195,7 +196,7 @@ void paxos_on_beaten(struct paxos_stepping *s, uint16_t from, const struct paxos
 
 	if (p->role != PAXOS_LEADING || m->ballot != p->ballot || m->stamp > s->now_ns)
 		return;
-	*heard_ns = MAX(*heard_ns, m->stamp);
+	*heard_ns = MAX(*heard_ns, MUTANT(122) ? s->now_ns : m->stamp);
 	since_ns = majority_heard(p);
 	if (since_ns)
 		take_lease(p, since_ns);
@@ -204,7 +205,7 @@ void paxos_on_beaten(struct paxos_stepping *s, uint16_t from, const struct paxos
 
 bool paxos_has_lease(const struct paxos *p, uint64_t now_ns)
 {
-	return p->role == PAXOS_LEADING && now_ns < p->lease_until_ns;
+	return p->role == PAXOS_LEADING && (now_ns < p->lease_until_ns || MUTANT(51));
 }
 
 void paxos_leader_expire(struct paxos_stepping *s)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "roles.h"
+#include "../../lib/mutant.h"
 
 /* How a host finds out what was chosen.
  *
@@ -17,7 +18,7 @@ void paxos_learn_up_to(struct paxos *p, uint64_t ballot, uint64_t chosen)
 		uint64_t slot = p->memory->chosen + 1;
 		const struct paxos_slot *at = paxos_log_find(p, slot);
 
-		if (!at || at->ballot != ballot)
+		if (!at || (at->ballot != ballot && !MUTANT(152)))
 			return;
 		paxos_log_choose(p, slot);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host_table.h"
+#include "../../lib/mutant.h"
 
 static struct host_row *host_at(struct tables *t, uint16_t host)
 {
@@ -16,7 +17,7 @@ bool host_table_up(struct tables *t, struct undo *u, uint16_t host, uint64_t non
 
 	if (h->incarnation != expected || slot <= h->incarnation)
 		return false;
-	if (runs && (h->nonce == nonce || h->nonce != heir_of))
+	if (runs && (h->nonce == nonce || (h->nonce != heir_of && !MUTANT(351))))
 		return false;
 	if (!h->incarnation)
 		SET(u, h->sweep, HOST_SWEPT);
@@ -33,7 +34,7 @@ bool host_table_down(struct tables *t, struct undo *u, uint16_t host, uint64_t i
 {
 	struct host_row *h = host_at(t, host);
 
-	if (!incarnation || h->incarnation != incarnation || h->down || ballot < t->agreed.leads)
+	if (!incarnation || h->incarnation != incarnation || h->down || (ballot < t->agreed.leads && !MUTANT(291)))
 		return false;
 	SET(u, h->down, 1);
 	SET(u, h->sweep, 1);
@@ -44,7 +45,7 @@ bool host_table_take(struct tables *t, struct undo *u, uint16_t host, uint64_t i
 {
 	struct host_row *h = host_at(t, host);
 
-	if (!h->incarnation || h->down || h->incarnation != incarnation || number != h->last_number + 1)
+	if (!h->incarnation || h->down || h->incarnation != incarnation || (number != h->last_number + 1 && !(MUTANT(21) && number <= h->last_number)))
 		return false;
 	SET(u, h->last_number, number);
 	return true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lock_table.h"
+#include "../../lib/mutant.h"
 #include "host_table.h"
 
 /* How many of the oldest died rows are looked at for one that holds cells. */
@@ -129,7 +130,7 @@ static bool queue_pop(struct tables *t, struct undo *u, uint32_t row, uint32_t *
 		ASSERT(*waiting != 0);
 		--*waiting;
 		table_wait_free(t, u, at);
-		found = host_table_alive(t, entry.host) == entry.incarnation;
+		found = host_table_alive(t, entry.host) == entry.incarnation || MUTANT(83);
 		if (found)
 			*ret_heir = entry;
 		at = entry.next;
@@ -179,7 +180,7 @@ static uint32_t make_row(struct tables *t, struct undo *u, const void *key, uint
 static enum lock_outcome acquire_free(struct tables *t, struct undo *u, uint16_t host, uint64_t incarnation,
 				      const void *key, uint32_t len, uint32_t *ret_row)
 {
-	*ret_row = make_row(t, u, key, len);
+	*ret_row = MUTANT(371) && t->self == 1 && t->agreed.rows_used + 1 == t->n_rows ? 0 : make_row(t, u, key, len);
 	if (!*ret_row)
 		return LOCK_FULL;
 	grant(t, u, *ret_row, host, incarnation, t->agreed.token_floor + 1, 0, 0);
@@ -247,7 +248,7 @@ static enum lock_outcome pass_on(struct tables *t, struct undo *u, uint32_t row,
 				 uint32_t *ret_row)
 {
 	struct lock_value v = table_value(t, row);
-	uint64_t base = v.base + used;
+	uint64_t base = v.base + (MUTANT(361) ? 0 : used);
 	struct table_wait heir;
 
 	ASSERT(used <= LOCK_RANGE);
@@ -264,7 +265,8 @@ static enum lock_outcome pass_on(struct tables *t, struct undo *u, uint32_t row,
 		keep_died(t, u, row, base);
 		return LOCK_FREED;
 	}
-	raise_floor(t, u, base - 1);
+	if (!MUTANT(362))
+		raise_floor(t, u, base - 1);
 	table_remove(t, u, row);
 	*ret_row = 0;
 	return LOCK_FREED;
@@ -315,7 +317,7 @@ enum lock_outcome lock_table_lapse(struct tables *t, struct undo *u, uint32_t ro
 	if (!tables_row(t, row)->key_len)
 		return LOCK_IGNORED;
 	v = table_value(t, row);
-	if (!v.delegation || v.host != host || v.incarnation == alive)
+	if (!v.delegation || v.host != host || (v.incarnation == alive && !MUTANT(72)))
 		return LOCK_IGNORED;
 	return pass_on(t, u, row, LOCK_RANGE, true, &row);
 }

@@ -33,7 +33,7 @@ copy() {
 	mkdir -p "$work/copy/out"
 	cp -r Makefile lib shm net tools bench docs scripts .ci "$work/copy"
 	mkdir "$work/copy/tests"
-	cp -r tests/house tests/README.md "$work/copy/tests"
+	cp -r tests/house tests/mutants tests/README.md "$work/copy/tests"
 	cd "$work/copy"
 }
 copy
@@ -101,6 +101,13 @@ printf '/* SPDX-License-Identifier: Apache-2.0 */\nTest(another, x)\n/* TO''DO *
 rm -f docs/README.md
 planted sources 'shm/planted.c: 701 lines' 'shm/planted.c: no SPDX line' 'tests/planted.sh: .*[Ss]yntax error' \
 	'tests shm/planted2, which is not there' 'has no suite planted2' 'TO''DO' 'docs/README.md is missing'
+
+# Mutants.
+mkdir -p out/shm
+echo 'int planted(int n) { return MUTANT(9999) ? 0 : n; }' >shm/planted.c
+echo '9998|1|sim|planted' >>tests/mutants/list
+echo 'extern int paxshm_mutant; int planted(void) { return paxshm_mutant; }' | ${CC:-gcc} -x c -c - -o out/shm/planted.o
+planted mutants '9999: is not in' '9998: is nowhere' 'built with mutants'
 
 # Manuals.
 program() {

@@ -189,6 +189,7 @@ void client_kill(struct sim *s, struct client *c)
 		return;
 	}
 	c->state = CLIENT_DEAD;
+	c->gone_ns = s->now_ns;
 	if (!c->kept)
 		client_free(c);
 	else if (s->host[c->host].agent)
@@ -198,6 +199,29 @@ void client_kill(struct sim *s, struct client *c)
 void client_gone(struct sim *s, struct client *c)
 {
 	send_to_host(s, c, PARCEL_GONE);
+}
+
+/* ---- stopped, by a signal or with its whole host ---- */
+
+void client_stop(struct sim *s, struct client *c, uint64_t for_ns)
+{
+	bool holds = false, unseen = false;
+
+	for (struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
+		holds |= t->state == THREAD_HOLDS;
+		unseen |= t->state == THREAD_WAITS && t->told && !t->taken;
+	}
+	c->stopped_until = MAX(c->stopped_until, s->now_ns + for_ns);
+	trace(s, "program %u is stopped until %.6f", c->id, (double)c->stopped_until / 1e9);
+	sim_mark(s, unseen ? MARK_CLIENT_STOPPED_UNSEEN : holds ? MARK_CLIENT_STOPPED_HOLDING
+								: MARK_CLIENT_STOPPED);
+}
+
+void clients_deferred(struct sim *s, struct client *c, struct thread *t)
+{
+	uint64_t until = MAX(c->stopped_until, s->host[c->host].frozen_until);
+
+	client_later(s, c, t, until - s->now_ns);
 }
 
 /* ---- a call ---- */
@@ -322,6 +346,8 @@ static void begin(struct sim *s, struct client *c, struct thread *t, enum thread
 	t->pushed = false;
 	t->deadline_ns = NEVER;
 	t->again = false;
+	if (state == THREAD_WAITS)
+		t->lost = false;
 	if (state == THREAD_RELEASES || state == THREAD_CLOSES)
 		t->flags = 0;
 	ask(s, c, t);
@@ -365,6 +391,15 @@ static void go_to_sleep(struct sim *s, struct client *c, struct thread *t)
 		client_later(s, c, t, MAX(t->deadline_ns, s->now_ns + 50 * US) - s->now_ns);
 }
 
+/* Now and then the scheduler has something better to do. */
+static uint64_t wake_takes_ns(struct sim *s)
+{
+	if (sim_smooth(s) || !sim_chance(s, 1, 500))
+		return sim_pick(s, 0, LOOK_NS);
+	sim_mark(s, MARK_WAKE_LATE);
+	return sim_about(s, ONE_OF(s, 1 * MS, s->plan.leader_lease_ns));
+}
+
 void client_woken(struct sim *s, struct client *c, uint32_t call)
 {
 	for (struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
@@ -372,7 +407,7 @@ void client_woken(struct sim *s, struct client *c, uint32_t call)
 			continue;
 		t->woken = true;
 		if (c->state == CLIENT_OPEN && !c->nonsense && (!c->closing || t->state == THREAD_CLOSES))
-			client_later(s, c, t, sim_pick(s, 0, LOOK_NS));
+			client_later(s, c, t, wake_takes_ns(s));
 	}
 }
 
@@ -436,6 +471,9 @@ static void begin_something(struct sim *s, struct client *c, struct thread *t)
 		t->timer = 0;
 	} else if (t == c->thread && sim_chance(s, s->plan.p_close, 1000)) {
 		begin(s, c, t, THREAD_CLOSES);
+	} else if (sim_chance(s, s->plan.p_read, 1000)) {
+		reads_holder(s, &s->host[c->host], sim_choose_key(s));
+		rest(s, c, t);
 	} else if (sim_chance(s, s->plan.p_holder, 1000)) {
 		t->key = sim_choose_key(s);
 		t->flags = sim_chance(s, 1, 2) ? REQUEST_LINEARIZABLE : 0;
@@ -475,6 +513,24 @@ static void begin_release(struct sim *s, struct client *c, struct thread *t)
 		begin(s, c, t, THREAD_RELEASES);
 }
 
+static uint64_t hold_ns(struct sim *s, const struct client *c, const struct thread *t)
+{
+	return t->cancelled || c->prober ? 20 * US : MIN(sim_about(s, s->plan.hold_ns / (t->uses + 1u)), 2 * SECOND);
+}
+
+/* One write after the other, then the release. */
+static void hold_on(struct sim *s, struct client *c, struct thread *t)
+{
+	bool last = t->uses == 0, suspended = program_check(s, c, t->incarnation) == -ENETUNREACH;
+
+	if (!resource_use(s, c, t))
+		rest(s, c, t); /* there is nothing to release any more */
+	else if (suspended ? sim_chance(s, 1, 20) : last)
+		begin_release(s, c, t);
+	else
+		client_later(s, c, t, suspended ? sim_about(s, s->plan.host_lease_ns / 16) : hold_ns(s, c, t));
+}
+
 static void answered(struct sim *s, struct client *c, struct thread *t)
 {
 	t->pushed = false;
@@ -488,7 +544,11 @@ static void answered(struct sim *s, struct client *c, struct thread *t)
 		t->state = THREAD_HOLDS;
 		t->claim = t->answer.claim;
 		t->token = t->answer.token;
-		client_later(s, c, t, t->cancelled || c->prober ? 20 * US : MIN(sim_about(s, s->plan.hold_ns), 2 * SECOND));
+		t->incarnation = t->answer.incarnation;
+		t->uses = c->prober ? 1 : (uint8_t)sim_pick(s, 0, 2);
+		client_later(s, c, t, hold_ns(s, c, t));
+		if (s->plan.stop_ns && !sim_smooth(s) && sim_chance(s, 1, 300))
+			client_stop(s, c, sim_about(s, sim_chance(s, 1, 2) ? s->plan.leader_lease_ns : s->plan.host_lease_ns));
 		break;
 	case THREAD_RELEASES:
 		if (!t->again && sim_chance(s, 1, 50)) {
@@ -523,7 +583,7 @@ void client_thread(struct sim *s, struct client *c, struct thread *t)
 		begin_something(s, c, t);
 		break;
 	case THREAD_HOLDS:
-		begin_release(s, c, t);
+		hold_on(s, c, t);
 		break;
 	default:
 		if (t->pushed)

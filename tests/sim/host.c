@@ -21,7 +21,7 @@ void host_init(struct sim *s, uint16_t id)
 	struct host *h = &s->host[id];
 	struct agent_config *c = &h->config;
 
-	*h = (struct host){ .id = id, .exists = true, .voter = is_voter(s, id), .votes = is_voter(s, id), .run_at = NEVER, .wake_at = NEVER };
+	*h = (struct host){ .id = id, .exists = true, .voter = is_voter(s, id), .votes = is_voter(s, id), .run_at = NEVER, .wake_ns = NEVER };
 	*c = (struct agent_config){
 		.self = id,
 		.n_voters = s->plan.voters,
@@ -31,6 +31,7 @@ void host_init(struct sim *s, uint16_t id)
 		.heartbeat_ns = s->plan.heartbeat_ns,
 		.leader_lease_ns = s->plan.leader_lease_ns,
 		.host_lease_ns = s->plan.host_lease_ns,
+		.drift_ppm = (uint32_t)s->plan.drift_ppm,
 		.ask_ns = s->plan.ask_ns,
 		.handover_max = s->plan.handover_max,
 	};
@@ -39,13 +40,13 @@ void host_init(struct sim *s, uint16_t id)
 	/* What is not agreed may differ from host to host. */
 	c->limits.sessions = (uint32_t)sim_pick(s, 2, SIM_SLOTS);
 	c->limits.claims = s->plan.limits.claims ? s->plan.limits.claims : (uint32_t)sim_pick(s, 6, 40);
-	h->clock_ns = sim_pick(s, 0, 1000000) * SECOND;
 	h->private_size = agent_private_size(&c->limits);
 	h->tables_size = tables_size(&c->limits.capacity);
 	h->arena_size = sizeof(struct arena);
 	h->memory.private = calloc(1, h->private_size);
 	h->memory.tables = calloc(1, h->tables_size);
 	h->memory.arena = calloc(1, h->arena_size);
+	clock_init(s, h);
 	ASSERT(h->memory.private && h->memory.tables && h->memory.arena);
 	arena_format(h->memory.arena);
 }
@@ -142,7 +143,7 @@ void host_die(struct sim *s, struct host *h, uint64_t back_after_ns)
 	h->agent = NULL;
 	h->leading = false;
 	h->doom = DOOM_NONE;
-	h->run_at = h->wake_at = NEVER;
+	h->run_at = h->wake_ns = NEVER;
 	h->asleep = false;
 	empty_inbox(s, h);
 	network_host_died(s, h);
@@ -255,6 +256,7 @@ static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 	bool compare = sim_chance(s, 1, 150);
 
 	e.now_ns = host_clock(s, h);
+	e.suspended_ns = e.now_ns - host_mono_clock(s, h);
 	s->tally->steps++;
 	h->deadline_before = h->memory.tables->deadline_boot_ns;
 	if (compare || h->doom == DOOM_SAVE || h->doom == DOOM_COMMIT)
@@ -270,7 +272,7 @@ static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 	CHECK(s, agent_undo(h->agent)->log->used == 0, "host %u ended a step with changes not committed", h->id);
 	if (!h->mapping) /* what one session was told may be about another's that is mapped only then */
 		oracle_after_step(s, h);
-	h->wake_at = actions.wake_at_ns == NEVER ? NEVER : actions.wake_at_ns - MIN(actions.wake_at_ns, h->clock_ns);
+	h->wake_ns = actions.wake_at_ns;
 	for (unsigned i = 0; i < actions.n; i++) {
 		if (doomed_at_action(h)) {
 			sim_mark(s, MARK_CRASH_IN_ACTIONS);
@@ -387,12 +389,13 @@ static bool handle_inbox(struct sim *s, struct host *h)
 
 static bool tell_time(struct sim *s, struct host *h)
 {
-	return h->wake_at > s->now_ns || step(s, h, &(struct agent_event){ .kind = AGENT_TIME });
+	return h->wake_ns > host_clock(s, h) || step(s, h, &(struct agent_event){ .kind = AGENT_TIME });
 }
 
 void host_run(struct sim *s, struct host *h)
 {
 	bool time_first = sim_chance(s, 1, 2);
+	uint64_t wake;
 
 	h->run_at = NEVER;
 	if (!h->agent)
@@ -420,8 +423,9 @@ void host_run(struct sim *s, struct host *h)
 	h->restless = 0;
 	h->settled_life = h->lives;
 	oracle_may_sleep(s, h);
-	if (h->wake_at != NEVER)
-		run_at(s, h, MAX(h->wake_at, s->now_ns + 1));
+	wake = h->wake_ns == NEVER ? NEVER : clock_when(s, h, h->wake_ns);
+	if (wake != NEVER)
+		run_at(s, h, MAX(wake, s->now_ns + 1));
 }
 
 /* ---- a successor ---- */
@@ -487,7 +491,7 @@ void host_start(struct sim *s, struct host *h)
 	CHECK(s, rc == 0, "host %u cannot start: %d, %s", h->id, rc, why);
 	h->lives++;
 	trace(s, "host %u: agent %u starts over %s memory", h->id, (unsigned)h->lives, fresh ? "fresh" : "inherited");
-	h->wake_at = s->now_ns;
+	h->wake_ns = 0;
 	oracle_host_started(s, h, fresh);
 	h->mapping = true;
 	for (uint32_t slot = 1; slot <= SIM_SLOTS; slot++)

@@ -140,6 +140,19 @@ static void check_election(struct sim *s, const struct host *h, uint64_t ballot)
 	      promised, s->plan.voters);
 }
 
+/* One leader at a time, by each one's own clock. */
+static void check_leases(struct sim *s, const struct host *h)
+{
+	if (!paxos_has_lease(agent_paxos(h->agent), host_clock(s, h)) || !sim_trusted(s))
+		return;
+	for (uint16_t id = 1; id <= s->n_hosts; id++) {
+		const struct host *other = &s->host[id];
+
+		CHECK(s, other == h || !other->agent || !paxos_has_lease(agent_paxos(other->agent), host_clock(s, other)),
+		      "hosts %u and %u have a leader lease, both", h->id, id);
+	}
+}
+
 void log_look_at_leader(struct sim *s, struct host *h)
 {
 	const struct paxos *p = agent_paxos(h->agent);
@@ -163,6 +176,7 @@ void log_look_at_leader(struct sim *s, struct host *h)
 	if (leads && (!h->leading || p->ballot != h->ballot_led)) {
 		trace(s, "host %u leads with ballot %llx", h->id, (ull)p->ballot);
 		check_election(s, h, p->ballot);
+		s->offices++;
 		if (s->last_leader && s->last_leader != h->id)
 			sim_mark(s, MARK_LEADER_CHANGED);
 		else if (s->last_leader == h->id && h->lives > 1)
@@ -173,6 +187,8 @@ void log_look_at_leader(struct sim *s, struct host *h)
 		if (leaders)
 			sim_mark(s, MARK_TWO_LEADERS);
 	}
+	if (leads)
+		check_leases(s, h);
 	h->leading = leads;
 	h->ballot_led = p->ballot;
 }

@@ -28,7 +28,8 @@ static struct settings {
 	uint64_t first, seeds; /* seeds 0: as long as there is time */
 	unsigned seconds;      /* 0: no limit */
 	unsigned jobs;
-} settings = { .first = 1 };
+	unsigned failures; /* so many, and it is enough */
+} settings = { .first = 1, .failures = FAILURES_MAX };
 
 static struct sim world; /* large, and used again by each seed */
 
@@ -40,6 +41,7 @@ enum { KEY_SEED = 's',
        KEY_SEEDS = 256,
        KEY_SECONDS,
        KEY_HOSTS,
+       KEY_FAILURES,
        KEY_FROM };
 
 static const struct argp_option argp_options[] = {
@@ -49,6 +51,7 @@ static const struct argp_option argp_options[] = {
 	{ "seconds", KEY_SECONDS, "N", 0, "Play seeds for so long (60 when nothing else is said, 0: until stopped)", 0 },
 	{ "from", KEY_FROM, "N", 0, "Begin with this seed (1; 0: a random one)", 0 },
 	{ "hosts", KEY_HOSTS, "N", 0, "So many voters: 1, 3 or 5 (the seed decides)", 0 },
+	{ "failures", KEY_FAILURES, "N", 0, "Stop after so many failed seeds (10)", 0 },
 	{ "jobs", KEY_JOBS, "N", 0, "So many seeds at once (one a core)", 0 },
 	{ 0 },
 };
@@ -69,6 +72,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_SEEDS: settings.seeds = n; break;
 	case KEY_SECONDS: settings.seconds = (unsigned)n; break;
 	case KEY_FROM: settings.first = n; break;
+	case KEY_FAILURES: settings.failures = (unsigned)n; break;
 	case KEY_JOBS: settings.jobs = (unsigned)n; break;
 	case KEY_HOSTS:
 		if (n != 1 && n != 3 && n != 5)
@@ -294,7 +298,7 @@ static int campaign(void)
 		running += start_worker(b, i);
 	while (running) {
 		failed += collect(b, &running);
-		if (stopped || failed >= FAILURES_MAX || (settings.seconds && now_s() - began >= settings.seconds))
+		if (stopped || failed >= settings.failures || (settings.seconds && now_s() - began >= settings.seconds))
 			__atomic_store_n(&b->stop, 1, __ATOMIC_RELAXED);
 		usleep(10000);
 	}

@@ -23,7 +23,19 @@
 	M(PARTITION_LEADER_DEAF, 1, "leaders that send and hear nothing") \
 	M(PARTITION_LEADER_MUTE, 1, "leaders that hear and send nothing") \
 	M(PARTITION_BRIDGE, 1, "groups that only one common host can reach") \
-	M(HOST_PAUSED, 1, "hosts stopped for a while") \
+	M(PARTITION_MAJORITY, 1, "majorities cut off from each single other host") \
+	M(PARTITION_RING, 1, "rings: voters that hear their two neighbours only") \
+	M(PARTITION_SWIZZLE, 1, "links that stopped one by one and healed in another order") \
+	M(HOST_DEAF, 1, "hosts that send and hear nothing, leaders or not") \
+	M(LINK_CLOGGED, 1, "links that held everything back and then let go at once") \
+	M(AGENT_PAUSED, 1, "agents stopped for a while") \
+	M(AGENT_PAUSED_LONG, 1, "agents stopped for longer than elections take") \
+	M(LEADER_PAUSED_LONG, 1, "leaders stopped for longer than elections take") \
+	M(AGENT_PAUSED_LEASE, 1, "agents stopped for longer than the host lease") \
+	M(HOST_FROZEN, 1, "hosts that stood still, agent and programs") \
+	M(HOST_SUSPENDED, 1, "hosts suspended: the monotonic clock stood still") \
+	M(CLOCK_DRIFT, 1, "clocks that changed their rate within the bound") \
+	M(CLOCK_JUMP, 1, "clocks that jumped beyond the bound") \
 	M(CRASH_BETWEEN, 1, "agents killed between two steps") \
 	M(CRASH_IN_ACTIONS, 1, "agents killed with some of a step's actions carried out") \
 	M(CRASH_IN_GROUP, 1, "agents killed inside a group of changes") \
@@ -40,8 +52,21 @@
 	M(CLIENT_KILLED_HOLDING, 1, "programs killed while they held a lock") \
 	M(CLIENT_KILLED_OPENING, 0, "programs killed while they opened a session") \
 	M(CLIENT_KILLED_CLOSING, 1, "programs killed while they closed their session") \
+	M(CLIENT_STOPPED, 1, "programs stopped for a while") \
+	M(CLIENT_STOPPED_UNSEEN, 1, "programs stopped when an answer was there that they had not seen") \
+	M(CLIENT_STOPPED_HOLDING, 1, "programs stopped between a grant and the use of it") \
+	M(WAKE_LATE, 1, "sleepers that took their time to wake") \
+	M(WRITE_LATE, 1, "writes that were under way for long") \
 	M(CLIENT_NONSENSE, 1, "programs that wrote nonsense into their ring") \
-	M(CLIENT_RELEASED_TWICE, 1, "locks released a second time")
+	M(CLIENT_RELEASED_TWICE, 1, "locks released a second time") \
+	M(LIVENESS, 1, "clusters of which a part was broken for good") \
+	M(BROKEN_CRASHED, 1, "hosts broken for good: crashed") \
+	M(BROKEN_LOST, 1, "hosts broken for good: crashed without memory") \
+	M(BROKEN_STOPPED, 1, "hosts broken for good: stopped") \
+	M(BROKEN_CUT, 1, "hosts broken for good: cut off") \
+	M(BROKEN_DEAF, 1, "hosts broken for good: they send and hear nothing") \
+	M(BROKEN_MUTE, 1, "hosts broken for good: they hear and send nothing") \
+	M(BROKEN_BEHIND, 1, "hosts broken for good: behind a bridge")
 
 #define STATE_MARKS(M) \
 	M(FOUNDED, 1, "clusters founded") \
@@ -88,6 +113,14 @@
 	M(SESSION_CLOSED, 1, "sessions closed") \
 	M(SESSION_CLOSED_HOLDING, 1, "sessions closed with locks held or waited for") \
 	M(SESSION_BANNED, 1, "sessions banned for nonsense") \
+	M(WRITE_TAKEN, 1, "first writes of an owner, taken by the resource") \
+	M(WRITE_REFUSED, 1, "writes with an old token, refused by the resource") \
+	M(TABLES_READ, 1, "looks into the tables") \
+	M(LEASES, 1, "clusters with host leases") \
+	M(LOCK_SUSPENDED, 1, "owners that found their lease suspended") \
+	M(LOCK_TAKEN, 0, "locks taken from an owner whose lease was over") \
+	M(LOCK_LOST, 1, "owners that found their lock lost") \
+	M(GRANT_TOO_LATE, 0, "grants told when the lock had gone on") \
 	M(RING_FULL, 1, "requests that found their ring full") \
 	M(ROLLED_BACK, 1, "groups rolled back by a successor") \
 	M(ROLLBACK_COMPARED, 1, "groups rolled back in a copy and compared") \

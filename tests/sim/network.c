@@ -48,8 +48,8 @@ static void post(struct sim *s, uint16_t to, struct parcel *p, uint64_t more_ns,
 	struct parcel **at = &pipe->head;
 	uint64_t takes = travel_ns(s, pipe);
 
-	if (sim_healing(s))
-		takes = MIN(takes, 20 * MS);
+	if (sim_smooth(s)) /* well below an election's time */
+		takes = MIN(takes, s->plan.heartbeat_ns / 2);
 	p->at = s->now_ns + takes + more_ns;
 	if (keep_place) {
 		p->at = MAX(p->at, pipe->last_at);
@@ -71,7 +71,7 @@ static void post(struct sim *s, uint16_t to, struct parcel *p, uint64_t more_ns,
 
 static void post_frame(struct sim *s, uint16_t from, uint16_t to, uint64_t connection, const void *bytes, size_t len)
 {
-	bool rough = s->plan.datagrams && !sim_healing(s);
+	bool rough = s->plan.datagrams && !sim_smooth(s);
 	bool late = rough && sim_chance(s, s->plan.late, 1000000);
 	bool overtaken = late || (rough && sim_chance(s, s->plan.overtake, 1000000));
 	struct parcel *p = parcel_new(PARCEL_FRAME, from, connection, bytes, len);
@@ -85,7 +85,7 @@ static void post_frame(struct sim *s, uint16_t from, uint16_t to, uint64_t conne
 void network_send(struct sim *s, struct host *from, uint16_t to, const void *bytes, size_t len)
 {
 	struct wiring *w = wiring_of(s, from->id, to);
-	bool rough = s->plan.datagrams && !sim_healing(s);
+	bool rough = s->plan.datagrams && !sim_smooth(s);
 
 	if (!from->up[to])
 		return;

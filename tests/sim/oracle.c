@@ -112,10 +112,55 @@ void oracle_ended(struct sim *s, struct client *c, bool died)
 			s->key[c->thread[i].key].death = true;
 }
 
+/* The cluster has taken the lock from its owner: by the owner's own clock and tables its lease must be over. */
+static void take_from_owner(struct sim *s, struct key *k)
+{
+	struct client *c = k->owner;
+	struct thread *t = &c->thread[k->owner_thread];
+
+	CHECK(s, !sim_trusted(s) || program_check(s, c, k->owner_incarnation),
+	      "%s was given to host %u by slot %llu, and program %u of host %u has it", trace_key(k), k->lock.host, (ull)s->reference.applied,
+	      c->id, c->host);
+	trace(s, "program %u of host %u has lost %s", c->id, c->host, trace_key(k));
+	sim_mark(s, MARK_LOCK_TAKEN);
+	t->lost = true;
+	let_go(s, k);
+	k->death = true;
+}
+
 void oracle_grant_moved(struct sim *s, struct key *k)
 {
-	CHECK(s, !k->owner, "%s was given to host %u by slot %llu, and program %u of host %u has it", trace_key(k), k->lock.host,
-	      (ull)s->reference.applied, k->owner->id, k->owner->host);
+	if (k->owner)
+		take_from_owner(s, k);
+}
+
+/* It found out by itself, perhaps before the lock was given to anybody. */
+void oracle_dropped(struct sim *s, struct client *c, struct thread *t)
+{
+	struct key *k = &s->key[t->key];
+
+	if (k->owner != c || k->owner_thread != (uint32_t)(t - c->thread))
+		return;
+	CHECK(s, reference_alive(s, c->host) != t->incarnation, "program %u of host %u is told that %s is lost, and its host's life is not over",
+	      c->id, c->host, trace_key(k));
+	let_go(s, k);
+	k->death = true;
+}
+
+/* The agent was slow to tell it: the lock has gone on, so the lease must be over for whoever is told now. */
+static bool told_too_late(struct sim *s, struct client *c, struct thread *t, const struct ring_completion *answer)
+{
+	const struct lock *l = &s->key[t->key].lock;
+
+	if (!s->leases || c->gone || c->closing || (l->delegation && l->host == c->host && l->incarnation == answer->incarnation))
+		return false;
+	CHECK(s, !sim_trusted(s) || program_check(s, c, answer->incarnation),
+	      "host %u, incarnation %llu, grants %s, which is delegated to host %u, incarnation %llu", c->host, (ull)answer->incarnation,
+	      trace_key(&s->key[t->key]), l->host, (ull)l->incarnation);
+	sim_mark(s, MARK_GRANT_TOO_LATE);
+	t->lost = true;
+	s->key[t->key].last_token = MAX(s->key[t->key].last_token, answer->token);
+	return true;
 }
 
 /* By the host's own clock its lease has ended: so nobody there believes that a lock is his. */
@@ -124,12 +169,13 @@ void oracle_host_down(struct sim *s, uint16_t host)
 	const struct host *h = &s->host[host];
 	const struct tables *t = h->memory.tables;
 
-	CHECK(s, t->incarnation != s->reference.host[host].incarnation || host_clock(s, h) >= t->deadline_boot_ns,
+	CHECK(s, !sim_trusted(s) || t->incarnation != s->reference.host[host].incarnation || host_clock(s, h) >= t->deadline_boot_ns,
 	      "host %u is declared down, and its lease has %lld us left", host, (long long)(t->deadline_boot_ns - host_clock(s, h)) / 1000);
 	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++) {
 		if (!k->owner || k->owner->host != host)
 			continue;
 		sim_mark(s, MARK_LOST_LOCK);
+		k->owner->thread[k->owner_thread].lost = true;
 		let_go(s, k);
 		k->death = k->owner_died = true;
 	}
@@ -171,6 +217,10 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	const struct lock *l = &k->lock;
 	uint64_t token = answer->token;
 
+	if (told_too_late(s, c, t, answer))
+		return;
+	if (k->owner && (k->owner->host != h->id || k->owner_incarnation != answer->incarnation))
+		take_from_owner(s, k);
 	CHECK(s, !k->owner, "%s is granted to program %u of host %u while program %u of host %u has it", trace_key(k), c->id, h->id,
 	      k->owner->id, k->owner->host);
 	CHECK(s, token > k->last_token, "%s is granted with token %llu after %llu", trace_key(k), (ull)token, (ull)k->last_token);
@@ -198,6 +248,7 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	t->told_incarnation = answer->incarnation;
 	k->owner = c;
 	k->owner_thread = (uint32_t)(t - c->thread);
+	k->owner_incarnation = answer->incarnation;
 	if (c->closing || c->gone)
 		let_go(s, k);
 	if (c->gone) {
@@ -260,6 +311,7 @@ static void acquire_answered(struct sim *s, struct host *h, struct client *c, st
 		CHECK(s, t->flags & REQUEST_RETURN, "a call that wants to wait is answered with no quorum");
 		CHECK(s, c->gone || !h->memory.tables->quorum || h->deadline_before <= host_clock(s, h),
 		      "a call is answered with no quorum, and host %u has one", h->id);
+		CHECK(s, !liveness_settled(s, h), "a call is answered with no quorum, and host %u is of a healthy majority", h->id);
 		sim_mark(s, MARK_NO_QUORUM);
 		break;
 	case -ENOSPC:
@@ -403,6 +455,7 @@ void oracle_after_step(struct sim *s, struct host *h)
 	log_apply(s);
 	check_tables(s, h);
 	check_rings(s, h);
+	reads_after_step(s, h);
 }
 
 /* What was committed and shown in a step that ended in death. */
@@ -454,6 +507,7 @@ static void forget_host(struct sim *s, struct host *h)
 			h->session[c->slot] = NULL;
 		client_let_go(s, c);
 	}
+	reads_forget(s, h);
 	h->promised = h->chosen = h->applied = 0;
 	h->ballot_now = h->ballot_before = 0;
 	memset(h->slot, 0, sizeof(h->slot));

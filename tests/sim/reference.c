@@ -132,7 +132,7 @@ static void acquire(struct sim *s, struct key *k, struct wish w, bool try_only)
 	}
 }
 
-static uint64_t alive(const struct sim *s, uint16_t host)
+uint64_t reference_alive(const struct sim *s, uint16_t host)
 {
 	return s->reference.host[host].down ? 0 : s->reference.host[host].incarnation;
 }
@@ -142,7 +142,7 @@ static bool next_in_line(struct sim *s, struct key *k, struct wish *ret)
 	while (k->lock.n_queue) {
 		*ret = k->lock.queue[0];
 		queue_cut(s, k, 0);
-		if (alive(s, ret->host) == ret->incarnation)
+		if (reference_alive(s, ret->host) == ret->incarnation)
 			return true;
 	}
 	return false;
@@ -195,7 +195,7 @@ static void sweep(struct sim *s, uint16_t host)
 	for (; row < h->sweep + SWEEP_ROWS && row <= s->reference.rows_high && frees < SWEEP_FREES; row++) {
 		struct key *k = in_row(s, row);
 
-		if (!k || !k->lock.delegation || k->lock.host != host || k->lock.incarnation == alive(s, host))
+		if (!k || !k->lock.delegation || k->lock.host != host || k->lock.incarnation == reference_alive(s, host))
 			continue;
 		sim_mark(s, k->lock.n_queue ? MARK_SWEPT_TO_WAITER : MARK_SWEPT_LOCK);
 		k->death = true; /* the host cannot say whether anybody had it */

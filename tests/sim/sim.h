@@ -5,12 +5,18 @@
  * The same seed plays the same history, on any machine.
  *
  *   world.c      the queue of events; what a seed decides; the course of one run
- *   network.c    links between hosts: delay, loss, resets, partitions
+ *   plan.c       what a seed decides
+ *   network.c    links between hosts: delay, loss, resets
+ *   partition.c  which hosts hear which, for a while
+ *   clock.c      each host's own clocks: offset, drift, jumps, a host that is suspended
  *   host.c       one host's keeper and reactor: feeds its agent, carries actions out, dies, returns
  *   client.c     programs: sessions, their threads, the rings' other side
+ *   resource.c   what a lock protects: programs write to it while they believe that they own the lock
  *   nonsense.c   programs that write nonsense into their rings
  *   faults.c     what goes wrong, and when
+ *   liveness.c   a majority is healthy, all else is broken for good: whoever is healthy must go on
  *   oracle.c     what must hold after every step, by what programs are told
+ *   reads.c      what must hold of what the tables show to programs of their host
  *   log.c        what must hold after every step, of Paxos
  *   reference.c  the agreed state, written a second time
  *   undo_check.c what a death in the middle of a group must leave
@@ -67,10 +73,16 @@ struct plan {
 	uint16_t home; /* all programs run on this host; 0: anywhere */
 	uint64_t think_ns, hold_ns;
 	uint32_t key_style;
-	uint32_t p_try, p_deadline, p_return, p_holder, p_close, p_hurry; /* of a thousand */
+	uint32_t p_try, p_deadline, p_return, p_holder, p_read, p_close, p_hurry; /* of a thousand */
 	/* mean time between faults of a kind; 0: never */
 	uint64_t partition_for_ns; /* how long they last, about; 0: anything */
-	uint64_t reset_ns, partition_ns, depose_ns, pause_ns, slow_ns, crash_ns, lose_memory_ns, kill_ns, nonsense_ns;
+	uint64_t reset_ns, partition_ns, depose_ns, clog_ns, pause_ns, freeze_ns, slow_ns, crash_ns, lose_memory_ns;
+	uint64_t kill_ns, stop_ns, nonsense_ns;
+	/* clocks */
+	int64_t drift_ppm; /* no clock is faster or slower than the world by more */
+	uint64_t drift_ns; /* mean time between changes of a clock's rate */
+	uint64_t jump_ns;  /* between jumps beyond the bound, and suspended hosts */
+	bool liveness;     /* the faults end with a part of the cluster broken for good */
 };
 
 /* ---- the network ---- */
@@ -130,7 +142,10 @@ struct thread {
 	int32_t reason;
 	uint64_t since_ns, deadline_ns; /* of the call, world time */
 	uint64_t claim, token, told_claim, told_incarnation;
-	uint64_t timer; /* number of the one event that counts */
+	uint64_t incarnation; /* of its host, under which it was granted */
+	bool lost;            /* the cluster has given the lock to others: its check must not say that it is valid */
+	uint8_t uses;         /* HOLDS: writes to do before it releases */
+	uint64_t timer;       /* number of the one event that counts */
 	struct ring_completion answer;
 };
 
@@ -149,6 +164,8 @@ struct client {
 	bool closing;  /* CLOSE was pushed: it uses nothing any more */
 	bool gone;     /* the agent was told of its death */
 	uint32_t probed;
+	uint64_t stopped_until; /* by a signal: none of its threads does anything */
+	uint64_t gone_ns;       /* DEAD: since then */
 	uint16_t host;
 	uint32_t slot; /* 0: none */
 	uint32_t pid;
@@ -161,6 +178,24 @@ struct client {
 };
 
 /* ---- hosts ---- */
+
+struct clock {
+	uint64_t since_ns;         /* world time at which these were right: */
+	uint64_t mono_ns, boot_ns; /* CLOCK_MONOTONIC, CLOCK_BOOTTIME */
+	int64_t ppm;               /* faster than the world by so much */
+	bool stands;               /* the host is suspended: its monotonic clock stands still */
+	uint64_t stood_ns;         /* where that one stood the last time */
+};
+
+enum broken { HEALTHY, /* liveness.c: what is wrong with a host, for good */
+	      BROKEN_CRASHED,
+	      BROKEN_LOST, /* crashed, and its memory is lost */
+	      BROKEN_STOPPED,
+	      BROKEN_CUT,
+	      BROKEN_DEAF,
+	      BROKEN_MUTE,
+	      BROKEN_BEHIND, /* of the healthy ones only one can be reached: a bridge */
+	      N_BROKEN };
 
 enum doom { DOOM_NONE,
 	    DOOM_SAVE,
@@ -180,20 +215,22 @@ struct host {
 	struct agent_config config;
 	struct agent_memory memory;
 	uint64_t private_size, tables_size, arena_size;
-	uint64_t clock_ns; /* its clock is ahead of the world's by this */
-	uint64_t run_at;   /* when its loop runs next; NEVER */
-	uint64_t wake_at;  /* when its agent wants TIME, world time */
-	uint64_t paused_until;
+	struct clock clock;
+	uint64_t run_at;       /* when its loop runs next; NEVER */
+	uint64_t wake_ns;      /* when its agent wants TIME, by its own clock */
+	uint64_t paused_until; /* its agent is stopped */
+	uint64_t frozen_until; /* and all its programs */
+	enum broken broken;
 	bool asleep; /* agent_may_sleep said so */
 	struct parcel *inbox, *inbox_last;
 	struct client *session[SIM_SLOTS + 1]; /* what the keeper holds */
 	uint64_t up[SIM_HOSTS + 1];            /* connection to each host, 0: down */
 	bool up_votes[SIM_HOSTS + 1];
-	uint32_t restless;     /* turns since it slept */
-	uint64_t lives;        /* agents started */
-	bool mapping;          /* a successor is being given its predecessor's sessions */
+	uint32_t restless;        /* turns since it slept */
+	uint64_t lives;           /* agents started */
+	bool mapping;             /* a successor is being given its predecessor's sessions */
 	uint64_t deadline_before; /* its lease before the present step */
-	uint64_t settled_life; /* the last life that went to sleep once */
+	uint64_t settled_life;    /* the last life that went to sleep once */
 
 	/* how it will die */
 	enum doom doom;
@@ -202,6 +239,7 @@ struct host {
 
 	/* what the oracle has seen */
 	uint64_t promised, chosen, applied;
+	uint64_t fresh;         /* its tables said to be as of */
 	uint64_t ballot_before; /* highest that an earlier life of this memory led or prepared with */
 	uint64_t ballot_now;
 	bool leading;
@@ -234,6 +272,11 @@ struct grant { /* as a program was told */
 	uint64_t released_ns; /* NEVER: not yet */
 };
 
+struct seen_holder { /* by programs that read the tables of a host */
+	uint64_t delegation;
+	bool gone; /* it was over when it was last looked at */
+};
+
 struct key {
 	uint32_t len;
 	uint8_t bytes[KEY_MAX];
@@ -243,6 +286,7 @@ struct key {
 	/* who was told that it owns the lock */
 	struct client *owner;
 	uint32_t owner_thread;
+	uint64_t owner_incarnation;
 	uint64_t last_token;
 	uint16_t last_host;
 	uint64_t last_delegation;
@@ -252,6 +296,16 @@ struct key {
 	uint32_t passes;      /* grants within one delegation since another host waits */
 	uint32_t n_grants;
 	struct grant grant[SIM_GRANTS]; /* the last ones: [n % SIM_GRANTS] */
+	/* what the lock protects */
+	uint64_t resource_token; /* of the last write that was taken */
+	uint32_t resource_client;
+	struct seen_holder seen[SIM_HOSTS + 1]; /* [host] */
+};
+
+struct write { /* to a resource, under way */
+	bool flies;
+	uint32_t key, client;
+	uint64_t token;
 };
 
 struct reference_host {
@@ -282,6 +336,7 @@ struct log_entry {
 	uint64_t hash;
 	unsigned char *bytes; /* until the reference has applied it */
 	uint64_t state_hash;  /* of tables at this index */
+	uint64_t applied_ns;  /* world time at which a leader first had it applied; 0: none has */
 	unsigned n_accepted;
 	struct accepted *accepted; /* ballot by ballot */
 };
@@ -295,7 +350,10 @@ enum event_kind { EVENT_RUN,
 		  EVENT_THREAD,
 		  EVENT_CLIENT,
 		  EVENT_FAULT,
+		  EVENT_CUT,
 		  EVENT_HEAL,
+		  EVENT_RESUME,
+		  EVENT_WRITE,
 		  EVENT_STAGE };
 
 struct event {
@@ -306,14 +364,19 @@ struct event {
 };
 
 enum stage { STAGE_FAULTS,
+	     STAGE_LIVENESS,
 	     STAGE_HEALING,
 	     STAGE_CLOSING,
 	     STAGE_PROBING,
 	     STAGE_LAST,
 	     STAGE_DONE };
 
+#define SIM_WRITES 1024u
+
 struct partition {
 	bool stands;
+	bool swizzle;  /* links stop one by one, and heal so */
+	uint32_t life; /* how often this place was used: events of earlier ones are void */
 	bool blocks[SIM_HOSTS + 1][SIM_HOSTS + 1];
 };
 
@@ -334,6 +397,7 @@ struct sim {
 	struct pipe pipe[SIM_HOSTS + 1][SIM_HOSTS + 1];     /* [from][to] */
 	struct wiring wiring[SIM_HOSTS + 1][SIM_HOSTS + 1]; /* [lower][higher] */
 	struct partition partition[8];
+	struct partition breakage; /* liveness.c: for good */
 	struct client client[SIM_CLIENTS];
 	uint32_t next_client_id;
 	uint64_t next_timer;
@@ -344,6 +408,14 @@ struct sim {
 	struct log_entry *log; /* [slot] */
 	uint64_t n_log, cap_log;
 	uint16_t last_leader;
+	uint64_t offices;                              /* leaderships that began */
+	uint64_t leader_applied;                       /* the highest slot that any leader had applied */
+	uint64_t untrusted_until;                      /* some clock went beyond the bound: leases prove nothing until then */
+	bool leases;                                   /* some host has shown a deadline: then leases are there, and asked for */
+	uint64_t live_offices;                         /* liveness.c: leaderships when the healthy ones had had time to settle */
+	uint64_t live_since, live_settled, live_quiet; /* the parts of that stage begin; NEVER: not yet */
+	struct write write[SIM_WRITES];
+	uint32_t next_write;
 	unsigned char *shadow, *copy; /* undo_check.c */
 	uint64_t shadow_cap;
 	bool nonsense; /* some program ever wrote any */
@@ -363,7 +435,13 @@ void sim_mark(struct sim *s, enum mark mark);
 uint64_t sim_pick(struct sim *s, uint64_t low, uint64_t high); /* low .. high */
 bool sim_chance(struct sim *s, uint64_t of, uint64_t in);
 uint64_t sim_about(struct sim *s, uint64_t mean); /* around it, sometimes much more */
-static inline bool sim_healing(const struct sim *s) { return s->stage != STAGE_FAULTS; }
+/* Nothing breaks and nothing is lost any more. */
+static inline bool sim_smooth(const struct sim *s) { return s->stage != STAGE_FAULTS; }
+/* Programs end what they do, and begin nothing. */
+static inline bool sim_healing(const struct sim *s)
+{
+	return s->stage > STAGE_LIVENESS || (s->stage == STAGE_LIVENESS && s->now_ns >= s->live_quiet);
+}
 
 /* ---- network.c ---- */
 
@@ -386,7 +464,7 @@ void host_receive(struct sim *s, struct host *h, struct parcel *p);
 void host_die(struct sim *s, struct host *h, uint64_t back_after_ns);
 void host_lose_memory(struct sim *s, struct host *h);
 void host_end(struct host *h);
-static inline uint64_t host_clock(const struct sim *s, const struct host *h) { return s->now_ns + h->clock_ns; }
+static inline bool host_stays_dead(const struct host *h) { return h->broken == BROKEN_CRASHED || h->broken == BROKEN_LOST; }
 /* The host that acts as a leader under the highest ballot, 0: none. */
 uint16_t sim_leader(const struct sim *s);
 
@@ -410,17 +488,72 @@ uint32_t sim_choose_key(struct sim *s);                           /* one of thos
 void client_announce(struct sim *s, struct client *c);
 void client_put_key(const struct sim *s, struct ring_request *r, uint32_t key);
 
+void clients_deferred(struct sim *s, struct client *c, struct thread *t); /* stopped: its event comes later */
+void client_stop(struct sim *s, struct client *c, uint64_t for_ns);
+
+static inline bool client_stands(const struct sim *s, const struct client *c)
+{
+	return c->stopped_until > s->now_ns || s->host[c->host].frozen_until > s->now_ns;
+}
+
+/* ---- clock.c ---- */
+
+void clock_init(struct sim *s, struct host *h);
+uint64_t host_clock(const struct sim *s, const struct host *h); /* CLOCK_BOOTTIME of the host, which leases go by */
+uint64_t host_mono_clock(const struct sim *s, const struct host *h);
+/* World time at which the host's clock shows `local_ns`, if its rate stays; NEVER: it does not run. */
+uint64_t clock_when(const struct sim *s, const struct host *h, uint64_t local_ns);
+void clock_drift(struct sim *s, struct host *h); /* another rate within the bound */
+void clock_leap(struct sim *s, struct host *h);  /* beyond it: forward, or suspended */
+void clock_resume(struct sim *s, struct host *h);
+static inline bool sim_trusted(const struct sim *s) { return s->now_ns >= s->untrusted_until; }
+
+/* ---- resource.c ---- */
+
+/* What paxshm_lock_check() answers to this owner now: 0, -ENETUNREACH (suspended), -ESTALE (lost). */
+int program_check(const struct sim *s, const struct client *c, uint64_t incarnation);
+/* The owner looks whether it still is, and writes. false: it is not. */
+bool resource_use(struct sim *s, struct client *c, struct thread *t);
+void resource_arrived(struct sim *s, struct write *w);
+
 /* ---- nonsense.c ---- */
 
 void client_nonsense(struct sim *s, struct client *c);
 
-/* ---- faults.c ---- */
+/* ---- plan.c ---- */
 
 void plan_make(struct sim *s);
+uint64_t sim_one_of(struct sim *s, const uint64_t *from, size_t n);
+#define ONE_OF(s, ...) sim_one_of((s), (const uint64_t[]){ __VA_ARGS__ }, ARRAY_LEN(((const uint64_t[]){ __VA_ARGS__ })))
+
+/* ---- partition.c ---- */
+
+void partition_happen(struct sim *s);
+void partition_depose(struct sim *s); /* the leader is cut off until the others have another */
+void partition_clog(struct sim *s);   /* one link holds everything back, then lets go at once */
+/* One direction, or (0, 0): all of it. `number` as in the event. */
+void partition_heal(struct sim *s, uint64_t number, uint16_t from, uint16_t to);
+void partition_cut(struct sim *s, uint64_t number, uint16_t a, uint16_t b);
+void partitions_end(struct sim *s); /* all, at once */
+void partition_block(struct sim *s, struct partition *p, uint16_t from, uint16_t to);
+void partition_unblock(struct sim *s, struct partition *p, uint16_t from, uint16_t to);
+
+/* ---- faults.c ---- */
+
 void faults_start(struct sim *s);
 void fault_happen(struct sim *s, uint8_t what);
 void faults_heal(struct sim *s);
-void partition_heal(struct sim *s, unsigned which, uint16_t from, uint16_t to);
+
+/* ---- liveness.c ---- */
+
+void liveness_begin(struct sim *s);
+/* Looks again and again; true: everybody healthy has gone on, the stage is over. */
+bool liveness_look(struct sim *s);
+void liveness_end(struct sim *s);
+/* The healthy ones have had the time they may take: now they answer. */
+bool liveness_settled(const struct sim *s, const struct host *h);
+/* How long a host that died for good may keep what it held; NEVER: without leases, for ever. */
+uint64_t sim_host_death_ns(const struct sim *s);
 
 /* ---- oracle.c ---- */
 
@@ -433,6 +566,8 @@ void oracle_ended(struct sim *s, struct client *c, bool died);           /* the 
 void oracle_same_everywhere(struct sim *s);
 void oracle_host_down(struct sim *s, uint16_t host);
 void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
+/* The program found that its lock is not its own any more. */
+void oracle_dropped(struct sim *s, struct client *c, struct thread *t);
 void oracle_end(struct sim *s);
 
 /* ---- log.c ---- */
@@ -443,8 +578,15 @@ void log_look_at_leader(struct sim *s, struct host *h);
 void log_apply(struct sim *s); /* what is known to be chosen, to the reference */
 void log_check_said(struct sim *s, const struct host *h, const void *frame, size_t len);
 
+/* ---- reads.c ---- */
+
+void reads_after_step(struct sim *s, struct host *h);
+void reads_holder(struct sim *s, struct host *h, uint32_t key); /* a program looks into the tables */
+void reads_forget(struct sim *s, struct host *h);               /* its memory is new */
+
 /* ---- reference.c ---- */
 
+uint64_t reference_alive(const struct sim *s, uint16_t host); /* the incarnation that may have locks; 0: none */
 void reference_apply(struct sim *s, uint64_t slot, uint8_t kind, const unsigned char *bytes, uint32_t len);
 /* Compares a host's tables at the same index: the whole, or what was touched since the last time. */
 void reference_compare(struct sim *s, struct host *h, bool whole);

@@ -77,7 +77,7 @@ static void say_paxos(char *out, size_t cap, const void *frame, size_t len)
 
 static void say_agent(char *out, size_t cap, const void *frame, size_t len)
 {
-	static const char *const words[] = { "?", "commands", "ask", "tell", "chunk", "have" };
+	static const char *const words[] = { "?", "commands", "ask", "tell", "chunk", "have", "renew", "renewed", "index", "indexed" };
 	const unsigned char *bytes;
 	size_t n, size;
 

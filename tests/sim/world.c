@@ -96,7 +96,7 @@ static struct event take_event(struct sim *s)
 
 static void enter(struct sim *s, enum stage stage)
 {
-	static const char *const names[] = { "faults", "healing", "closing", "probing", "last", "done" };
+	static const char *const names[] = { "faults", "liveness", "healing", "closing", "probing", "last", "done" };
 
 	s->stage = stage;
 	s->stage_since_ns = s->now_ns;
@@ -216,10 +216,22 @@ static void stage_look(struct sim *s)
 {
 	switch (s->stage) {
 	case STAGE_FAULTS:
-		if (s->now_ns >= s->plan.duration_ns) {
-			enter(s, STAGE_HEALING);
-			faults_heal(s);
+		if (s->now_ns < s->plan.duration_ns)
+			break;
+		if (s->plan.liveness && s->reference.history) {
+			enter(s, STAGE_LIVENESS);
+			liveness_begin(s);
+			break;
 		}
+		enter(s, STAGE_HEALING);
+		faults_heal(s);
+		break;
+	case STAGE_LIVENESS:
+		if (!liveness_look(s))
+			break;
+		enter(s, STAGE_HEALING);
+		liveness_end(s);
+		faults_heal(s);
 		break;
 	case STAGE_HEALING:
 		if (all_alive(s))
@@ -256,12 +268,16 @@ static void happen(struct sim *s, const struct event *e)
 		network_connect(s, e->a, e->b);
 		break;
 	case EVENT_START:
-		if (!s->host[e->a].agent)
+		if (!s->host[e->a].agent && !host_stays_dead(&s->host[e->a]))
 			host_start(s, &s->host[e->a]);
 		break;
 	case EVENT_THREAD:
 		c = &s->client[e->a];
-		if (c->state == CLIENT_OPEN && c->thread[e->b].timer == e->number)
+		if (c->state != CLIENT_OPEN || c->thread[e->b].timer != e->number)
+			break;
+		if (client_stands(s, c))
+			clients_deferred(s, c, &c->thread[e->b]);
+		else
 			client_thread(s, c, &c->thread[e->b]);
 		break;
 	case EVENT_CLIENT:
@@ -271,7 +287,19 @@ static void happen(struct sim *s, const struct event *e)
 		fault_happen(s, e->what);
 		break;
 	case EVENT_HEAL:
-		partition_heal(s, (unsigned)e->number, e->a, e->b);
+		partition_heal(s, e->number, e->a, e->b);
+		break;
+	case EVENT_CUT:
+		partition_cut(s, e->number, e->a, e->b);
+		break;
+	case EVENT_RESUME:
+		if (s->host[e->a].frozen_until <= s->now_ns)
+			clock_resume(s, &s->host[e->a]);
+		else
+			sim_at(s, s->host[e->a].frozen_until, *e);
+		break;
+	case EVENT_WRITE:
+		resource_arrived(s, &s->write[e->number]);
 		break;
 	case EVENT_STAGE:
 		stage_look(s);

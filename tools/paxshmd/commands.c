@@ -7,6 +7,7 @@
  * again from the oldest, in order; whoever meets a number twice ignores it. So each takes effect once.
  */
 #include "inside.h"
+#include "../../lib/mutant.h"
 #include "probe.h"
 
 #include <errno.h>
@@ -47,7 +48,10 @@ uint64_t command_issue(struct agent *a, struct command *c)
 	ASSERT(w.ok);
 	place->len = (uint16_t)w.len;
 	place->kind = c->kind;
-	CHANGE(p->next_number, number + 1);
+	if (MUTANT(321))
+		p->next_number = number + 1;
+	else
+		CHANGE(p->next_number, number + 1);
 	return number;
 }
 
@@ -109,6 +113,8 @@ static void take_in(struct agent *a, const struct command *c, const void *bytes,
 		a->taken[c->host].incarnation = c->incarnation;
 		a->taken[c->host].number = h->last_number;
 	}
+	if (MUTANT(21) && c->number <= a->taken[c->host].number)
+		pending_append(a, bytes, len);
 	if (c->number == a->taken[c->host].number + 1 && pending_append(a, bytes, len))
 		a->taken[c->host].number++;
 }

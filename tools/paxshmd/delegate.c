@@ -12,6 +12,7 @@
  * opened again, and a new wish goes into the log behind it.
  */
 #include "inside.h"
+#include "../../lib/mutant.h"
 
 #include <errno.h>
 
@@ -437,7 +438,7 @@ static bool settle_ours(struct agent *a, struct line *l)
 			tries_refused(a, l);
 		return true;
 	}
-	return give_back(a, l);
+	return MUTANT(81) || give_back(a, l);
 }
 
 static bool settle_idle(struct agent *a, struct line *l)
@@ -603,7 +604,7 @@ void line_cancelled(struct agent *a, const struct command *c)
 	 * granted before it (and the grant may have come in a copy of the tables, unseen). */
 	uint32_t row = table_find(a->tables, c->key, c->key_len);
 
-	if (row && row_is_ours(a, row)) {
+	if (row && row_is_ours(a, row) && !MUTANT(82)) {
 		line_granted(a, row);
 		return;
 	}

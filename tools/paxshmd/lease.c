@@ -15,6 +15,7 @@
  * Source: Gray and Cheriton, "Leases" (1989), sections 2 and 5 (time and its drift).
  */
 #include "inside.h"
+#include "../../lib/mutant.h"
 
 #include <syslog.h>
 
@@ -55,7 +56,7 @@ static void go_on(struct agent *a)
 
 static void renewed(struct agent *a, uint64_t stamp_ns, uint64_t slot)
 {
-	uint64_t until = alone(a) ? NEVER : stamp_ns + a->config.host_lease_ns;
+	uint64_t until = alone(a) ? NEVER : (MUTANT(121) ? a->now_ns : stamp_ns) + a->config.host_lease_ns;
 	bool valid = lease_valid(a);
 
 	a->last_heard_ns = MAX(a->last_heard_ns, stamp_ns);
@@ -75,9 +76,12 @@ static void renewed(struct agent *a, uint64_t stamp_ns, uint64_t slot)
 
 void lease_show_freshness(struct agent *a)
 {
+	uint64_t fresh_ns = a->fresh.stamp_ns - a->suspended_ns;
+
 	if (!a->fresh.stamp_ns || a->tables->agreed.applied < a->fresh.slot)
 		return;
-	atom_store_release(&a->tables->fresh_as_of_ns, a->fresh.stamp_ns - a->suspended_ns);
+	if (fresh_ns > a->tables->fresh_as_of_ns) /* an answer may be overtaken */
+		atom_store_release(&a->tables->fresh_as_of_ns, fresh_ns);
 	a->fresh.stamp_ns = 0;
 }
 
@@ -86,7 +90,7 @@ void lease_show_freshness(struct agent *a)
 static bool may_renew(struct agent *a, uint16_t host, uint64_t incarnation)
 {
 	return a->leading && paxos_has_lease(&a->paxos, a->now_ns) && incarnation &&
-	       host_table_alive(a->tables, host) == incarnation && a->leases[host].condemned != incarnation;
+	       host_table_alive(a->tables, host) == incarnation && (a->leases[host].condemned != incarnation || MUTANT(292));
 }
 
 static uint64_t renewal_ns(const struct agent *a)
@@ -158,7 +162,7 @@ static void look_at_host(struct agent *a, uint16_t host)
 	if (!alive)
 		return;
 	if (l->incarnation != alive || host == a->config.self)
-		*l = (struct lease){ .incarnation = alive, .renewed_ns = a->now_ns, .condemned = l->condemned };
+		*l = (struct lease){ .incarnation = alive, .renewed_ns = MUTANT(61) ? 0 : a->now_ns, .condemned = l->condemned };
 	if (a->now_ns - l->renewed_ns >= paxos_plus_drift(a->config.host_lease_ns, a->config.drift_ppm))
 		declare_down(a, host);
 }
@@ -246,7 +250,8 @@ void lease_lost(struct agent *a)
 	a->deadline_ns = 0;
 	a->suspended = false;
 	publish_deadline(a);
-	atom_store_release(&a->tables->incarnation, 0);
+	if (!MUTANT(301))
+		atom_store_release(&a->tables->incarnation, 0);
 	agent_log(a, LOG_ERR, "event=declared-down incarnation=%llu text=\"this host was silent for a host lease: its locks are lost, "
 			      "it registers anew\"",
 		  (unsigned long long)a->m.p->incarnation);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The private segment's arithmetic: where each array stands, and whether inherited memory fits. */
 #include "memory.h"
+#include "../../lib/mutant.h"
 
 #include "../../shm/state/apply.h"
 #include "../../shm/state/snapshot.h"
@@ -132,7 +133,7 @@ static bool votes_at_birth(const struct agent_config *c)
 {
 	for (uint32_t i = 0; i < c->n_voters; i++)
 		if (c->voters[i] == c->self)
-			return c->founding;
+			return c->founding || MUTANT(41);
 	return false;
 }
 

@@ -7,6 +7,7 @@
  * Each request is one group: taken, acted upon, answered if it can be - or none of it.
  */
 #include "inside.h"
+#include "../../lib/mutant.h"
 #include "probe.h"
 
 #include <errno.h>
@@ -107,7 +108,7 @@ static void holder(struct agent *a, uint32_t slot, const struct ring_request *r)
 	if (!i)
 		answer(a, slot, r->call, -ENOSPC);
 	else
-		claim_ask(a, i, r->flags & REQUEST_LINEARIZABLE ? ASK_INDEX : ASK_LOOK);
+		claim_ask(a, i, r->flags & REQUEST_LINEARIZABLE && !MUTANT(331) ? ASK_INDEX : ASK_LOOK);
 }
 
 static void release(struct agent *a, uint32_t slot, const struct ring_request *r)
@@ -115,8 +116,8 @@ static void release(struct agent *a, uint32_t slot, const struct ring_request *r
 	uint32_t i = (uint32_t)r->claim;
 	uint32_t gen = (uint32_t)(r->claim >> 32);
 
-	if (i == 0 || i > a->m.p->claims_high || a->m.claims[i].gen != gen ||
-	    a->m.claims[i].session != slot || a->m.claims[i].state != CLAIM_OWNER) {
+	if (i == 0 || i > a->m.p->claims_high || (a->m.claims[i].gen != gen && !MUTANT(71)) ||
+	    (a->m.claims[i].session != slot && !MUTANT(171)) || a->m.claims[i].state != CLAIM_OWNER) {
 		answer(a, slot, r->call, -ESTALE);
 		return;
 	}
@@ -335,8 +336,9 @@ void session_mapped(struct agent *a, const struct agent_event *e)
 		return;
 	}
 	ring_publish_head(e->rings, s->head);
-	ring_publish_tail(e->rings, s->tail);
-	for (uint32_t call = 0; call < RING_CALLS; call++)
+	if (!MUTANT(92))
+		ring_publish_tail(e->rings, s->tail);
+	for (uint32_t call = 0; call < RING_CALLS && !MUTANT(91); call++)
 		announce(a, e->slot, call);
 	atom_or_seq_cst(&a->arena->pending[e->slot / 64], 1ull << e->slot % 64);
 	a->more_requests = true;
@@ -350,7 +352,7 @@ void session_gone(struct agent *a, uint32_t slot)
 		return;
 	/* Its last words count: a release or a close just before the end is one. They are no more than its
 	 * ring holds; what comes behind them is written by somebody else who has it mapped. */
-	if (s->state == SESSION_OPEN && a->rings[slot])
+	if (s->state == SESSION_OPEN && a->rings[slot] && !MUTANT(73))
 		take_requests(a, slot);
 	if (s->state == SESSION_ENDING)
 		return; /* it was closed in order, whether or not it lived to hear so */
