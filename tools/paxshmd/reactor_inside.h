@@ -57,6 +57,7 @@ struct reactor {
 
 	bool asleep; /* agent_may_sleep() said yes */
 	struct spin spin;
+	uint64_t now_ns;    /* of the event that is heeded, or of this turn's work: what all steps of them go by */
 	uint64_t seen_work; /* requests and slots when it was last looked */
 	bool stepping;      /* actions are being carried out */
 	bool stepped;       /* since this was last cleared */
