@@ -100,13 +100,21 @@ static inline bool row_has_key(const struct tables *t, const struct table_row *r
 	return true;
 }
 
+typedef uint64_t __attribute__((may_alias)) value_word;
+
+/* By words: loads of twice the size behind the stores of words would wait until these have left the core. */
 static inline void row_copy_value(const struct table_row *row, uint32_t seq, struct lock_value *ret)
 {
-	uint64_t words[LOCK_VALUE_WORDS];
+	value_word *to = (value_word *)ret;
 
 	for (uint32_t i = 0; i < LOCK_VALUE_WORDS; i++)
-		words[i] = atom_load_acquire(&row->value[seq & 1][i]); /* pairs with row_show */
-	memcpy(ret, words, sizeof(*ret));
+		atom_store_relaxed(&to[i], atom_load_acquire(&row->value[seq & 1][i])); /* pairs with row_show */
+}
+
+static inline void value_copy(struct lock_value *to, const struct lock_value *from)
+{
+	for (uint32_t i = 0; i < LOCK_VALUE_WORDS; i++)
+		atom_store_relaxed((value_word *)to + i, atom_load_relaxed((const value_word *)from + i));
 }
 
 /* The whole words of the key, and of them the first `len` bytes. */
