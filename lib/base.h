@@ -125,14 +125,10 @@ static inline void put_bytes(struct writer *w, const void *bytes, size_t len)
 	w->len += len;
 }
 
-/* Little-endian, whatever the host is. */
+/* Little-endian, as every host is: the first bytes of the word. */
 static inline void put_uint(struct writer *w, uint64_t value, size_t size)
 {
-	unsigned char out[8];
-
-	for (size_t i = 0; i < size; i++)
-		out[i] = (unsigned char)(value >> (8 * i));
-	put_bytes(w, out, size);
+	put_bytes(w, &value, size);
 }
 
 static inline void put_u8(struct writer *w, uint8_t v) { put_uint(w, v, 1); }
@@ -169,8 +165,8 @@ static inline uint64_t get_uint(struct reader *r, size_t size)
 	const unsigned char *in = get_bytes(r, size);
 	uint64_t value = 0;
 
-	for (size_t i = 0; in && i < size; i++)
-		value |= (uint64_t)in[i] << (8 * i);
+	if (in)
+		memcpy(&value, in, size);
 	return value;
 }
 
