@@ -71,6 +71,7 @@ struct reactor {
 
 	struct guest guest[SESSIONS_MAX + 1];
 	struct stranger stranger[DOORMAN_STRANGERS];
+	uint64_t look_at_strangers_ns; /* none is due before; 0: look */
 };
 
 /* ---- reactor.c ---- */
