@@ -73,18 +73,26 @@ static inline uint64_t word_of_tail(const unsigned char *at, size_t len)
 	return first | (uint64_t)last << (8 * (len - 4));
 }
 
+static inline uint64_t hash_begin(uint64_t seed, size_t len)
+{
+	return hash_mix(seed ^ (len * 0x9e3779b97f4a7c15ull));
+}
+
+static inline uint64_t hash_tail(uint64_t h, uint64_t tail, size_t len)
+{
+	return hash_mix(h ^ tail ^ ((uint64_t)len << 56));
+}
+
 /* A 64-bit hash of bytes: for hash tables, checksums against accidents and comparison of tables.
  * Not against an adversary who chooses keys. Stable: it goes over the wire. */
 static inline uint64_t hash_bytes(uint64_t seed, const void *bytes, size_t len)
 {
 	const unsigned char *at = bytes;
-	uint64_t h = hash_mix(seed ^ (len * 0x9e3779b97f4a7c15ull));
+	uint64_t h = hash_begin(seed, len);
 
 	for (; len >= 8; at += 8, len -= 8)
 		h = hash_mix(h ^ word_at(at));
-	if (len)
-		h = hash_mix(h ^ word_of_tail(at, len) ^ ((uint64_t)len << 56));
-	return h;
+	return len ? hash_tail(h, word_of_tail(at, len), len) : h;
 }
 
 /* A pseudo-random stream (splitmix: a counter, mixed). The state is the caller's. */
@@ -117,14 +125,10 @@ static inline void put_bytes(struct writer *w, const void *bytes, size_t len)
 	w->len += len;
 }
 
-/* Little-endian, whatever the host is. */
+/* Little-endian, as every host is: the first bytes of the word. */
 static inline void put_uint(struct writer *w, uint64_t value, size_t size)
 {
-	unsigned char out[8];
-
-	for (size_t i = 0; i < size; i++)
-		out[i] = (unsigned char)(value >> (8 * i));
-	put_bytes(w, out, size);
+	put_bytes(w, &value, size);
 }
 
 static inline void put_u8(struct writer *w, uint8_t v) { put_uint(w, v, 1); }
@@ -161,8 +165,8 @@ static inline uint64_t get_uint(struct reader *r, size_t size)
 	const unsigned char *in = get_bytes(r, size);
 	uint64_t value = 0;
 
-	for (size_t i = 0; in && i < size; i++)
-		value |= (uint64_t)in[i] << (8 * i);
+	if (in)
+		memcpy(&value, in, size);
 	return value;
 }
 

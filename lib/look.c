@@ -45,14 +45,18 @@ void holder_from(const struct paxshm_session *s, const struct ring_completion *a
 
 void who_from_value(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret)
 {
-	*ret = (struct paxshm_who){ .size = sizeof(*ret), .host_id = value->delegation ? value->host : 0 };
-	if (ret->host_id == s->tables->self) {
-		ret->pid = value->owner_pid;
-		ret->session = value->owner_session;
-		ret->start_time = value->owner_start;
-		ret->token = value->owner_token;
-	}
-	host_name(s, ret->host_id, ret->host);
+	uint32_t host = value->delegation ? value->host : 0;
+	bool here = host == s->tables->self;
+
+	/* Each field once: clearing all of it first would cost as much as the copy. */
+	_Static_assert(sizeof(*ret) == 32 + PAXSHM_NAME_BYTES, "no field is forgotten");
+	ret->size = sizeof(*ret);
+	ret->host_id = host;
+	ret->pid = here ? value->owner_pid : 0;
+	ret->session = here ? value->owner_session : 0;
+	ret->start_time = here ? value->owner_start : 0;
+	ret->token = here ? value->owner_token : 0;
+	host_name(s, host, ret->host);
 }
 
 /* The lease ends no earlier than what was heard with its renewal grows old, and its clock goes on while the

@@ -240,14 +240,33 @@ static void say_refused(struct links *ls, struct connection *c)
 	(void)send(c->fd, frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* What the socket takes at once is gone without the loop: to hear of its completion would cost a turn. An error is
+ * met again by the loop, which tells of it when the handler may be called. */
+static size_t send_now(const struct connection *c)
+{
+	ssize_t n = send(c->fd, c->filling.bytes, c->filling.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	return n < 0 ? 0 : (size_t)n;
+}
+
 static void fly(struct links *ls, struct connection *c)
 {
 	struct stream_buffer queued = c->filling;
+	size_t sent;
 
 	if (c->flying.len || !queued.len)
 		return;
-	if (loop_send(ls->loop, c->fd, queued.bytes, queued.len, tag_of(ls, c)) < 0)
-		return; /* out of memory: it stays queued, and the backlog or the silence ends the link */
+	sent = send_now(c);
+	if (sent == queued.len) {
+		stream_empty(&c->filling);
+		return;
+	}
+	if (loop_send(ls->loop, c->fd, queued.bytes + sent, queued.len - sent, tag_of(ls, c)) < 0) {
+		/* Out of memory: the rest stays queued, and the backlog or the silence ends the link. */
+		memmove(queued.bytes, queued.bytes + sent, queued.len - sent);
+		c->filling.len -= sent;
+		return;
+	}
 	c->filling = c->flying;
 	c->flying = queued;
 }

@@ -216,6 +216,9 @@ static void tell(struct loop *l, enum loop_event_kind kind, uint64_t tag, int fd
 	struct loop_event event = { .kind = kind, .tag = tag, .fd = fd, .result = result, .bytes = bytes };
 
 	ASSERT(l->handler);
+	if (!l->told_ns)
+		l->told_ns = loop_now_ns();
+	event.now_ns = l->told_ns;
 	l->counts.events++;
 	l->handler(l->context, &event);
 }

@@ -40,6 +40,7 @@ struct loop_event {
 	int fd;
 	int result;
 	const unsigned char *bytes; /* valid during the handler only */
+	uint64_t now_ns;            /* CLOCK_MONOTONIC, not before what is told had happened; io_uring reads it once a turn */
 };
 
 typedef void loop_handler(void *context, const struct loop_event *event);

@@ -79,6 +79,7 @@ struct loop {
 	unsigned n_queue;
 	uint32_t generation;
 	struct loop_counts counts;
+	uint64_t told_ns;      /* of the events told now; 0: the next one reads the clock, for a result of later */
 	loop_handler *handler; /* of the turn under way, else NULL */
 	void *context;
 };

@@ -54,6 +54,7 @@ static int update_interest(struct loop *l, int fd)
 static int result_of(struct loop *l, ssize_t rc, int not_yet)
 {
 	l->counts.enters++;
+	l->told_ns = 0;
 	if (rc >= 0)
 		return (int)rc;
 	return errno == not_yet ? NOT_YET : -errno;

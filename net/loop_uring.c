@@ -286,10 +286,11 @@ static int enter(struct loop_uring *u, uint64_t now_ns, uint64_t deadline_ns)
 static int uring_turn(struct loop *l, uint64_t deadline_ns)
 {
 	struct loop_uring *u = of(l);
-	uint64_t now_ns = loop_now_ns();
+	uint64_t now_ns = deadline_ns || l->n_queue ? loop_now_ns() : 0;
 	uint64_t next_ns = loop_arm_due(l, now_ns);
 	int rc = enter(u, now_ns, MIN(deadline_ns, next_ns));
 
+	l->told_ns = 0;
 	/* Those that came up to now; what handlers cause is for the next turn. */
 	for (unsigned n = io_uring_cq_ready(&u->ring); n; n--)
 		reap(u, &u->ring.cq.cqes[*u->ring.cq.khead & *u->ring.cq.kring_mask]);

@@ -76,7 +76,7 @@ bool ring_push(struct session_rings *r, const struct ring_request *request)
 
 	if (tail - head >= RING_REQUESTS)
 		return false;
-	memcpy(&r->requests[tail % RING_REQUESTS], request, sizeof(*request));
+	memcpy(&r->requests[tail % RING_REQUESTS], request, offsetof(struct ring_request, key) + request->key_len);
 	atom_store_release(&r->request_tail, tail + 1); /* pairs with ring_peek */
 	return true;
 }
@@ -105,14 +105,20 @@ bool ring_take(struct session_rings *r, struct ring_completion *ret)
 
 typedef uint64_t __attribute__((may_alias)) any_word;
 
-/* Loads each word once, whatever the compiler thinks of memcpy: what was checked is what is used. */
+#define HEAD_WORDS (offsetof(struct ring_request, key) / 8)
+_Static_assert(offsetof(struct ring_request, key) % 8 == 0, "the key begins a word");
+
+/* As far as its key goes. Loads each word once, whatever the compiler thinks of memcpy: what was checked is what is
+ * used, and the length in the copy is the one that was copied. */
 static void copy_once(struct ring_request *ret, const struct ring_request *from)
 {
-	uint64_t words[sizeof(*ret) / 8];
+	any_word *to = (any_word *)ret;
+	size_t i = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		words[i] = atom_load_relaxed((const any_word *)from + i);
-	memcpy(ret, words, sizeof(*ret));
+	for (; i < HEAD_WORDS; i++)
+		to[i] = atom_load_relaxed((const any_word *)from + i);
+	for (; i < HEAD_WORDS + (ret->key_len + 7u) / 8; i++)
+		to[i] = atom_load_relaxed((const any_word *)from + i);
 }
 
 int ring_peek(const struct session_rings *r, uint32_t head, struct ring_request *ret)

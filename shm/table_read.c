@@ -97,7 +97,7 @@ int table_read(const struct tables *t, const void *key, uint32_t len, struct loc
 		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
 			continue;
 		if (found == LOOK_FOUND)
-			*ret_value = value;
+			value_copy(ret_value, &value);
 		return found == LOOK_FOUND;
 	}
 	return -EAGAIN;

@@ -29,15 +29,23 @@ static inline bool key_words_init(struct key_words *k, const void *key, uint32_t
 	if (len == 0 || len > KEY_MAX)
 		return false;
 	const unsigned char *at = key;
-	uint64_t *word = k->words;
+	uint64_t *word = k->words, h = hash_begin(0, len);
 
-	k->hash = hash_bytes(0, key, len);
 	k->len = len;
-	/* Nothing behind the key: nobody compares it, and clearing it would be half of a lookup. */
-	for (; len >= 8; at += 8, len -= 8)
-		*word++ = word_at(at);
-	if (len)
+	/* hash_bytes(0, key, len), and the words on the way: one pass. Each store by itself: the compiler would make a
+	 * block copy of them, which takes longer to begin than a short key takes. Nothing is written behind the key:
+	 * nobody compares it, and clearing it would be half of a lookup. */
+	for (; len >= 8; at += 8, len -= 8) {
+		uint64_t next = word_at(at);
+
+		atom_store_relaxed(word++, next);
+		h = hash_mix(h ^ next);
+	}
+	if (len) {
 		*word = word_of_tail(at, len);
+		h = hash_tail(h, *word, len);
+	}
+	k->hash = h;
 	return true;
 }
 
@@ -100,13 +108,23 @@ static inline bool row_has_key(const struct tables *t, const struct table_row *r
 	return true;
 }
 
+typedef uint64_t __attribute__((may_alias)) value_word;
+
+/* By words: loads of twice the size behind the stores of words would wait until these have left the core. */
 static inline void row_copy_value(const struct table_row *row, uint32_t seq, struct lock_value *ret)
 {
-	uint64_t words[LOCK_VALUE_WORDS];
+	value_word *to = (value_word *)ret;
 
+#pragma GCC unroll 8
 	for (uint32_t i = 0; i < LOCK_VALUE_WORDS; i++)
-		words[i] = atom_load_acquire(&row->value[seq & 1][i]); /* pairs with row_show */
-	memcpy(ret, words, sizeof(*ret));
+		atom_store_relaxed(&to[i], atom_load_acquire(&row->value[seq & 1][i])); /* pairs with row_show */
+}
+
+static inline void value_copy(struct lock_value *to, const struct lock_value *from)
+{
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < LOCK_VALUE_WORDS; i++)
+		atom_store_relaxed((value_word *)to + i, atom_load_relaxed((const value_word *)from + i));
 }
 
 /* The whole words of the key, and of them the first `len` bytes. */

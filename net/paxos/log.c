@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "roles.h"
 
-/* The ring: slot s stands at s % log_slots, with its value in the place of the same number. */
+/* The ring: slot s stands at s % log_slots, a long value in the place of the same number. */
+
+#define SLOT_HEAD offsetof(struct paxos_slot, few)
 
 uint64_t paxos_memory_size(uint32_t log_slots, uint32_t value_max)
 {
@@ -19,7 +21,7 @@ uint64_t paxos_undo_size(uint32_t window, uint32_t value_max)
 {
 	/* The largest step is the one that takes office: a whole window of values found elsewhere, and
 	 * LEADS. Each is a record of the value, one of its slot, and one each of base, flag, chosen. */
-	uint64_t a_value = value_max + 8, a_slot = sizeof(struct paxos_slot) + 8, a_word = 16, a_lease = 24;
+	uint64_t a_value = MAX(value_max, PAXOS_FEW) + 16, a_slot = SLOT_HEAD + 8, a_word = 16, a_lease = 24;
 
 	return (window + 1) * (a_value + 2 * a_slot + 3 * a_word) + 4 * a_word + a_lease;
 }
@@ -29,12 +31,17 @@ static struct paxos_slot *place(const struct paxos *p, uint64_t slot)
 	return &p->memory->slots[slot & (p->memory->log_slots - 1)];
 }
 
-static unsigned char *bytes_at(const struct paxos *p, uint64_t slot)
+/* Where a value of `len` bytes stands. */
+static unsigned char *bytes_at(struct paxos_memory *memory, uint64_t place, uint32_t len)
 {
-	struct paxos_memory *memory = p->memory;
 	unsigned char *values = (unsigned char *)&memory->slots[memory->log_slots];
 
-	return values + (slot & (memory->log_slots - 1)) * memory->value_max;
+	return len <= PAXOS_FEW ? memory->slots[place].few : values + place * memory->value_max;
+}
+
+const unsigned char *paxos_memory_value(const struct paxos_memory *memory, uint32_t place)
+{
+	return bytes_at((struct paxos_memory *)memory, place, memory->slots[place].len);
 }
 
 struct paxos_slot *paxos_log_find(const struct paxos *p, uint64_t slot)
@@ -49,7 +56,7 @@ struct paxos_entry paxos_log_entry(const struct paxos *p, uint64_t slot)
 	const struct paxos_slot *at = paxos_log_find(p, slot);
 
 	ASSERT(at != NULL);
-	return (struct paxos_entry){ .slot = slot, .ballot = at->ballot, .kind = at->kind, .len = at->len, .bytes = bytes_at(p, slot) };
+	return (struct paxos_entry){ .slot = slot, .ballot = at->ballot, .kind = at->kind, .len = at->len, .bytes = paxos_memory_value(p->memory, (uint32_t)(at - p->memory->slots)) };
 }
 
 bool paxos_log_has_place(const struct paxos *p, uint64_t slot)
@@ -93,7 +100,7 @@ static void make_room(struct paxos *p, uint64_t slot)
 void paxos_log_store(struct paxos *p, const struct paxos_entry *e)
 {
 	struct paxos_slot *at = place(p, e->slot);
-	unsigned char *bytes = bytes_at(p, e->slot);
+	unsigned char *bytes = bytes_at(p->memory, (uint64_t)(at - p->memory->slots), e->len);
 	bool same = at->index == e->slot && (at->chosen || at->ballot == e->ballot);
 
 	ASSERT(paxos_log_has_place(p, e->slot));
@@ -109,8 +116,12 @@ void paxos_log_store(struct paxos *p, const struct paxos_entry *e)
 		undo_save(p->undo, bytes, e->len);
 		memcpy(bytes, e->bytes, e->len);
 	}
-	undo_save(p->undo, at, sizeof(*at));
-	*at = (struct paxos_slot){ .index = e->slot, .ballot = e->ballot, .len = e->len, .kind = e->kind };
+	undo_save(p->undo, at, SLOT_HEAD);
+	at->index = e->slot;
+	at->ballot = e->ballot;
+	at->len = e->len;
+	at->kind = e->kind;
+	at->chosen = 0;
 }
 
 /* "Chosen" moves over all that is known to be, without gaps. */

@@ -82,6 +82,8 @@ struct paxos_config {
 	uint64_t seed;            /* of the random timeouts */
 };
 
+#define PAXOS_FEW 232u
+
 enum paxos_value_kind { PAXOS_NOOP = 1,
 			PAXOS_LEADS,
 			PAXOS_COMMANDS };
@@ -96,7 +98,11 @@ struct paxos_slot {
 	uint8_t kind;   /* enum paxos_value_kind */
 	uint8_t chosen; /* known to be chosen, perhaps beyond a gap */
 	uint8_t spare[2];
+	/* A value of up to so many bytes: a single command, usually. One round's slot follows the last one's in memory,
+	 * where a place of value_max bytes for each would be another page every time. */
+	unsigned char few[PAXOS_FEW];
 };
+_Static_assert(sizeof(struct paxos_slot) == 256, "whole cache lines");
 
 struct paxos_memory {
 	uint64_t promised;       /* highest ballot promised or accepted in */
@@ -105,10 +111,13 @@ struct paxos_memory {
 	uint64_t lease_until_ns; /* until then no other life than `lease_life` is helped to a ballot */
 	uint64_t lease_life;
 	uint32_t log_slots, value_max;
-	struct paxos_slot slots[]; /* log_slots of them, then log_slots values of value_max bytes */
+	struct paxos_slot slots[]; /* log_slots of them, then log_slots places of value_max bytes for values longer than PAXOS_FEW */
 };
 
 uint64_t paxos_memory_size(uint32_t log_slots, uint32_t value_max);
+
+/* The value in a place of the ring, wherever the log begins. */
+const unsigned char *paxos_memory_value(const struct paxos_memory *memory, uint32_t place);
 
 /* Bytes that one step may append to the undo log, records and their headers together. */
 uint64_t paxos_undo_size(uint32_t window, uint32_t value_max);

@@ -4,6 +4,8 @@
 /* kind, host, incarnation, number; then at most what RELEASE has: delegation, used, flags, key. */
 _Static_assert(1 + 2 + 8 + 8 + 8 + 4 + 1 + 1 + KEY_MAX <= COMMAND_BYTES_MAX, "a command fits");
 
+#define COMMAND_HEAD offsetof(struct command, key)
+
 static bool kind_known(uint8_t kind)
 {
 	return kind >= COMMAND_FOUND && kind <= COMMAND_SWEEP;
@@ -106,8 +108,10 @@ static void key_decode(struct reader *r, struct command *c)
 
 bool command_decode(struct reader *r, struct command *ret)
 {
-	struct command c = { .kind = get_u8(r) };
+	struct command c; /* its key is not cleared: it is written as far as it is read */
 
+	memset(&c, 0, COMMAND_HEAD);
+	c.kind = get_u8(r);
 	c.host = get_u16(r);
 	c.incarnation = get_u64(r);
 	c.number = get_u64(r);
@@ -142,7 +146,7 @@ bool command_decode(struct reader *r, struct command *ret)
 		r->ok = false;
 		return false;
 	}
-	*ret = c;
+	memcpy(ret, &c, COMMAND_HEAD + c.key_len);
 	return true;
 }
 

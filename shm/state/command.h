@@ -58,7 +58,7 @@ struct command {
 void command_encode(struct writer *w, const struct command *c);
 
 /* Takes the next; false: the bytes are no command (r->ok is false then, too). Checks kind, host
- * range, key length, `used`, flags. */
+ * range, key length, `used`, flags. Behind its key *ret is left as it was. */
 bool command_decode(struct reader *r, struct command *ret);
 
 /* Whether commands of this kind carry a number: those that a registered host says for itself. */

@@ -70,6 +70,51 @@ EACH_ENGINE(a_turn_without_deadline_ends_with_the_first_event)
 	loop_close(l);
 }
 
+struct written {
+	int to;
+	uint64_t at_ns; /* 0: not yet */
+};
+
+/* The first event makes more come for the second. */
+static void write_once(void *context, const struct loop_event *event)
+{
+	struct written *w = context;
+
+	record_event(NULL, event);
+	if (w->at_ns)
+		return;
+	w->at_ns = loop_now_ns();
+	cr_assert_eq(write(w->to, "x", 1), 1);
+}
+
+EACH_ENGINE(an_event_bears_a_time_at_which_it_had_happened)
+{
+	struct loop *l = open_engine(*engine);
+	int pair[2][2];
+	struct written written;
+	uint64_t before_ns;
+
+	for (int i = 0; i < 2; i++) {
+		make_pair(pair[i]);
+		cr_assert_eq(loop_receive(l, pair[i][0], (uint64_t)i), 0);
+	}
+	for (int turn = 0; turn < 2; turn++) {
+		n_came = 0;
+		before_ns = loop_now_ns();
+		for (int i = 0; i < 2; i++)
+			cr_assert_eq(write(pair[i][1], "x", 1), 1);
+		written = (struct written){ .to = pair[1][1] };
+		for (n_bytes = 0; n_bytes < 3;)
+			cr_assert_eq(loop_turn(l, before_ns + 10 * NS_PER_S, write_once, &written), 0);
+		for (unsigned i = 0; i < n_came; i++) {
+			cr_expect_geq(came[i].now_ns, before_ns, "not that of an earlier turn");
+			cr_expect_leq(came[i].now_ns, loop_now_ns());
+			cr_expect(i == 0 || came[i].result < 2 || came[i].now_ns >= written.at_ns, "engine %d: it holds what came later", *engine);
+		}
+	}
+	loop_close(l);
+}
+
 EACH_ENGINE(a_turn_that_handed_out_something_does_not_wait)
 {
 	struct loop *l = open_engine(*engine);

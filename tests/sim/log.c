@@ -100,14 +100,13 @@ void log_apply(struct sim *s)
 static void look_into_log(struct sim *s, struct host *h)
 {
 	const struct paxos_memory *m = agent_paxos(h->agent)->memory;
-	const unsigned char *values = (const unsigned char *)&m->slots[m->log_slots];
 
 	for (uint32_t i = 0; i < m->log_slots; i++) {
 		const struct paxos_slot *slot = &m->slots[i];
 		bool there = slot->index > m->base; /* else it has left the log */
 		bool chosen = there && (slot->chosen || slot->index <= m->chosen);
 		struct seen_slot *seen = &h->slot[i];
-		const unsigned char *bytes = values + (uint64_t)i * m->value_max;
+		const unsigned char *bytes = paxos_memory_value(m, i);
 		struct log_entry *e;
 		uint64_t hash;
 

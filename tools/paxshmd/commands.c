@@ -183,8 +183,8 @@ static void stamp_sent(struct agent *a)
 /* One value: as many whole commands as fit. */
 static void propose_batch(struct agent *a)
 {
-	unsigned char value[65536];
-	uint32_t len = 0, cap = MIN(a->config.limits.value_max, (uint32_t)sizeof(value));
+	unsigned char *value = a->body; /* no frame is being filled now, and Paxos copies it */
+	uint32_t len = 0, cap = MIN(a->config.limits.value_max, BODY_BYTES);
 
 	while (a->pending_first < a->pending_end) {
 		uint16_t n;

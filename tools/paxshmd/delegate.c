@@ -17,6 +17,7 @@
 #include <errno.h>
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
+#define LINE_HEAD offsetof(struct line, key) /* what changes while a line keeps its key */
 
 struct line *line_of(struct agent *a, uint32_t line)
 {
@@ -62,8 +63,11 @@ static uint32_t line_new(struct agent *a, const void *key, uint32_t len, uint64_
 		CHANGE(p->lines_high, i);
 	}
 	l = &a->m.lines[i];
-	undo_save(&a->undo, l, sizeof(*l));
-	*l = (struct line){ .key_len = (uint8_t)len, .hash = hash, .next = *bucket };
+	undo_save(&a->undo, l, LINE_HEAD + len);
+	memset(l, 0, LINE_HEAD);
+	l->key_len = (uint8_t)len;
+	l->hash = hash;
+	l->next = *bucket;
 	memcpy(l->key, key, len);
 	CHANGE(*bucket, i);
 	CHANGE(p->lines_used, p->lines_used + 1);
@@ -164,7 +168,7 @@ void claim_wait(struct agent *a, uint32_t i)
 	c->next = 0;
 	if (l->tail)
 		CHANGE(claim_of(a, l->tail)->next, i);
-	undo_save(&a->undo, l, sizeof(*l));
+	undo_save(&a->undo, l, LINE_HEAD);
 	if (!l->head)
 		l->head = i;
 	l->tail = i;
@@ -200,7 +204,7 @@ void claim_leave(struct agent *a, uint32_t i)
 	if (c->state == CLAIM_FREE)
 		return;
 	ASSERT(c->state == CLAIM_WAITING || c->state == CLAIM_ASKING);
-	undo_save(&a->undo, l, sizeof(*l));
+	undo_save(&a->undo, l, LINE_HEAD);
 	if (c->next)
 		CHANGE(claim_of(a, c->next)->prev, c->prev);
 	else if (c->state == CLAIM_WAITING)
@@ -312,7 +316,7 @@ static void give(struct agent *a, struct line *l)
 	struct ring_completion completion = { 0 };
 
 	claim_leave(a, i);
-	undo_save(&a->undo, l, sizeof(*l));
+	undo_save(&a->undo, l, LINE_HEAD);
 	undo_save(&a->undo, c, sizeof(*c));
 	if (l->used && hosts_waiting(a, l))
 		l->passes++;
@@ -353,7 +357,7 @@ static bool give_back(struct agent *a, struct line *l)
 
 	if (!issue(a, l, &c))
 		return false;
-	undo_save(&a->undo, l, sizeof(*l));
+	undo_save(&a->undo, l, LINE_HEAD);
 	l->state = LINE_IDLE;
 	l->died = l->queued = 0;
 	l->delegation = l->base = 0;
@@ -549,7 +553,7 @@ void line_granted(struct agent *a, uint32_t row)
 	if (l->state == LINE_OURS && l->delegation == v.delegation)
 		return;
 	ASSERT(l->state == LINE_ASKED || l->state == LINE_TRIED || l->state == LINE_CANCELLING);
-	undo_save(&a->undo, l, sizeof(*l));
+	undo_save(&a->undo, l, LINE_HEAD);
 	l->state = LINE_OURS;
 	l->delegation = v.delegation;
 	l->base = v.base;

@@ -340,6 +340,7 @@ static void new_stranger(struct reactor *r, int fd)
 		return;
 	}
 	r->stranger[i] = (struct stranger){ .fd = fd, .until_ns = sys_now_ns() + DOORMAN_GREETING_NS };
+	r->look_at_strangers_ns = MIN(r->look_at_strangers_ns, r->stranger[i].until_ns);
 	if (loop_poll(r->loop, fd, tag_of(WATCH_STRANGER, i, 0))) {
 		r->stranger[i].fd = -1;
 		close(fd);
@@ -383,6 +384,8 @@ uint64_t guests_look_at_strangers(struct reactor *r, uint64_t now)
 {
 	uint64_t next = NEVER;
 
+	if (now < r->look_at_strangers_ns)
+		return r->look_at_strangers_ns;
 	for (unsigned i = 0; i < DOORMAN_STRANGERS; i++) {
 		struct stranger *s = &r->stranger[i];
 
@@ -395,5 +398,6 @@ uint64_t guests_look_at_strangers(struct reactor *r, uint64_t now)
 			next = MIN(next, s->until_ns);
 		}
 	}
+	r->look_at_strangers_ns = next;
 	return next;
 }

@@ -25,6 +25,7 @@ static uint64_t shape_of(const struct agent_config *c)
 		sizeof(struct session_record),
 		sizeof(struct claim),
 		sizeof(struct line),
+		sizeof(struct paxos_slot),
 		c->self,
 		l->capacity.rows,
 		l->capacity.cells,

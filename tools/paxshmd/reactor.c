@@ -117,6 +117,17 @@ static void carry_out(struct reactor *r, const struct agent_action *a)
 	}
 }
 
+/* Events and steps go by one reading of the clock that stops with the machine, and by one, made behind it, of the
+ * clock that does not: what is handed to the agent was received before that. What lies between the two is
+ * measured where they are read at once, and again when the machine has slept since. */
+static void read_time(struct reactor *r, uint64_t now_ns)
+{
+	r->now_ns = now_ns;
+	r->boot_ns = sys_boot_ns();
+	if (r->boot_ns - now_ns - r->suspended_ns > NS_PER_MS || !r->suspended_ns)
+		r->suspended_ns = r->boot_ns - now_ns;
+}
+
 static void step_once(struct reactor *r, struct agent_event *e)
 {
 	struct agent_actions actions;
@@ -126,14 +137,12 @@ static void step_once(struct reactor *r, struct agent_event *e)
 	r->asleep = false;
 	ASSERT(!r->stepping);
 	r->stepping = r->stepped = true;
-	/* In this order, so that it is never less than the machine was suspended. */
-	uint64_t now = sys_now_ns();
-	e->now_ns = sys_boot_ns();
-	e->suspended_ns = e->now_ns - now;
+	e->now_ns = r->boot_ns;
+	e->suspended_ns = r->suspended_ns;
 	actions = agent_step(r->agent, e);
 	for (unsigned i = 0; i < actions.n && r->status < 0; i++)
 		carry_out(r, &actions.at[i]);
-	r->wake_at_ns = actions.wake_at_ns == NEVER ? NEVER : actions.wake_at_ns - MIN(actions.wake_at_ns, e->suspended_ns);
+	r->wake_at_ns = actions.wake_at_ns == NEVER ? NEVER : actions.wake_at_ns - MIN(actions.wake_at_ns, r->suspended_ns);
 	r->again = actions.again;
 	r->stepping = false;
 }
@@ -157,23 +166,26 @@ static void show_link(struct reactor *r, uint16_t host, bool up, bool votes)
 static void heed_link(void *context, const struct link_event *event)
 {
 	struct reactor *r = context;
-	const char *name = event->host ? host_name(r, event->host) : "stranger";
-	uint64_t now = sys_now_ns();
+	const char *name;
 
 	if (event->kind != LINK_REFUSED && (!event->host || event->host >= HOSTS_MAX))
 		return;
+	if (event->kind == LINK_FRAME) {
+		reactor_step(r, &(struct agent_event){ .kind = AGENT_FRAME, .from = event->host, .bytes = event->frame, .len = event->len });
+		return;
+	}
+	name = event->host ? host_name(r, event->host) : "stranger";
 	switch (event->kind) {
 	case LINK_UP:
 		show_link(r, event->host, true, event->hello->votes);
-		log_peer(name, now, LOG_INFO, "event=link.up peer=%s votes=%s", log_quote(name), event->hello->votes ? "yes" : "no");
+		log_peer(name, r->now_ns, LOG_INFO, "event=link.up peer=%s votes=%s", log_quote(name), event->hello->votes ? "yes" : "no");
 		reactor_step(r, &(struct agent_event){ .kind = AGENT_LINK_UP, .from = event->host, .hello = event->hello });
 		break;
 	case LINK_FRAME:
-		reactor_step(r, &(struct agent_event){ .kind = AGENT_FRAME, .from = event->host, .bytes = event->frame, .len = event->len });
 		break;
 	case LINK_DOWN:
 		show_link(r, event->host, false, false);
-		log_peer(name, now, LOG_WARNING, "event=link.down peer=%s reason=%s", log_quote(name), log_quote(event->reason));
+		log_peer(name, r->now_ns, LOG_WARNING, "event=link.down peer=%s reason=%s", log_quote(name), log_quote(event->reason));
 		if (r->stepping)
 			r->down[r->n_down++ % HOSTS_MAX] = event->host;
 		else
@@ -183,7 +195,7 @@ static void heed_link(void *context, const struct link_event *event)
 		char limit[192]; /* each reason has its own: an old one does not hide a new one */
 
 		snprintf(limit, sizeof(limit), "%s: %s", name, event->reason);
-		log_peer(limit, now, LOG_WARNING, "event=link.refused peer=%s reason=%s", log_quote(name), log_quote(event->reason));
+		log_peer(limit, r->now_ns, LOG_WARNING, "event=link.refused peer=%s reason=%s", log_quote(name), log_quote(event->reason));
 		break;
 	}
 	}
@@ -243,9 +255,11 @@ static void heed(void *context, const struct loop_event *event)
 			close(event->result);
 		return;
 	}
+	if (event->now_ns != r->now_ns)
+		read_time(r, event->now_ns);
 	switch (event->tag >> 56) {
 	case LINK_TAG:
-		links_event(r->links, event, sys_now_ns());
+		links_event(r->links, event, r->now_ns);
 		break;
 	case WATCH_KEEPER:
 		heed_keeper(r);
@@ -273,14 +287,16 @@ static uint64_t work(struct reactor *r)
 {
 	uint64_t until;
 
-	if (sys_now_ns() >= r->wake_at_ns)
+	r->suspended_ns = 0;
+	read_time(r, sys_now_ns());
+	if (r->now_ns >= r->wake_at_ns)
 		reactor_step(r, &(struct agent_event){ .kind = AGENT_TIME });
 	r->again = true;
 	for (unsigned i = 0; i < TURNS_MAX && r->again && r->status < 0; i++)
 		reactor_step(r, &(struct agent_event){ .kind = AGENT_TURN });
-	until = guests_look_at_strangers(r, sys_now_ns());
+	until = guests_look_at_strangers(r, r->now_ns);
 	if (r->links) {
-		uint64_t links_until = links_tick(r->links, sys_now_ns());
+		uint64_t links_until = links_tick(r->links, r->now_ns);
 
 		until = MIN(until, links_until);
 		r->stepped = false;
@@ -308,7 +324,7 @@ static bool worked(struct reactor *r)
 /* One turn of the loop until `until`, at the end of which something may have come. */
 static int wait_for(struct reactor *r, uint64_t until)
 {
-	uint64_t events = loop_counts(r->loop).events, before = sys_now_ns();
+	uint64_t events = loop_counts(r->loop).events, before = r->now_ns;
 	bool look, would_sleep = until > before;
 	int rc;
 
@@ -322,12 +338,13 @@ static int wait_for(struct reactor *r, uint64_t until)
 		if (r->asleep)
 			agent_awake(r->agent); /* no doorbell is needed meanwhile */
 		r->asleep = false;
+		before = sys_now_ns();
 		sched_yield();
 		spin_yielded(&r->spin, before, sys_now_ns());
 	}
 	rc = loop_turn(r->loop, look ? 0 : until, heed, r);
 	if (would_sleep && loop_counts(r->loop).events != events)
-		spin_found(&r->spin, look ? 0 : sys_now_ns() - before);
+		spin_found(&r->spin, look ? 0 : r->now_ns - before);
 	return rc;
 }
 

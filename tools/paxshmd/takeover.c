@@ -206,6 +206,10 @@ static void look_around(struct reactor *r)
 static int start_loop(struct reactor *r)
 {
 	const char *why = "";
+
+	r->now_ns = sys_now_ns();
+	r->boot_ns = sys_boot_ns();
+	r->suspended_ns = r->boot_ns - r->now_ns; /* no event yet: what was inherited is stepped by this time */
 	int rc = loop_open(&r->loop, (enum loop_engine)r->config->engine, &why);
 
 	if (rc) {

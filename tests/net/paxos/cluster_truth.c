@@ -85,9 +85,8 @@ static struct paxos_entry ring_entry(const struct core *c, uint32_t at)
 {
 	const struct paxos_memory *memory = c->memory;
 	const struct paxos_slot *slot = &memory->slots[at];
-	const unsigned char *values = (const unsigned char *)&memory->slots[memory->log_slots];
 
-	return (struct paxos_entry){ .slot = slot->index, .ballot = slot->ballot, .kind = slot->kind, .len = slot->len, .bytes = values + (uint64_t)at * memory->value_max };
+	return (struct paxos_entry){ .slot = slot->index, .ballot = slot->ballot, .kind = slot->kind, .len = slot->len, .bytes = paxos_memory_value(memory, at) };
 }
 
 static void note_office(struct host *h)

@@ -137,12 +137,11 @@ const char *core_text(const struct core *c, uint64_t slot)
 {
 	static char text[64];
 	const struct paxos_memory *memory = c->memory;
-	uint64_t at = slot % memory->log_slots;
-	const unsigned char *values = (const unsigned char *)&memory->slots[memory->log_slots];
+	uint32_t at = (uint32_t)(slot % memory->log_slots);
 
 	if (memory->slots[at].index != slot)
 		return "-";
 	snprintf(text, sizeof(text), "%.*s", (int)memory->slots[at].len,
-		 (const char *)values + at * memory->value_max);
+		 (const char *)paxos_memory_value(memory, at));
 	return text;
 }

@@ -137,6 +137,33 @@ Test(log, death_at_any_change_of_an_acceptance_leaves_no_trace)
 	cr_assert_gt(n, 4, "promise, base, value, slot, flag and chosen are changes of their own");
 }
 
+/* A value's length decides where it stands: neither place knows of the other's. */
+Test(log, short_and_long_values_take_each_others_places)
+{
+	static unsigned char text[2][PAXOS_FEW + 1];
+	struct core *c = host(1, 3);
+	struct paxos_config config = core_config(1, 3);
+
+	core_release(c);
+	config.value_max = 512;
+	core_start(c, &config, NS_PER_S);
+	memset(text[0], 's', sizeof(text[0]));
+	memset(text[1], 'l', sizeof(text[1]));
+	for (uint64_t slot = 1; slot <= 16; slot++) { /* the second round: each place by the other kind */
+		unsigned kind = (slot + (slot > 8)) % 2;
+		struct paxos_entry e = { .slot = slot, .ballot = BALLOT(3, 2), .kind = PAXOS_COMMANDS, .len = PAXOS_FEW + kind, .bytes = text[kind] };
+		struct paxos_message m = { .kind = PAXOS_ACCEPT, .ballot = e.ballot, .flag = true, .n_entries = 1, .entries = &e };
+		struct paxos_event event = { .kind = PAXOS_EVENT_MESSAGE, .now_ns = c->now, .from = 2, .message = &m };
+
+		for (int n = 1; dies_cleanly(c, &event, n); n++)
+			;
+		core_hear(c, 2, m);
+		e = paxos_chosen_entry(&c->p, slot);
+		cr_assert_eq(e.len, PAXOS_FEW + kind);
+		cr_assert_arr_eq(e.bytes, text[kind], e.len);
+	}
+}
+
 Test(log, death_at_any_change_of_an_election_leaves_no_trace)
 {
 	struct core *c = host(1, 1);

@@ -87,7 +87,7 @@ Test(command, every_kind_is_read_back)
 {
 	for (uint8_t kind = COMMAND_FOUND; kind <= COMMAND_SWEEP; kind++) {
 		unsigned char bytes[COMMAND_BYTES_MAX];
-		struct command c = a_command(kind), back;
+		struct command c = a_command(kind), back = { 0 };
 		size_t len = encode(bytes, &c);
 		struct reader r = reader_on(bytes, len);
 
@@ -181,7 +181,7 @@ Test(command, fields_out_of_range_are_refused)
 Test(command, hosts_and_keys_reach_their_limits)
 {
 	unsigned char bytes[COMMAND_BYTES_MAX];
-	struct command c = a_command(COMMAND_CANCEL), back;
+	struct command c = a_command(COMMAND_CANCEL), back = { 0 };
 	struct reader r;
 
 	c.host = HOSTS_MAX - 1;
