@@ -5,6 +5,7 @@
  *   agent.c     events in, actions out; Paxos; applying what is chosen
  *   birth.c     an agent is made, over fresh memory or its predecessor's
  *   sessions.c  rings: requests in, completions out; the end of a session
+ *   claims.c    the places of lines and claims, queues and asks
  *   delegate.c  lines and claims: who on this host has, or waits for, which lock
  *   ask.c       questions to other hosts: who of yours owns this lock?
  *   lease.c     until when delegations may be trusted; as leader, which hosts are alive
@@ -190,10 +191,15 @@ void session_gone(struct agent *a, uint32_t slot);
 void session_complete(struct agent *a, uint32_t slot, const struct ring_completion *completion);
 void session_publish(struct agent *a); /* after a commit: shows and announces what was completed */
 
-/* ---- delegate.c ---- */
+/* ---- claims.c ---- */
+
+#define LINE_HEAD offsetof(struct line, key) /* what changes while a line keeps its key */
 
 struct line *line_of(struct agent *a, uint32_t line);
+struct claim *claim_of(struct agent *a, uint32_t claim);
 uint32_t line_find(const struct agent *a, const void *key, uint32_t len, uint64_t hash);
+
+void line_free(struct agent *a, uint32_t line); /* nobody stands in it, and it is IDLE */
 
 /* A new claim of a session's call on a key: 0: no room. */
 uint32_t claim_new(struct agent *a, uint32_t slot, const struct ring_request *r);
@@ -202,6 +208,9 @@ void claim_wait(struct agent *a, uint32_t claim);                      /* to the
 void claim_ask(struct agent *a, uint32_t claim, enum ask_stage stage); /* into its line's asks */
 /* Takes it out of wherever it stands, without an answer. */
 void claim_leave(struct agent *a, uint32_t claim);
+
+/* ---- delegate.c ---- */
+
 /* Answers its call and frees it. */
 void claim_answer(struct agent *a, uint32_t claim, int result, const struct owner *owner);
 void claim_release(struct agent *a, uint32_t claim, bool died);
