@@ -200,6 +200,11 @@ static void act(struct fake *f, uint32_t session, const struct ring_request *r)
 	case REQUEST_RELEASE: release(f, session, r); break;
 	case REQUEST_CANCEL: cancel(f, session, r); break;
 	case REQUEST_CLOSE: close_session(f, session, r->call); break;
+	case REQUEST_LEAD:
+		f->leads++;
+		f->last_lead = *r;
+		answer(f, session, r->call, f->lead_result);
+		break;
 	case REQUEST_HOLDER:
 		f->holders++;
 		f->last_holder = *r;

@@ -84,12 +84,13 @@ struct fake {
 	bool adopt_late;                  /* answers to ADOPT are kept back until the next one */
 	uint32_t holder_host, holder_pid; /* answers to HOLDER */
 	int holder_result;
+	int lead_result;      /* answers to LEAD */
 	unsigned void_grants; /* so many grants are told when the life that they were made in is over */
 
 	/* Seen. */
 	struct greeting greeting;
-	unsigned welcomes, acquires, releases, stale_releases, cancels, closes, holders, adopts, adopts_kept;
-	struct ring_request last_cancel, last_holder, last_acquire;
+	unsigned welcomes, acquires, releases, stale_releases, cancels, closes, holders, leads, adopts, adopts_kept;
+	struct ring_request last_cancel, last_holder, last_lead, last_acquire;
 };
 
 /* Makes the socket and serves it. */

@@ -391,21 +391,54 @@ Test(session, closed_word_ends_waits)
 	cr_expect_eq(paxshm_close(session), 0);
 }
 
+/* An answer and the hang-up, both at once as far as the sleeping caller can see: no bell rings. */
+static void answer_and_hang_up(struct ring_completion answer)
+{
+	struct fake_session *s = &fake.sessions[1];
+
+	while (!(atom_load_acquire(&s->rings->bell[0]) & 1))
+		usleep(500);
+	fake_lock(&fake);
+	ring_put(s->rings, s->tail++, &answer);
+	ring_publish_tail(s->rings, s->tail);
+	fake_unlock(&fake);
+	fake_hang_up(&fake);
+}
+
+static void *ask_holder(void *context)
+{
+	struct paxshm_who *who = context;
+
+	return paxshm_holder(session, "k", 1, 0, who) == 0 ? context : NULL;
+}
+
 Test(session, answer_before_the_hang_up_counts)
+{
+	struct paxshm_who who = PAXSHM_INIT(who);
+	pthread_t thread;
+	void *answered;
+
+	fake_hold(&fake, "k");
+	fake_lock(&fake);
+	fake.paused = true;
+	fake_unlock(&fake);
+	pthread_create(&thread, NULL, ask_holder, &who);
+	answer_and_hang_up((struct ring_completion){ .call = 0, .holder_host = FAKE_OTHER, .holder_pid = 55 });
+	pthread_join(thread, &answered);
+	cr_expect_eq(answered, &who);
+	cr_expect_eq(who.pid, 55);
+	cr_expect_eq(paxshm_close(session), 0);
+}
+
+Test(session, grant_that_comes_with_the_hang_up_is_lost_with_the_session)
 {
 	struct waiter w;
 
 	fake_hold(&fake, "k");
 	waiter_start(&w, "k");
 	fake_until_waiting(&fake, "k", 1);
-	/* Both at once, as far as the waiter can see: no bell rings for the grant. */
-	fake_lock(&fake);
-	struct fake_session *s = &fake.sessions[1];
-	ring_put(s->rings, s->tail++, &(struct ring_completion){ .call = 0, .claim = 9, .token = 3, .incarnation = FAKE_INCARNATION });
-	ring_publish_tail(s->rings, s->tail);
-	fake_unlock(&fake);
-	fake_hang_up(&fake);
-	cr_expect_eq(waiter_end(&w), 0);
+	answer_and_hang_up((struct ring_completion){ .call = 0, .claim = 9, .token = 3, .incarnation = FAKE_INCARNATION });
+	cr_expect_eq(waiter_end(&w), -ENOTCONN);
 	cr_expect_eq(paxshm_close(session), 0);
 }
 

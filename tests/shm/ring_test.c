@@ -159,13 +159,15 @@ Test(ring, sound_requests_pass)
 	accepts(.op = REQUEST_CANCEL, .reason = -ECANCELED);
 	accepts(.op = REQUEST_HOLDER, .key_len = 1, .flags = REQUEST_LINEARIZABLE | REQUEST_RETURN);
 	accepts(.op = REQUEST_CLOSE);
+	accepts(.op = REQUEST_LEAD, .target = HOSTS_MAX - 1);
 }
 
 Test(ring, nonsense_is_refused)
 {
 	rejects(.op = 0);
-	rejects(.op = REQUEST_CLOSE + 1);
+	rejects(.op = REQUEST_LEAD + 1);
 	rejects(.op = UINT32_MAX);
+	rejects(.op = REQUEST_LEAD, .target = 1, .flags = 1);
 	rejects(.op = REQUEST_ACQUIRE, .mode = 5, .key_len = 0);
 	rejects(.op = REQUEST_ACQUIRE, .mode = 6, .key_len = 1);
 	rejects(.op = REQUEST_ACQUIRE, .mode = 5, .key_len = 1, .call = RING_CALLS);
