@@ -224,6 +224,7 @@ static void accept_ready(struct loop *l, int fd, int result)
 {
 	if (result >= 0) {
 		l->counts.enters++;
+		l->told_ns = 0;
 		result = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (result < 0)
 			result = -errno;
