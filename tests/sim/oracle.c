@@ -147,18 +147,20 @@ void oracle_dropped(struct sim *s, struct client *c, struct thread *t)
 	k->death = true;
 }
 
-/* The agent was slow to tell it: the lock has gone on, so the lease must be over for whoever is told now. */
+/* A successor shows what its predecessor had granted, and the lock has gone on: the lease must be over for who is told. */
 static bool told_too_late(struct sim *s, struct client *c, struct thread *t, const struct ring_completion *answer)
 {
 	const struct lock *l = &s->key[t->key].lock;
 
 	if (!s->leases || c->gone || c->closing || (l->delegation && l->host == c->host && l->incarnation == answer->incarnation))
 		return false;
-	CHECK(s, !sim_trusted(s) || program_check(s, c, answer->incarnation),
+	CHECK(s, !sim_trusted(s) || (s->host[c->host].mapping && program_check(s, c, answer->incarnation)),
 	      "host %u, incarnation %llu, grants %s, which is delegated to host %u, incarnation %llu", c->host, (ull)answer->incarnation,
 	      trace_key(&s->key[t->key]), l->host, (ull)l->incarnation);
 	sim_mark(s, MARK_GRANT_TOO_LATE);
 	t->lost = true;
+	t->told_claim = answer->claim;
+	t->told_incarnation = answer->incarnation;
 	s->key[t->key].last_token = MAX(s->key[t->key].last_token, answer->token);
 	return true;
 }
