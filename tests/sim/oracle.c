@@ -407,6 +407,8 @@ static void check_asleep(struct sim *s, const struct host *h, const struct clien
 
 void oracle_may_sleep(struct sim *s, struct host *h)
 {
+	if (((const struct private_memory *)h->memory.private)->installing)
+		return; /* requests wait for the end of it */
 	for (unsigned i = 0; i < SIM_CLIENTS; i++)
 		if (s->client[i].host == h->id && s->client[i].state == CLIENT_OPEN && !s->client[i].nonsense)
 			check_asleep(s, h, &s->client[i]);

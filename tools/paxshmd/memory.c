@@ -44,7 +44,7 @@ static uint64_t shape_of(const struct agent_config *c)
 
 uint64_t memory_inbox_size(const struct table_capacity *capacity)
 {
-	return align_up(snapshot_size_max(capacity), 4096);
+	return align_up(snapshot_room_max(capacity), 4096);
 }
 
 static uint32_t lines_for(const struct agent_limits *l)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Snapshots from host to host. */
+/* A copy of the tables for this host. */
 #include "agent_rig.h"
 
-Test(transfer, a_host_out_of_the_log_gets_a_copy_and_the_tail)
+Test(take, a_host_out_of_the_log_gets_a_copy_and_the_tail)
 {
 	ready(3, 64);
 	uint16_t away = leader() == 3 ? 2 : 3;
@@ -45,15 +45,16 @@ static void send_copy(struct host *h, uint16_t from, uint64_t slot, const void *
 	free(frame);
 }
 
-Test(transfer, a_copy_of_another_slot_than_it_was_sent_for_is_refused)
+Test(take, a_copy_of_another_slot_than_it_was_sent_for_is_refused)
 {
 	ready(3, 64);
 	struct host *h = &hosts[leader() == 3 ? 2 : 3];
 	uint32_t s = open_session(&hosts[1], 5);
 	uint64_t n = snapshot_size(h->memory.tables);
-	unsigned char *old = malloc(n);
+	uint64_t room = snapshot_room(h->memory.tables);
+	unsigned char *old = malloc(room);
 
-	cr_assert_eq(snapshot_write(h->memory.tables, old, n), n);
+	cr_assert_eq(snapshot_write(h->memory.tables, old, room), n);
 	for (int i = 0; i < 100; i++) /* what came after it has left the log */
 		release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
 	send_copy(h, 1, h->memory.tables->agreed.applied + 1, old, n);
