@@ -40,7 +40,7 @@ static unsigned n_hosts;
 static struct frame *queue[65536];
 static unsigned queue_first, queue_end;
 static uint64_t now_ns = NS_PER_S;
-static uint32_t n_claims __attribute__((unused)) = 64;
+static uint32_t n_claims __attribute__((unused)) = 64, n_bite __attribute__((unused)); /* of a copy of the tables; 0: as usual */
 
 static inline void carry_out(struct host *h, struct agent_actions actions)
 {
@@ -126,6 +126,7 @@ static inline void make_cluster(unsigned n, uint32_t rows)
 		h->config.host_lease_ns = NS_PER_S;
 		h->config.handover_max = 4;
 		h->config.ask_ns = NS_PER_S;
+		h->config.copy_bite = n_bite;
 		h->config.seed = 7 + i;
 		h->config.nonce = 100 + i;
 		h->memory.private = calloc(1, agent_private_size(l));
