@@ -107,6 +107,8 @@ enum { ROWS,
        CHAINS,
        DONE };
 
+#define BUCKETS_A_RECORD 16u /* emptied in the time of a record */
+
 static uint32_t extent_of(const struct snapshot_install *i)
 {
 	const struct snapshot_extent *e = &i->view.extent;
@@ -117,7 +119,7 @@ static uint32_t extent_of(const struct snapshot_install *i)
 	case OLD_ROWS: return i->old_rows;
 	case CELLS: return e->cells;
 	case WAITS: return e->waits;
-	default: return i->t->n_buckets;
+	default: return (i->t->n_buckets - 1) / BUCKETS_A_RECORD + 1;
 	}
 }
 
@@ -131,7 +133,10 @@ static void install_one(struct snapshot_install *i, uint32_t at)
 		break;
 	case CELLS: install_cell(i->t, &i->view, at); break;
 	case WAITS: install_wait(i->t, &i->view, at); break;
-	case BUCKETS: table_rebuild_bucket(i->t, at - 1); break;
+	case BUCKETS:
+		for (uint32_t b = (at - 1) * BUCKETS_A_RECORD; b < MIN(at * BUCKETS_A_RECORD, i->t->n_buckets); b++)
+			table_rebuild_bucket(i->t, b);
+		break;
 	case CHAINS: table_rebuild_row(i->t, at); break;
 	}
 }

@@ -157,7 +157,7 @@ enum { HASH,
        FREE_WAITS,
        DONE };
 
-#define RECORD_BYTES 128u /* hashed in the time of a record, about */
+#define RECORD_BYTES 64u /* hashed in the time of a record, about */
 
 /* The stages that walk a list begin at its head. */
 static void enter(struct snapshot_check *c, unsigned stage)

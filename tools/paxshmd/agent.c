@@ -265,6 +265,8 @@ void agent_carry_update(struct agent *a)
 	for (unsigned i = 0; i < a->update.n_sends; i++) {
 		const struct paxos_send *s = &a->update.sends[i];
 
+		if (s->message.kind == PAXOS_FETCH && a->tail.on)
+			continue; /* a copy comes instead, and tail.c asks for what is behind it */
 		agent_send_paxos(a, s->to, &s->message);
 	}
 	publish_leader(a);

@@ -30,6 +30,8 @@ void give_stop(struct agent *a)
 
 void give_asked(struct agent *a, uint16_t host)
 {
+	if (host == a->give.to)
+		return; /* it asked before it had begun to get it */
 	a->give.asked_ns[host] = a->now_ns;
 	a->give.asked = true;
 }

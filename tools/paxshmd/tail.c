@@ -87,7 +87,7 @@ void tail_learn(struct agent *a, const struct paxos_message *m)
 
 static void ask(struct agent *a)
 {
-	struct paxos_message fetch = { .kind = PAXOS_FETCH, .slot = a->tail.next_slot, .chosen = a->m.paxos->chosen };
+	struct paxos_message fetch = { .kind = PAXOS_FETCH, .slot = MAX(a->tail.next_slot, a->m.paxos->chosen + 1), .chosen = a->m.paxos->chosen };
 
 	a->tail.ask_ns = a->now_ns + a->config.heartbeat_ns / 4;
 	if (a->linked[a->tail.from] && has_room(a, a->config.limits.value_max))
@@ -125,6 +125,8 @@ void tail_turn(struct agent *a)
 	for (unsigned n = 0; n < SLOTS_A_TURN && a->tail.first < a->tail.end; n++)
 		hand_on(a);
 	a->tail.on = a->tail.first < a->tail.end;
+	if (!a->tail.on)
+		ask(a); /* the rest comes from the log, and had better come before it goes */
 }
 
 uint64_t tail_wake_at(const struct agent *a)

@@ -21,8 +21,8 @@
 #include <syslog.h>
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
-#define PATIENCE_NS NS_PER_S /* a giver that sends nothing for so long makes room for another */
-#define RECORD_BYTES 128u    /* of a bite: what is looked at, or installed, counts in records of about so much */
+#define PATIENCE_NS NS_PER_S /* a giver that sends nothing for so long is given up */
+#define RECORD_BYTES 32u     /* of a bite: looking at a record, or installing it, takes as long as making so much of it */
 
 static uint32_t bite_records(const struct agent *a)
 {
@@ -55,7 +55,7 @@ static bool may_begin(const struct agent *a, uint16_t from)
 	if (a->paxos.role == PAXOS_LEADING || take_installing(a))
 		return false;
 	if (a->take.stage == TAKE_STREAM)
-		return from == a->take.from || a->now_ns - a->take.heard_ns >= PATIENCE_NS;
+		return from == a->take.from;
 	return a->take.stage == TAKE_NOTHING && !a->tail.on;
 }
 
@@ -161,9 +161,11 @@ static void installed(struct agent *a)
 
 void take_turn(struct agent *a)
 {
+	if (a->take.stage == TAKE_STREAM && a->now_ns - a->take.heard_ns >= PATIENCE_NS)
+		drop(a);
 	if (a->take.stage < TAKE_VERIFY || a->now_ns < a->take.next_ns)
 		return;
-	a->take.next_ns = a->now_ns + a->config.copy_pace_ns;
+	a->take.next_ns = a->now_ns + a->config.copy_pace_ns / 2;
 	if (a->take.stage == TAKE_VERIFY) {
 		if (snapshot_check_more(&a->take.check, bite_records(a)))
 			verified(a);
@@ -176,5 +178,9 @@ void take_turn(struct agent *a)
 
 uint64_t take_wake_at(const struct agent *a)
 {
-	return a->take.stage >= TAKE_VERIFY ? a->take.next_ns : NEVER;
+	switch (a->take.stage) {
+	case TAKE_NOTHING: return NEVER;
+	case TAKE_STREAM: return a->take.heard_ns + PATIENCE_NS;
+	default: return a->take.next_ns;
+	}
 }

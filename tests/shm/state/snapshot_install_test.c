@@ -68,7 +68,7 @@ Test(snapshot_install, a_bite_is_bounded)
 	snapshot_install_begin(&i, to.tables, bytes, len);
 	while (!snapshot_install_more(&i, 10))
 		bites++;
-	cr_assert_geq(bites, (2 * from.tables->agreed.rows_high + from.tables->n_buckets) / 10);
+	cr_assert_geq(bites, (2 * from.tables->agreed.rows_high + from.tables->agreed.cells_high) / 10);
 	check_equal();
 }
 

@@ -13,7 +13,7 @@ static void leave_behind(unsigned locks)
 {
 	uint32_t s;
 
-	n_bite = 256;
+	n_bite = 64;
 	n_claims = 200;
 	ready(3, 64);
 	away = leader() == 3 ? 2 : 3;
@@ -343,6 +343,7 @@ Test(take, a_second_giver_is_told_so_while_the_first_goes_on)
 	cr_assert_eq(said_have(h), 200);
 	/* But not for ever. */
 	now_ns += 2 * NS_PER_S;
+	step(h, (struct agent_event){ .kind = AGENT_TURN });
 	send_chunk(h, away ^ 1, slot, n, 0, copy, 100);
 	cr_assert_eq(said_have(h), 100);
 	free(copy);
