@@ -254,7 +254,8 @@ static const char *free_more(struct snapshot_check *c)
 		{ a->rows_high, a->rows_used, row_step, "free rows do not fit" },
 		{ a->cells_high, a->cells_used, cell_step, "free cells do not fit" },
 		{ a->waits_high, a->waits_used, wait_step, "free queue entries do not fit" },
-	}, *list = &lists[c->stage - FREE_ROWS];
+	},
+	  *list = &lists[c->stage - FREE_ROWS];
 
 	if (c->done++ == list->high - list->used) {
 		const char *wrong = c->at ? list->wrong : NULL;

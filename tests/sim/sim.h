@@ -201,7 +201,7 @@ struct host {
 	jmp_buf grave;
 
 	/* what the oracle has seen */
-	struct agent_copies copies; /* of this life of the agent */
+	struct agent_copies copies;                         /* of this life of the agent */
 	uint64_t copies_unused, copied_bites, copied_at_ns; /* begun in vain; bites in all and time when it last installed one */
 	uint64_t promised, chosen, applied;
 	uint64_t ballot_before; /* highest that an earlier life of this memory led or prepared with */

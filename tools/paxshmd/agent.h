@@ -153,7 +153,7 @@ struct wire_hello agent_hello(const struct agent *a);
 
 const struct paxos *agent_paxos(const struct agent *a);
 struct undo *agent_undo(struct agent *a);
-struct agent_copies { /* of tables, since the agent started */
+struct agent_copies {       /* of tables, since the agent started */
 	uint64_t given;     /* begun, for other hosts */
 	uint64_t early;     /* records written down because their original was about to change */
 	uint64_t begun;     /* taken: their first bytes came */

@@ -102,7 +102,7 @@ struct agent_limits agent_limits_for(uint32_t rows)
 		.capacity = table_capacity_for(rows),
 		.sessions = 1024,
 		.claims = 16384,
-		.log_slots = 4096, /* most of a second at full speed: so long may a copy of the tables take */
+		.log_slots = 4096, /* most of a second at full speed */
 		.window = 64,
 		.value_max = 4096,
 	};

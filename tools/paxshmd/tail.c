@@ -18,7 +18,7 @@
 #define TAIL_MIN (4u << 20)
 #define SLOTS_A_TURN 64u /* handed to Paxos */
 
-/* A quarter of the largest copy: at the pace of copies, some 16 MB a second of values. */
+/* A quarter of the largest copy: at the pace of copies, some 13 MB a second of values. */
 uint64_t tail_size(const struct agent *a)
 {
 	return a->m.p->inbox_size / 4 + TAIL_MIN;
