@@ -259,6 +259,20 @@ static bool doomed_at_action(struct host *h)
 	return h->doom == DOOM_ACTION && h->doom_after-- == 0;
 }
 
+/* A copy that is being installed is soon done: deaths in it, and in the group that ends it, are helped along. */
+static bool dies_installing(struct sim *s, struct host *h)
+{
+	const struct private_memory *p = h->memory.private;
+
+	if (!p->installing || !s->plan.crash_ns || sim_healing(s) || h->doom != DOOM_NONE || !sim_chance(s, 1, 100))
+		return false;
+	h->doom = sim_chance(s, 1, 2) ? DOOM_SAVE : DOOM_NONE;
+	h->doom_after = sim_pick(s, 0, 4);
+	if (h->doom == DOOM_NONE)
+		host_die(s, h, sim_about(s, 20 * MS));
+	return h->doom == DOOM_NONE;
+}
+
 /* false: the agent died in it. */
 static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 {
@@ -266,6 +280,8 @@ static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 	struct agent_actions actions;
 	bool compare = sim_chance(s, 1, 150);
 
+	if (dies_installing(s, h))
+		return false;
 	e.now_ns = host_clock(s, h);
 	s->tally->steps++;
 	if (compare || h->doom == DOOM_SAVE || h->doom == DOOM_COMMIT)
