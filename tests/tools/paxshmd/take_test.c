@@ -126,46 +126,59 @@ Test(take, heartbeats_are_answered_and_promises_made_meanwhile)
 	cr_assert_eq(h->memory.tables->agreed.applied, installing);
 }
 
-Test(take, requests_wait_for_the_end_and_are_answered_then)
+/* A host that holds a lock, and is left behind. */
+static uint32_t leave_an_owner_behind(const char *key)
 {
-	struct ring_completion c;
-	uint32_t t;
-
-	leave_behind(40);
-	t = open_session(&hosts[away], 6);
-	come_back();
-	pass_until(not_ready);
-	request(&hosts[away], t, wish(REQUEST_ACQUIRE, 0, "mine", 0));
-	while (not_ready()) {
-		cr_assert(!answered(&hosts[away], t, &c));
-		pass(5);
-	}
-	pass(500);
-	cr_assert(answered(&hosts[away], t, &c));
-	cr_assert_eq(c.result, 0);
-}
-
-Test(take, a_session_that_ends_meanwhile_is_seen_to_afterwards)
-{
-	struct ring_completion c;
 	uint32_t s, t;
 
-	leave_behind(0);
+	leave_behind(40);
 	come_back();
-	pass(500);
+	pass(3000);
 	t = open_session(&hosts[away], 6);
-	c = acquire(&hosts[away], t, "dies with it");
+	acquire(&hosts[away], t, key);
 	hosts[away].up = false;
 	s = open_session(&hosts[1], 7);
 	for (unsigned i = 0; i < 100; i++)
 		release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
 	come_back();
 	pass_until(not_ready);
+	return t;
+}
+
+Test(take, requests_wait_for_the_end_and_are_answered_then)
+{
+	uint32_t t = leave_an_owner_behind("held here");
+	struct ring_completion c;
+
+	request(&hosts[away], t, wish(REQUEST_ACQUIRE, 1, "held here", REQUEST_TRY)); /* this host alone could answer it */
+	request(&hosts[away], t, wish(REQUEST_ACQUIRE, 2, "mine", 0));
+	while (not_ready()) {
+		cr_assert(!answered(&hosts[away], t, &c));
+		pass(5);
+	}
+	pass(500);
+	cr_assert(answered(&hosts[away], t, &c));
+	cr_assert_eq(c.call, 1);
+	cr_assert_eq(c.result, -EBUSY);
+	cr_assert(answered(&hosts[away], t, &c));
+	cr_assert_eq(c.call, 2);
+	cr_assert_eq(c.result, 0);
+}
+
+Test(take, a_session_that_ends_meanwhile_is_seen_to_afterwards)
+{
+	struct ring_completion c;
+	uint32_t s, taken, t = leave_an_owner_behind("dies with it");
+
+	request(&hosts[away], t, (struct ring_request){ .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = 1 }); /* its last words */
+	taken = hosts[away].rings[t]->request_head;
 	step(&hosts[away], (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = t });
+	cr_assert_eq(hosts[away].rings[t]->request_head, taken);
 	cr_assert(agent_has_session(hosts[away].agent, t));
 	pass(1000);
 	cr_assert(!agent_has_session(hosts[away].agent, t));
 	cr_assert(hosts[away].closed[t]);
+	s = open_session(&hosts[1], 8);
 	request(&hosts[1], s, wish(REQUEST_ACQUIRE, 0, "dies with it", 0));
 	pass(100);
 	cr_assert(answered(&hosts[1], s, &c));
