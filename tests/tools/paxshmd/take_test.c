@@ -170,7 +170,7 @@ Test(take, a_session_that_ends_meanwhile_is_seen_to_afterwards)
 	struct ring_completion c;
 	uint32_t s, taken, t = leave_an_owner_behind("dies with it");
 
-	request(&hosts[away], t, (struct ring_request){ .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = 1 }); /* its last words */
+	request(&hosts[away], t, (struct ring_request){ .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = 1ull << 40 }); /* its last words */
 	taken = hosts[away].rings[t]->request_head;
 	step(&hosts[away], (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = t });
 	cr_assert_eq(hosts[away].rings[t]->request_head, taken);
