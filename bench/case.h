@@ -29,7 +29,7 @@ struct bench_case {
 	int (*run)(struct bench *b);
 };
 
-extern const struct bench_case case_quorum, case_local, case_handoff, case_lookup, case_throughput, case_failover, case_table;
+extern const struct bench_case case_quorum, case_local, case_handoff, case_lookup, case_throughput, case_failover, case_table, case_catchup;
 
 /* Agents for a case: own ones in this shape, or those that were found. */
 int bench_need(struct bench *b, unsigned observers, const char *settings);

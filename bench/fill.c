@@ -32,7 +32,7 @@ static void fill_begin(struct worker *w, const void *with)
 		worker_fail(w, "no memory");
 		return;
 	}
-	h->member = member_open(w, f->cluster, 0);
+	h->member = member_open(w, f->cluster, (int)(w->index % f->hosts));
 	paxshm_session *s = member_find(h->member, PART_ANY);
 	for (unsigned i = f->from + w->index; s && i < f->to; i += w->n) {
 		fill_key(key, i);
@@ -58,13 +58,13 @@ static void fill_close(struct worker *w, const void *with)
 		member_close(h->member);
 }
 
-int fill_start(struct fill *f, const struct bench_cluster *c, unsigned from, unsigned to)
+int fill_start(struct fill *f, const struct bench_cluster *c, unsigned from, unsigned to, unsigned hosts)
 {
 	struct crew_plan plan = { .name = "fill", .begin = fill_begin, .turn = fill_turn, .end = fill_close, .with = f };
 	uint64_t begun = now_ns();
 
 	plan.n = MAX(1u, MIN(FILLERS, to - from));
-	*f = (struct fill){ .cluster = c, .from = from, .to = to };
+	*f = (struct fill){ .cluster = c, .from = from, .to = to, .hosts = hosts };
 	int rc = crew_start(&f->crew, &plan);
 	if (rc < 0)
 		snprintf(f->why, sizeof(f->why), "the processes that hold locks did not start");

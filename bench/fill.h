@@ -16,12 +16,13 @@ struct fill {
 	struct crew crew;
 	const struct bench_cluster *cluster;
 	unsigned from, to; /* keys of these numbers are held */
+	unsigned hosts;    /* on so many hosts, the first ones */
 	uint64_t took_ns;
 	char why[WORKER_WHY];
 };
 
-/* Holds keys from ≤ i < to on the cluster's first host until fill_end(). 0, or -errno and f->why. */
-int fill_start(struct fill *f, const struct bench_cluster *c, unsigned from, unsigned to);
+/* Holds keys from ≤ i < to on the cluster's first host, or hosts, until fill_end(). 0, or -errno and f->why. */
+int fill_start(struct fill *f, const struct bench_cluster *c, unsigned from, unsigned to, unsigned hosts);
 void fill_end(struct fill *f);
 
 void fill_key(char key[FILL_KEY], unsigned i);

@@ -128,7 +128,7 @@ static void count_calls(struct bench *b)
 static bool hold(struct bench *b, struct fill *f, unsigned from, unsigned to, const char *name)
 {
 	progress("lookup", "acquiring the locks to look for");
-	if (from >= to || fill_start(f, &b->cluster, from, to) == 0)
+	if (from >= to || fill_start(f, &b->cluster, from, to, 1) == 0)
 		return true;
 	report_failure(&b->report, "lookup", name, "ns", f->why);
 	return false;

@@ -39,6 +39,7 @@ static const struct bench_case *const cases[] = {
 	&case_throughput,
 	&case_table,
 	&case_failover,
+	&case_catchup,
 };
 
 static const struct argp_option options[] = {
@@ -48,7 +49,7 @@ static const struct argp_option options[] = {
 	{ "seconds", OPTION_SECONDS, "S", 0, "How long each figure is measured, and each limit beside it (2)", 1 },
 	{ "rate", OPTION_RATE, "R", 0, "Open loop: R operations a second, timed from when each was meant to start", 1 },
 	{ "processes", OPTION_PROCESSES, "N", 0, "How many processes throughput uses (16)", 1 },
-	{ "keys", OPTION_KEYS, "N", 0, "How many locks lookup and table hold at most (1000000)", 1 },
+	{ "keys", OPTION_KEYS, "N", 0, "How many locks lookup, table and catchup hold at most (1000000)", 1 },
 	{ "breakdown", OPTION_BREAKDOWN, NULL, 0, "quorum also shows where the time goes, as the mean of each leg", 1 },
 	{ "json", OPTION_JSON, NULL, 0, "Print a JSON object for each row", 2 },
 	{ "csv", OPTION_CSV, NULL, 0, "Print comma-separated values", 2 },

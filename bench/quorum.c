@@ -16,22 +16,18 @@
 #include "case.h"
 #include "limit.h"
 #include "member.h"
+#include "quorum.h"
 #include "sync.h"
 
 #define HELD 256u /* acquired before they are released */
 #define REST_MS 50u
 #define LIMITS 4u
 
-struct quorum_with {
-	const struct bench_cluster *cluster;
-	enum part part;
-};
-
 static void quorum_begin(struct worker *w, const void *with)
 {
 	const struct quorum_with *q = with;
 
-	w->own = member_open(w, q->cluster, -1);
+	w->own = member_open(w, q->cluster, q->host);
 }
 
 static bool acquire_one(struct worker *w, paxshm_session *s, paxshm_lock_handle **ret_lock)
@@ -88,6 +84,11 @@ static void quorum_end(struct worker *w, const void *with)
 	member_close(w->own);
 }
 
+struct crew_plan quorum_plan(const char *name, const struct quorum_with *with)
+{
+	return (struct crew_plan){ .name = name, .n = 1, .begin = quorum_begin, .turn = quorum_turn, .end = quorum_end, .with = with };
+}
+
 static const char *const part_names[] = { [PART_LEADER] = "leader", [PART_VOTER] = "voter", [PART_OBSERVER] = "observer" };
 
 static bool cluster_has(const struct bench_cluster *c, enum part part)
@@ -116,10 +117,9 @@ static void measure(struct bench *b, const enum part *parts, unsigned n_parts, b
 	for (unsigned i = 0; i < n_parts; i++) {
 		if (!cluster_has(&b->cluster, parts[i]))
 			continue;
-		with[n - LIMITS] = (struct quorum_with){ .cluster = &b->cluster, .part = parts[i] };
-		struct crew_plan plan = {
-			.name = part_names[parts[i]], .n = 1, .begin = quorum_begin, .turn = quorum_turn, .end = quorum_end, .with = &with[n - LIMITS], .rate = b->rate
-		};
+		with[n - LIMITS] = (struct quorum_with){ .cluster = &b->cluster, .part = parts[i], .host = -1 };
+		struct crew_plan plan = quorum_plan(part_names[parts[i]], &with[n - LIMITS]);
+		plan.rate = b->rate;
 		all[n++] = series_new(&plan);
 	}
 	series_measure(all, n, b->seconds, "quorum");

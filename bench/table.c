@@ -68,7 +68,7 @@ static void fill_and_empty(struct bench *b, const struct series *futex, const st
 	double before = resident((pid_t)st->agent_pid);
 	uint64_t emptied;
 
-	if (fill_start(&fill, &b->cluster, 0, b->keys) < 0) {
+	if (fill_start(&fill, &b->cluster, 0, b->keys, 1) < 0) {
 		report_failure(&b->report, "table", "fill", "s", fill.why);
 		fill_end(&fill);
 		return;

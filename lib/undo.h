@@ -43,6 +43,8 @@ struct undo {
 		uint64_t words;
 	} area[UNDO_AREAS];
 	unsigned n_areas;
+	void (*before)(void *context, const void *at); /* whoever writes memory down while it goes on changing: hears of each change just before it */
+	void *before_context;
 	void (*probe)(void *context);                    /* tests: called after every save; may longjmp = die here */
 	void (*around_commit)(void *context, bool done); /* tests: called before and after every commit */
 	void *probe_context;
@@ -80,7 +82,11 @@ static inline void undo_save(struct undo *u, const void *at, size_t len)
 	uintptr_t from = (uintptr_t)at & ~(uintptr_t)7;
 	uint64_t n = ((uintptr_t)at + len - from + 7) / 8, offset;
 
-	if (!u || !u->log)
+	if (!u)
+		return;
+	if (__builtin_expect(u->before != NULL, 0))
+		u->before(u->before_context, at);
+	if (!u->log)
 		return;
 
 	struct undo_log *log = u->log;

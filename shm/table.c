@@ -368,22 +368,35 @@ bool table_recover(struct tables *t, struct undo *u)
 	return any;
 }
 
+void table_rebuild_bucket(struct tables *t, uint32_t b)
+{
+	table_bucket *bucket = tables_bucket(t, b);
+
+	atom_store_release(bucket, bucket_of(bucket_version(*bucket) + 1, 0));
+}
+
+void table_rebuild_row(struct tables *t, uint32_t i)
+{
+	struct table_row *row = tables_row(t, i);
+	table_bucket *bucket = tables_bucket(t, row->hash);
+
+	if (row->key_len == 0)
+		return;
+	atom_store_release(&row->next, bucket_head(*bucket));
+	atom_store_release(bucket, bucket_of(bucket_version(*bucket), i));
+}
+
+/* To the next even number: for who began before ready was 0 and ends when it is 1 again. */
+void table_rebuilt(struct tables *t)
+{
+	atom_store_release(&t->recoveries, (t->recoveries | 1) + 1);
+}
+
 void table_rebuild(struct tables *t)
 {
-	for (uint32_t b = 0; b < t->n_buckets; b++) {
-		table_bucket *bucket = tables_bucket(t, b);
-
-		atom_store_release(bucket, bucket_of(bucket_version(*bucket) + 1, 0));
-	}
-	for (uint32_t i = 1; i <= t->agreed.rows_high; i++) {
-		struct table_row *row = tables_row(t, i);
-		table_bucket *bucket = tables_bucket(t, row->hash);
-
-		if (row->key_len == 0)
-			continue;
-		atom_store_release(&row->next, bucket_head(*bucket));
-		atom_store_release(bucket, bucket_of(bucket_version(*bucket), i));
-	}
-	/* To the next even number: for who began before ready was 0 and ends when it is 1 again. */
-	atom_store_release(&t->recoveries, (t->recoveries | 1) + 1);
+	for (uint32_t b = 0; b < t->n_buckets; b++)
+		table_rebuild_bucket(t, b);
+	for (uint32_t i = 1; i <= t->agreed.rows_high; i++)
+		table_rebuild_row(t, i);
+	table_rebuilt(t);
 }

@@ -107,6 +107,10 @@ bool table_recover(struct tables *t, struct undo *u);
 /* Rebuilds all buckets from the rows (after a snapshot was copied in). Not undone; readers are kept
  * away by tables->ready = 0, and one that slept through all of it starts over. */
 void table_rebuild(struct tables *t);
+/* The same in parts: each bucket (0 ..), then each row (1 ..), then the end. */
+void table_rebuild_bucket(struct tables *t, uint32_t bucket);
+void table_rebuild_row(struct tables *t, uint32_t row);
+void table_rebuilt(struct tables *t);
 
 /* Whether chains, free lists, queues, died list and counts fit each other: NULL, or what is wrong.
  * For tests and for a successor, between two commits; takes time in proportion to the table. */

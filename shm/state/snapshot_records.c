@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshot_records.h"
+#include "../atom.h"
 
 _Static_assert(LOCK_VALUE_AGREED_WORDS == 4, "the row record has every agreed word");
 _Static_assert(sizeof(struct agreed) == 6 * 8 + 4 + 12 * 4 + 4, "every field is written (and one spare)");
@@ -97,6 +98,50 @@ void snapshot_put_row(struct writer *w, const struct row_record *r)
 	put_u8(w, r->value.mode);
 	put_u8(w, r->value.flags);
 	put_u32(w, r->value.waiting);
+}
+
+void snapshot_put_cell(struct writer *w, const struct cell_record *c)
+{
+	put_u32(w, c->owner);
+	put_u32(w, c->next);
+	put_bytes(w, c->bytes, KEY_CELL);
+}
+
+void snapshot_put_wait(struct writer *w, const struct wait_record *wait)
+{
+	put_u32(w, wait->owner);
+	put_u32(w, wait->next);
+	put_u16(w, wait->host);
+	put_u64(w, wait->incarnation);
+}
+
+struct row_record snapshot_row_of(const struct tables *t, uint32_t i, uint8_t ret_key[KEY_PADDED])
+{
+	const struct table_row *row = tables_row(t, i);
+	struct row_record r = { .key_len = atom_load_relaxed(&row->key_len) };
+
+	memset(ret_key, 0, KEY_PADDED);
+	if (!r.key_len) {
+		r.next = atom_load_relaxed(&row->next);
+		return r;
+	}
+	r.key_len = table_key(t, i, ret_key);
+	r.queue_head = row->queue_head;
+	r.queue_tail = row->queue_tail;
+	for (unsigned c = 0; c < snapshot_cells(r.key_len); c++)
+		r.cell[c] = row->cell[c];
+	memcpy(r.key, ret_key, KEY_INLINE);
+	r.value = table_value(t, i);
+	return r;
+}
+
+uint32_t snapshot_hosts_registered(const struct tables *t)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 1; i < t->n_hosts; i++)
+		n += tables_host(t, i)->incarnation != 0;
+	return n;
 }
 
 static const char *check_pool(const char *wrong, uint32_t capacity, uint32_t high, uint32_t first_free, uint32_t used)
@@ -214,9 +259,18 @@ void snapshot_key(const struct snapshot_view *v, const struct row_record *r, uin
 	}
 }
 
-uint64_t snapshot_hash_made(const void *bytes, const struct snapshot_extent *e)
+uint64_t snapshot_hash_on(uint64_t hash, const unsigned char *bytes, uint64_t *from, uint64_t to, uint64_t hash_at)
 {
-	return hash_bytes(SNAPSHOT_MAGIC, bytes, e->hash_at);
+	ASSERT(to <= hash_at);
+	while (*from < to) {
+		uint64_t n = MIN((uint64_t)HASH_PIECE, hash_at - *from);
+
+		if (n > to - *from)
+			break;
+		hash = hash_bytes(hash, bytes + *from, n);
+		*from += n;
+	}
+	return hash;
 }
 
 uint64_t snapshot_hash_found(const struct snapshot_view *v)

@@ -8,14 +8,14 @@
  * pass that nothing is owned twice. A free list that ends after as many steps as there are free
  * elements has visited each of them once.
  *
- * Pure. Who may enter: snapshot and snapshot_verify alone.
+ * Pure. Who may enter: the rooms of snapshot alone.
  */
 #ifndef PAXSHM_SHM_STATE_SNAPSHOT_RECORDS_H
 #define PAXSHM_SHM_STATE_SNAPSHOT_RECORDS_H
 
-#include "../table.h"
+#include "snapshot.h"
 
-#define SNAPSHOT_MAGIC 0x3150414e53584150ull /* "PAXSNAP1" read as a little-endian word */
+#define SNAPSHOT_MAGIC 0x3250414e53584150ull /* "PAXSNAP2" read as a little-endian word */
 
 #define HEAD_BYTES (8 + 4 + 4 * 4)
 #define AGREED_BYTES (6 * 8 + 4 + 12 * 4)
@@ -24,14 +24,9 @@
 #define CELL_BYTES (2 * 4 + KEY_CELL)
 #define WAIT_BYTES (2 * 4 + 2 + 8)
 #define HASH_BYTES 8
+#define HASH_PIECE 4096u /* hashed one after the other, each with the hash so far as its seed: so that it can be done in bites */
 
 #define KEY_PADDED (KEY_INLINE + KEY_CELLS * KEY_CELL)
-
-/* Where each array begins, in a snapshot of these counts. */
-struct snapshot_extent {
-	uint32_t hosts, rows, cells, waits;
-	uint64_t hosts_at, rows_at, cells_at, waits_at, hash_at, len;
-};
 
 struct row_record {
 	uint32_t key_len; /* 0: free */
@@ -62,13 +57,6 @@ struct host_record {
 	uint8_t down;
 };
 
-/* A snapshot in parts: `bytes` hold all that extent says (verify has seen to it). */
-struct snapshot_view {
-	const unsigned char *bytes;
-	struct agreed agreed;
-	struct snapshot_extent extent;
-};
-
 struct snapshot_extent snapshot_extent(uint32_t hosts, const struct agreed *a);
 
 /* Cells that a key of this length takes. */
@@ -77,6 +65,12 @@ uint32_t snapshot_cells(uint32_t key_len);
 void snapshot_put_agreed(struct writer *w, const struct agreed *a);
 void snapshot_put_host(struct writer *w, uint16_t host, const struct host_row *h);
 void snapshot_put_row(struct writer *w, const struct row_record *r);
+void snapshot_put_cell(struct writer *w, const struct cell_record *c);
+void snapshot_put_wait(struct writer *w, const struct wait_record *wait);
+
+/* What hosts have alike of a row of a table, and its whole key, padded with zeros. */
+struct row_record snapshot_row_of(const struct tables *t, uint32_t row, uint8_t ret_key[KEY_PADDED]);
+uint32_t snapshot_hosts_registered(const struct tables *t);
 
 /* Opens bytes as far as their head says where everything is: NULL, or what is wrong. After it the
  * records below may be asked for: hosts 0 .. hosts-1, the others 1 .. high. What they say is not
@@ -91,8 +85,8 @@ struct wait_record snapshot_wait(const struct snapshot_view *v, uint32_t i);
 /* The key of a row whose cells are in range, with what stands behind its end. */
 void snapshot_key(const struct snapshot_view *v, const struct row_record *r, uint8_t ret[KEY_PADDED]);
 
-/* What the bytes before the hash hash to, and what stands there. */
-uint64_t snapshot_hash_made(const void *bytes, const struct snapshot_extent *e);
+/* Hashes on from *from to `to`, as far as whole pieces go, or all when `to` is where the hash stands. */
+uint64_t snapshot_hash_on(uint64_t hash, const unsigned char *bytes, uint64_t *from, uint64_t to, uint64_t hash_at);
 uint64_t snapshot_hash_found(const struct snapshot_view *v);
 
 #endif

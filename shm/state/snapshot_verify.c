@@ -2,8 +2,10 @@
 #include "snapshot.h"
 #include "snapshot_records.h"
 
-/* Each check answers NULL, or what is wrong. None needs memory or more than one step for each element:
- * the bytes are a peer's. */
+/*
+ * snapshot, looking at one. Each check answers NULL, or what is wrong. None needs memory or more than
+ * one step for each element: the bytes are a peer's.
+ */
 
 /* Numbers that only a liar has, and that would wrap around. */
 #define TOKEN_MAX ((1ull << 52) - 1) /* a token has 52 bits beside its era */
@@ -117,59 +119,10 @@ static const char *check_row(const struct tables *t, const struct snapshot_view 
 		return "unknown delegation or flags";
 	if (!value->host || value->host >= t->n_hosts || !value->incarnation)
 		return "a lock of no host";
-	if (value->waiting > v->agreed.waits_used)
+	if (value->waiting > v->agreed.waits_used || value->waiting >= t->n_hosts) /* a host waits once */
 		return "more waiting than there are entries";
 	return check_queue(t, v, row, r);
 }
-
-/* Rows in use, and through them every cell and queue entry in use: each is counted once, because it
- * names its row and, within a row, comes once. */
-static const char *check_rows(const struct tables *t, const struct snapshot_view *v)
-{
-	uint64_t used = 0, cells = 0, waits = 0, died = 0;
-
-	for (uint32_t i = 1; i <= v->extent.rows; i++) {
-		struct row_record r = snapshot_row(v, i);
-		const char *wrong;
-
-		if (!r.key_len)
-			continue;
-		wrong = check_row(t, v, i, &r);
-		if (wrong)
-			return wrong;
-		used++;
-		cells += snapshot_cells(r.key_len);
-		waits += r.value.waiting;
-		died += !r.value.delegation;
-		/* Here and not at the end: walks together are no longer than the pool. */
-		if (waits > v->agreed.waits_used)
-			return "more waiting than there are entries";
-	}
-	if (used != v->agreed.rows_used || cells != v->agreed.cells_used || waits != v->agreed.waits_used ||
-	    died != v->agreed.died_count)
-		return "counts that do not fit the rows";
-	return NULL;
-}
-
-static const char *check_died_list(const struct snapshot_view *v)
-{
-	uint32_t before = 0, at = v->agreed.died_head;
-
-	for (uint32_t i = 0; i < v->agreed.died_count; i++) {
-		struct row_record r;
-
-		if (!at || at > v->extent.rows)
-			return "died list out of range";
-		r = snapshot_row(v, at);
-		if (!r.key_len || r.value.delegation || r.queue_head != before)
-			return "died list with a row that is not in it";
-		before = at;
-		at = r.queue_tail;
-	}
-	return at || v->agreed.died_tail != before ? "died list does not end where it should" : NULL;
-}
-
-typedef bool free_step(const struct snapshot_view *v, uint32_t i, uint32_t *ret_next);
 
 static bool row_step(const struct snapshot_view *v, uint32_t i, uint32_t *ret_next)
 {
@@ -195,42 +148,153 @@ static bool wait_step(const struct snapshot_view *v, uint32_t i, uint32_t *ret_n
 	return w.owner == 0;
 }
 
-static bool free_list_ok(const struct snapshot_view *v, uint32_t at, uint32_t high, uint32_t used, free_step *step)
+/* ---- in bites ---- */
+
+enum { HASH,
+       HOSTS,
+       ROWS,
+       DIED,
+       FREE_ROWS,
+       FREE_CELLS,
+       FREE_WAITS,
+       DONE };
+
+#define RECORD_BYTES 64u /* hashed in the time of a record, about */
+
+/* The stages that walk a list begin at its head. */
+static void enter(struct snapshot_check *c, unsigned stage)
 {
-	for (uint32_t left = high - used; left; left--)
-		if (!at || at > high || !step(v, at, &at))
-			return false;
-	return at == 0;
+	const struct agreed *a = &c->view.agreed;
+	const uint32_t heads[DONE] = { [ROWS] = 1, [DIED] = a->died_head, [FREE_ROWS] = a->rows_free, [FREE_CELLS] = a->cells_free, [FREE_WAITS] = a->waits_free };
+
+	c->stage = stage;
+	c->at = stage < DONE ? heads[stage] : 0;
+	c->done = 0;
+	c->before = 0;
 }
 
-static const char *check_free(const struct snapshot_view *v)
+static const char *hash_more(struct snapshot_check *c, uint32_t *records)
 {
-	const struct agreed *a = &v->agreed;
+	const struct snapshot_view *v = &c->view;
+	uint64_t hash_at = v->extent.hash_at, n = MIN((uint64_t)*records * RECORD_BYTES + HASH_PIECE, hash_at - c->done);
 
-	if (!free_list_ok(v, a->rows_free, a->rows_high, a->rows_used, row_step))
-		return "free rows do not fit";
-	if (!free_list_ok(v, a->cells_free, a->cells_high, a->cells_used, cell_step))
-		return "free cells do not fit";
-	if (!free_list_ok(v, a->waits_free, a->waits_high, a->waits_used, wait_step))
-		return "free queue entries do not fit";
+	*records = 0;
+	c->hash = snapshot_hash_on(c->hash, v->bytes, &c->done, c->done + n, hash_at);
+	if (c->done < hash_at)
+		return NULL;
+	enter(c, HOSTS);
+	return c->hash == snapshot_hash_found(v) ? NULL : "wrong hash";
+}
+
+static const char *hosts_more(struct snapshot_check *c)
+{
+	const char *wrong = check_numbers(&c->view.agreed);
+
+	enter(c, ROWS);
+	return wrong ? wrong : check_hosts(c->t, &c->view);
+}
+
+/* Rows in use, and through them every cell and queue entry in use: each is counted once, because it
+ * names its row and, within a row, comes once. */
+static const char *row_more(struct snapshot_check *c, uint32_t *records)
+{
+	const struct snapshot_view *v = &c->view;
+	const struct agreed *a = &v->agreed;
+	struct row_record r;
+	const char *wrong;
+
+	if (c->at > v->extent.rows) {
+		enter(c, DIED);
+		return c->used == a->rows_used && c->cells == a->cells_used && c->waits == a->waits_used && c->died == a->died_count
+			       ? NULL
+			       : "counts that do not fit the rows";
+	}
+	r = snapshot_row(v, c->at++);
+	if (!r.key_len)
+		return NULL;
+	wrong = check_row(c->t, v, c->at - 1, &r);
+	if (wrong)
+		return wrong;
+	c->used++;
+	c->cells += snapshot_cells(r.key_len);
+	c->waits += r.value.waiting;
+	c->died += !r.value.delegation;
+	*records -= MIN(*records, r.value.waiting);
+	/* Here and not at the end: walks together are no longer than the pool. */
+	return c->waits > a->waits_used ? "more waiting than there are entries" : NULL;
+}
+
+static const char *died_more(struct snapshot_check *c)
+{
+	const struct snapshot_view *v = &c->view;
+	struct row_record r;
+
+	if (c->done++ == v->agreed.died_count) {
+		bool ends = !c->at && v->agreed.died_tail == c->before;
+
+		enter(c, FREE_ROWS);
+		return ends ? NULL : "died list does not end where it should";
+	}
+	if (!c->at || c->at > v->extent.rows)
+		return "died list out of range";
+	r = snapshot_row(v, c->at);
+	if (!r.key_len || r.value.delegation || r.queue_head != c->before)
+		return "died list with a row that is not in it";
+	c->before = c->at;
+	c->at = r.queue_tail;
 	return NULL;
+}
+
+static const char *free_more(struct snapshot_check *c)
+{
+	const struct agreed *a = &c->view.agreed;
+	const struct {
+		uint32_t high, used;
+		bool (*step)(const struct snapshot_view *v, uint32_t i, uint32_t *ret_next);
+		const char *wrong;
+	} lists[] = {
+		{ a->rows_high, a->rows_used, row_step, "free rows do not fit" },
+		{ a->cells_high, a->cells_used, cell_step, "free cells do not fit" },
+		{ a->waits_high, a->waits_used, wait_step, "free queue entries do not fit" },
+	},
+	  *list = &lists[c->stage - FREE_ROWS];
+
+	if (c->done++ == list->high - list->used) {
+		const char *wrong = c->at ? list->wrong : NULL;
+
+		enter(c, c->stage + 1);
+		return wrong;
+	}
+	return c->at && c->at <= list->high && list->step(&c->view, c->at, &c->at) ? NULL : list->wrong;
+}
+
+void snapshot_check_begin(struct snapshot_check *c, const struct tables *t, const void *bytes, uint64_t len)
+{
+	*c = (struct snapshot_check){ .t = t, .hash = SNAPSHOT_MAGIC };
+	c->wrong = snapshot_open(t, bytes, len, &c->view);
+}
+
+bool snapshot_check_more(struct snapshot_check *c, uint32_t records)
+{
+	while (!c->wrong && c->stage < DONE && records) {
+		records--;
+		switch (c->stage) {
+		case HASH: c->wrong = hash_more(c, &records); break;
+		case HOSTS: c->wrong = hosts_more(c); break;
+		case ROWS: c->wrong = row_more(c, &records); break;
+		case DIED: c->wrong = died_more(c); break;
+		default: c->wrong = free_more(c); break;
+		}
+	}
+	return c->wrong || c->stage == DONE;
 }
 
 const char *snapshot_verify(const struct tables *t, const void *bytes, uint64_t len)
 {
-	struct snapshot_view v;
-	const char *wrong = snapshot_open(t, bytes, len, &v);
+	struct snapshot_check c;
 
-	if (wrong)
-		return wrong;
-	if (snapshot_hash_found(&v) != snapshot_hash_made(bytes, &v.extent))
-		return "wrong hash";
-	wrong = check_numbers(&v.agreed);
-	if (!wrong)
-		wrong = check_hosts(t, &v);
-	if (!wrong)
-		wrong = check_rows(t, &v);
-	if (!wrong)
-		wrong = check_died_list(&v);
-	return wrong ? wrong : check_free(&v);
+	snapshot_check_begin(&c, t, bytes, len);
+	while (!snapshot_check_more(&c, UINT32_MAX))
+		;
+	return c.wrong;
 }

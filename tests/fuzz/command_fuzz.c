@@ -75,7 +75,7 @@ static void read_commands(struct tables *t, const uint8_t *bytes, size_t len)
 /* True when it was taken and makes sense. */
 static bool read_snapshot(struct tables *t, const uint8_t *bytes, size_t len)
 {
-	static unsigned char again[BYTES_MAX];
+	static uint64_t again[BYTES_MAX / 4];
 	uint64_t size;
 
 	if (snapshot_verify(t, bytes, len))
@@ -108,7 +108,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	memcpy(right, bytes, split);
 	struct writer w = writer_on(right + split - HASH_BYTES, HASH_BYTES);
 
-	put_u64(&w, hash_bytes(SNAPSHOT_MAGIC, right, split - HASH_BYTES));
+	uint64_t hashed = 0;
+
+	put_u64(&w, snapshot_hash_on(SNAPSHOT_MAGIC, right, &hashed, split - HASH_BYTES, split - HASH_BYTES));
 	t = empty_tables();
 	if (read_snapshot(t, right, split))
 		read_commands(t, bytes + split, len - split);

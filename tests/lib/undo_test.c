@@ -198,3 +198,29 @@ Test(undo, a_log_may_be_filled_to_its_last_word)
 	undo_rollback(&undo);
 	cr_assert(as_before());
 }
+
+static unsigned heard;
+
+static void look_before(void *context, const void *at)
+{
+	cr_assert_eq(context, &heard);
+	cr_assert_eq(at, &memory.first[3]);
+	cr_assert_eq(memory.first[3], hash_mix(3), "it has changed already");
+	heard++;
+}
+
+Test(undo, who_writes_memory_down_hears_of_a_change_before_it)
+{
+	init();
+	undo.before = look_before;
+	undo.before_context = &heard;
+	SET(&undo, memory.first[3], 1);
+	cr_assert_eq(heard, 1);
+	undo.log = NULL; /* also where nothing is logged */
+	memory.first[3] = hash_mix(3);
+	SET(&undo, memory.first[3], 2);
+	cr_assert_eq(heard, 2);
+	undo.before = NULL;
+	SET(&undo, memory.first[3], 3);
+	cr_assert_eq(heard, 2);
+}

@@ -34,6 +34,8 @@ void host_init(struct sim *s, uint16_t id)
 		.drift_ppm = (uint32_t)s->plan.drift_ppm,
 		.ask_ns = s->plan.ask_ns,
 		.handover_max = s->plan.handover_max,
+		.copy_bite = s->plan.copy_bite,
+		.copy_pace_ns = s->plan.copy_pace_ns,
 	};
 	for (unsigned i = 0; i < s->plan.voters; i++)
 		c->voters[i] = (uint16_t)(i + 1);
@@ -128,6 +130,17 @@ static void empty_inbox(struct sim *s, struct host *h)
 	h->inbox_last = NULL;
 }
 
+/* An install that has begun, and perhaps one whose tables stand while the log is not yet trimmed. */
+static void mark_death_in_copy(struct sim *s, const struct host *h)
+{
+	const struct private_memory *p = h->memory.private;
+	const struct tables *t = h->memory.tables;
+
+	if (!p->installing)
+		return;
+	sim_mark(s, t->agreed.applied > h->applied ? MARK_CRASH_BEFORE_TRIM : MARK_CRASH_IN_INSTALL);
+}
+
 void host_die(struct sim *s, struct host *h, uint64_t back_after_ns)
 {
 	unsigned alive = 0;
@@ -135,6 +148,7 @@ void host_die(struct sim *s, struct host *h, uint64_t back_after_ns)
 	trace(s, "host %u: the agent dies, %u words to undo", h->id, (unsigned)agent_undo(h->agent)->log->used);
 	if (h->leading)
 		sim_mark(s, MARK_CRASH_OF_LEADER);
+	mark_death_in_copy(s, h);
 	if (h->settled_life != h->lives)
 		sim_mark(s, MARK_CRASH_TWICE);
 	undo_died(s, h);
@@ -248,6 +262,20 @@ static bool doomed_at_action(struct host *h)
 	return h->doom == DOOM_ACTION && h->doom_after-- == 0;
 }
 
+/* A copy that is being installed is soon done: deaths in it, and in the group that ends it, are helped along. */
+static bool dies_installing(struct sim *s, struct host *h)
+{
+	const struct private_memory *p = h->memory.private;
+
+	if (!p->installing || !s->plan.crash_ns || sim_healing(s) || h->doom != DOOM_NONE || !sim_chance(s, 1, 100))
+		return false;
+	h->doom = sim_chance(s, 1, 2) ? DOOM_SAVE : DOOM_NONE;
+	h->doom_after = sim_pick(s, 0, 4);
+	if (h->doom == DOOM_NONE)
+		host_die(s, h, sim_about(s, 20 * MS));
+	return h->doom == DOOM_NONE;
+}
+
 /* false: the agent died in it. */
 static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 {
@@ -255,6 +283,8 @@ static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 	struct agent_actions actions;
 	bool compare = sim_chance(s, 1, 150);
 
+	if (dies_installing(s, h))
+		return false;
 	e.now_ns = host_clock(s, h);
 	e.suspended_ns = e.now_ns - host_mono_clock(s, h);
 	s->tally->steps++;
@@ -359,8 +389,6 @@ static bool handle(struct sim *s, struct host *h, const struct parcel *p)
 	case PARCEL_FRAME:
 		if (h->up[p->from] != p->connection)
 			return true;
-		if (p->len > 60000 && wire_type_of(p->bytes) == WIRE_AGENT)
-			sim_mark(s, MARK_SNAPSHOT_IN_CHUNKS);
 		trace_frame(s, "=>", p->from, h->id, p->bytes, p->len);
 		return step(s, h, &(struct agent_event){ .kind = AGENT_FRAME, .from = p->from, .bytes = p->bytes, .len = p->len });
 	case PARCEL_OPEN:
@@ -490,6 +518,8 @@ void host_start(struct sim *s, struct host *h)
 	rc = agent_new(&h->agent, &h->config, &h->memory, host_clock(s, h), &why);
 	CHECK(s, rc == 0, "host %u cannot start: %d, %s", h->id, rc, why);
 	h->lives++;
+	h->copies = (struct agent_copies){ 0 };
+	h->copies_unused = h->copied_bites = 0;
 	trace(s, "host %u: agent %u starts over %s memory", h->id, (unsigned)h->lives, fresh ? "fresh" : "inherited");
 	h->wake_ns = 0;
 	oracle_host_started(s, h, fresh);

@@ -121,8 +121,6 @@ static void look_into_log(struct sim *s, struct host *h)
 		if (chosen)
 			note_chosen(s, h, e, slot, bytes, hash);
 	}
-	if (m->base > h->chosen && h->chosen < m->chosen)
-		sim_mark(s, MARK_SNAPSHOT_INSTALLED);
 }
 
 /* ---- Paxos ---- */

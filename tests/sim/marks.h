@@ -41,6 +41,8 @@
 	M(CRASH_IN_GROUP, 1, "agents killed inside a group of changes") \
 	M(CRASH_AT_COMMIT, 1, "agents killed right after a commit") \
 	M(CRASH_IN_ROLLBACK, 1, "successors killed while they rolled back") \
+	M(CRASH_IN_INSTALL, 1, "agents killed while they installed a copy of the tables") \
+	M(CRASH_BEFORE_TRIM, 1, "agents killed between installing a copy and trimming the log") \
 	M(CRASH_OF_LEADER, 1, "leaders killed") \
 	M(CRASH_OF_ALL, 1, "moments with every agent dead") \
 	M(CRASH_AT_BIRTH, 1, "agents killed while they formatted fresh memory") \
@@ -78,7 +80,11 @@
 	M(GAP_FILLED, 1, "gaps filled with nothing") \
 	M(PROPOSED_AGAIN, 1, "values of an older ballot proposed again") \
 	M(SNAPSHOT_INSTALLED, 1, "snapshots installed") \
-	M(SNAPSHOT_IN_CHUNKS, 1, "snapshots that took several frames") \
+	M(SNAPSHOT_IN_BITES, 1, "snapshots installed in several turns") \
+	M(SNAPSHOT_WHILE_CHANGING, 1, "records of a snapshot written down because they were about to change") \
+	M(SNAPSHOT_AGAIN, 1, "snapshots installed within a second of another") \
+	M(SNAPSHOT_UNUSED, 1, "snapshots that came in part, or too late") \
+	M(SNAPSHOT_TAIL, 1, "slots learnt behind a snapshot while it came") \
 	M(VALUE_OF_MANY, 1, "slots with several commands") \
 	M(COMMAND_REPEATED, 1, "commands chosen again and ignored") \
 	M(HOST_REGISTERED_AGAIN, 1, "hosts registered again after they were declared down") \

@@ -21,6 +21,8 @@ static void plan_cluster(struct sim *s)
 	p->host_lease_ns = MAX(p->host_lease_ns, 4 * p->leader_lease_ns);
 	p->ask_ns = ONE_OF(s, 5 * MS, 100 * MS, 1 * SECOND);
 	p->handover_max = (uint32_t)ONE_OF(s, 1, 2, 3, 8);
+	p->copy_bite = (uint32_t)ONE_OF(s, 128, 512, 4096, COPY_BITE);
+	p->copy_pace_ns = ONE_OF(s, 10 * US, 200 * US, 1 * MS);
 	p->limits.window = (uint32_t)ONE_OF(s, 2, 4, 8, 16, 32);
 	p->limits.log_slots = p->limits.window * (uint32_t)ONE_OF(s, 2, 2, 4);
 	p->limits.value_max = (uint32_t)ONE_OF(s, 312, 320, 1024, 4096);
@@ -121,6 +123,7 @@ static void plan_large_tables(struct sim *s)
 
 	p->limits.capacity = (struct table_capacity){ .rows = SIM_MAX_ROWS - 1, .cells = 500, .waits = 1000 };
 	p->limits.claims = 200;
+	p->copy_bite = MAX(p->copy_bite, 4096u);
 	p->keys = 900;
 	p->hot_keys = 900;
 	p->think_ns = 1 * MS;

@@ -68,6 +68,8 @@ struct plan {
 	struct agent_limits limits;
 	uint64_t heartbeat_ns, leader_lease_ns, host_lease_ns, ask_ns;
 	uint32_t handover_max;
+	uint32_t copy_bite;
+	uint64_t copy_pace_ns;
 	/* programs */
 	unsigned clients, threads, keys, hot_keys;
 	uint16_t home; /* all programs run on this host; 0: anywhere */
@@ -238,6 +240,8 @@ struct host {
 	jmp_buf grave;
 
 	/* what the oracle has seen */
+	struct agent_copies copies;                         /* of this life of the agent */
+	uint64_t copies_unused, copied_bites, copied_at_ns; /* begun in vain; bites in all and time when it last installed one */
 	uint64_t promised, chosen, applied;
 	uint64_t fresh;         /* its tables said to be as of */
 	uint64_t ballot_before; /* highest that an earlier life of this memory led or prepared with */

@@ -68,6 +68,11 @@ static void send_bytes(struct agent *a, uint16_t to, int len)
 	a->out_len += (size_t)len;
 }
 
+void agent_send_paxos(struct agent *a, uint16_t to, const struct paxos_message *m)
+{
+	send_bytes(a, to, wire_put_paxos(a->out + a->out_len, a->out_cap - a->out_len, m));
+}
+
 struct writer agent_frame_begin(struct agent *a, enum agent_word word)
 {
 	struct writer w = writer_on(a->body, BODY_BYTES);
@@ -106,7 +111,7 @@ bool agent_registered(const struct agent *a)
 {
 	uint64_t ours = a->m.p->incarnation;
 
-	return ours && tables_host(a->tables, a->config.self)->incarnation == ours;
+	return ours && host_table_alive(a->tables, a->config.self) == ours;
 }
 
 /* After the host table changed: are we registered, or is somebody else in our name? */
@@ -206,6 +211,8 @@ static void apply_chosen(struct agent *a)
 {
 	struct agreed *agreed = &a->tables->agreed;
 
+	if (take_installing(a))
+		return;
 	if (agreed->applied < a->m.paxos->chosen)
 		PROBE1(chosen, a->m.paxos->chosen);
 	while (agreed->applied < a->m.paxos->chosen) {
@@ -235,6 +242,10 @@ void agent_installed(struct agent *a)
 {
 	const struct host_row *h = tables_host(a->tables, a->config.self);
 
+	atom_store_seq_cst(&a->tables->ready, 1); /* nothing is half installed any more */
+	if (!a->rebuilt)
+		lines_rebuild(a); /* first: what is applied below looks for claims that ask */
+	a->rebuilt = true;
 	look_at_registration(a);
 	if (agent_registered(a) && h->last_number >= a->m.p->first_number &&
 	    h->last_number < a->m.p->next_number)
@@ -243,6 +254,7 @@ void agent_installed(struct agent *a)
 	if (agent_registered(a)) /* else they lapse, or have */
 		lines_compare(a);
 	apply_chosen(a); /* slots behind the copy may have been learnt before it came */
+	sessions_gone_meanwhile(a);
 	agent_act(a, ACTION_HELLO);
 }
 
@@ -274,20 +286,22 @@ void agent_carry_update(struct agent *a)
 	for (unsigned i = 0; i < a->update.n_sends; i++) {
 		const struct paxos_send *s = &a->update.sends[i];
 
-		send_bytes(a, s->to, wire_put_paxos(a->out + a->out_len, a->out_cap - a->out_len, &s->message));
+		if (s->message.kind == PAXOS_FETCH && a->tail.on)
+			continue; /* a copy comes instead, and tail.c asks for what is behind it */
+		agent_send_paxos(a, s->to, &s->message);
 	}
 	publish_leader(a);
 }
 
 void agent_paxos_step(struct agent *a, const struct paxos_event *event)
 {
-	ASSERT(a->tables->agreed.applied == a->m.paxos->chosen);
+	ASSERT(take_installing(a) || a->tables->agreed.applied == a->m.paxos->chosen);
 	paxos_step(&a->paxos, event, &a->update);
 	agent_carry_update(a);
 	a->chosen_ns = event->kind == PAXOS_EVENT_MESSAGE ? a->now_ns - a->suspended_ns : agent_stamp(a);
 	apply_chosen(a);
 	if (a->update.snapshot_to)
-		transfer_offer(a, a->update.snapshot_to);
+		give_asked(a, a->update.snapshot_to);
 }
 
 /* ---- another leader ---- */
@@ -364,6 +378,16 @@ static void bad_peer(struct agent *a, uint16_t host, const char *text)
 	action->text = text;
 }
 
+/* While a copy is being installed nothing is applied, so nothing may be stored either that pushes what is
+ * not applied out of the log: a value that has a place waits until it is sent again. All else goes on. */
+static bool must_wait(const struct agent *a, const struct paxos_message *m)
+{
+	uint64_t chosen = a->m.paxos->chosen;
+
+	return take_installing(a) && (m->kind == PAXOS_ACCEPT || m->kind == PAXOS_LEARN) && m->n_entries &&
+	       m->entries[0].slot > chosen && m->entries[0].slot - chosen <= a->config.limits.window;
+}
+
 static void paxos_frame(struct agent *a, const struct agent_event *e)
 {
 	struct paxos_message message;
@@ -375,7 +399,9 @@ static void paxos_frame(struct agent *a, const struct agent_event *e)
 	}
 	struct paxos_event step = { .kind = PAXOS_EVENT_MESSAGE, .now_ns = a->now_ns, .from = e->from, .message = &message };
 
-	agent_paxos_step(a, &step);
+	tail_learn(a, &message);
+	if (!must_wait(a, &message))
+		agent_paxos_step(a, &step);
 }
 
 static void agent_words(struct agent *a, const struct agent_event *e)
@@ -393,14 +419,20 @@ static void agent_words(struct agent *a, const struct agent_event *e)
 	switch (word) {
 	case WORD_COMMANDS: commands_heard(a, e->from, &r); break;
 	case WORD_ASK:
-	case WORD_TELL: ask_heard(a, e->from, word, &r); break;
+	case WORD_TELL:
+		if (!take_installing(a)) /* it will be asked again */
+			ask_heard(a, e->from, word, &r);
+		break;
 	case WORD_RENEW:
 	case WORD_RENEWED: lease_heard(a, e->from, word, &r); break;
 	case WORD_INDEX:
-	case WORD_INDEXED: ask_index_heard(a, e->from, word, &r); break;
+	case WORD_INDEXED:
+		if (!take_installing(a))
+			ask_index_heard(a, e->from, word, &r);
+		break;
 	case WORD_LEAD: asked_to_move(a, e->from, &r); break;
-	case WORD_CHUNK:
-	case WORD_HAVE: transfer_heard(a, e->from, word, &r); break;
+	case WORD_CHUNK: take_heard(a, e->from, &r); break;
+	case WORD_HAVE: give_heard(a, e->from, &r); break;
 	default: break; /* a newer host's: it does not count on being understood */
 	}
 }
@@ -431,7 +463,9 @@ static void link_down(struct agent *a, const struct agent_event *e)
 {
 	a->linked[e->from] = 0;
 	atom_store_release(&tables_host(a->tables, e->from)->linked, 0);
-	transfer_link_down(a, e->from);
+	if (a->give.to == e->from)
+		give_stop(a);
+	take_link_down(a, e->from);
 }
 
 /* ---- time ---- */
@@ -448,7 +482,7 @@ static void look_for_quorum(struct agent *a)
 	if (a->deadline_ns == NEVER)
 		a->last_heard_ns = a->now_ns;
 	lost = a->now_ns - a->last_heard_ns >= a->config.host_lease_ns;
-	if (lost && !a->no_quorum) {
+	if (lost && !a->no_quorum && !take_installing(a)) {
 		a->no_quorum = true;
 		atom_store_release(&a->tables->quorum, 0);
 		agent_log(a, LOG_WARNING, "event=no-quorum silent_ms=%llu",
@@ -463,8 +497,11 @@ static void look_for_quorum(struct agent *a)
 
 static uint64_t wake_at(const struct agent *a)
 {
-	uint64_t at = MIN(MIN(a->update.wake_at_ns, commands_wake_at(a)), lease_wake_at(a));
+	uint64_t at = MIN(MIN(a->update.wake_at_ns, lease_wake_at(a)), MIN(give_wake_at(a), MIN(take_wake_at(a), tail_wake_at(a))));
 
+	if (take_installing(a))
+		return at;
+	at = MIN(at, commands_wake_at(a));
 	if (a->asking)
 		at = MIN(at, a->ask_at_ns);
 	if (!a->no_quorum)
@@ -472,15 +509,29 @@ static uint64_t wake_at(const struct agent *a)
 	return at;
 }
 
-/* The first event but SESSION_MAP: everything of the past is at hand, go on from there. */
+/* The first event but SESSION_MAP: everything of the past is at hand, go on from there. Always as after an
+ * install: the predecessor may have died between installing and comparing. */
 static void start(struct agent *a)
 {
 	a->started = true;
-	if (a->m.p->installing && !MUTANT(191))
-		transfer_install(a);
-	atom_store_seq_cst(&a->tables->ready, 1); /* nothing is half installed any more */
-	lines_rebuild(a);                         /* first: what is applied below looks for claims that ask */
-	agent_installed(a);                       /* always: the predecessor may have died between installing and comparing */
+	if (MUTANT(191))
+		a->m.p->installing = 0;
+	if (take_installing(a))
+		take_install(a);
+	else
+		agent_installed(a);
+}
+
+/* The end of a turn of the loop: what programs want, what hosts are to get, a bite of a copy. */
+static void turn(struct agent *a)
+{
+	if (!take_installing(a)) {
+		session_scan(a);
+		lines_settle_dirty(a);
+	}
+	take_turn(a);
+	tail_turn(a);
+	give_turn(a);
 }
 
 /* ---- the step ---- */
@@ -505,10 +556,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 	case AGENT_LINK_DOWN: link_down(a, e); break;
 	case AGENT_FRAME: frame(a, e); break;
 	case AGENT_TIME: break;
-	case AGENT_TURN:
-		session_scan(a);
-		lines_settle_dirty(a);
-		break;
+	case AGENT_TURN: turn(a); break;
 	}
 	if (a->started) {
 		move_leader(a);
@@ -517,8 +565,9 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 		lease_tick(a);
 		look_for_quorum(a);
 		commands_tick(a);
-		ask_tick(a);
-		if (e->kind == AGENT_TURN)
+		if (!take_installing(a))
+			ask_tick(a);
+		if (e->kind == AGENT_TURN && !take_installing(a))
 			commands_flush(a);
 		a->n_unsent = 0; /* the rest was granted here, or waits for room */
 	}
@@ -527,7 +576,8 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 		.at = a->actions,
 		.n = a->n_actions,
 		.wake_at_ns = wake_at(a),
-		.again = a->more_requests || a->ending || a->m.p->lapse_at || a->more_dirty || (a->dirty_count && commands_room(a)),
+		.again = !take_installing(a) &&
+			 (a->more_requests || a->ending || a->m.p->lapse_at || a->more_dirty || (a->dirty_count && commands_room(a))),
 	};
 }
 
@@ -535,7 +585,8 @@ bool agent_may_sleep(struct agent *a)
 {
 	atom_store_seq_cst(&a->tables->agent_sleeps, 1);
 	atom_fence_seq_cst(); /* pairs with ring_announce(): it sets the bit, then looks at agent_sleeps */
-	for (uint32_t i = 0; i < ARRAY_LEN(a->arena->pending); i++) {
+	/* While a copy is installed no request is taken: it is paced, and who waits for it sleeps. */
+	for (uint32_t i = 0; i < ARRAY_LEN(a->arena->pending) && !take_installing(a); i++) {
 		if (atom_load_seq_cst(&a->arena->pending[i])) {
 			agent_awake(a);
 			return false;
@@ -592,4 +643,13 @@ const struct paxos *agent_paxos(const struct agent *a)
 struct undo *agent_undo(struct agent *a)
 {
 	return &a->undo;
+}
+
+struct agent_copies agent_copies(const struct agent *a)
+{
+	struct agent_copies copies = a->copies;
+
+	if (a->give.to)
+		copies.early += a->give.copy.early;
+	return copies;
 }

@@ -52,10 +52,16 @@ struct agent_config {
 	uint32_t handover_max;      /* turns that local waiters take before a waiting host gets the lock */
 	uint64_t ask_ns;            /* how long another host may take to say who owns a lock */
 	uint32_t uid;               /* of the agent's process: it, and root, may move the leader */
+	uint32_t copy_bite;         /* bytes of a copy of the tables that are made, looked at or installed in one turn, at most COPY_BITE; 0: that */
+	uint64_t copy_pace_ns;      /* from one such turn to the next; 0: COPY_PACE_NS */
 	uint64_t seed;              /* random: timeouts */
 	uint64_t nonce;             /* random, not 0: the identity of a memory that is fresh now */
 	uint64_t (*clock_ns)(void); /* for requests that ask for stamps; NULL: the time of the event stands in */
 };
+
+/* Some 60 us of work on a copy each 500 us: 64 MB a second, and nobody waits longer than a bite. */
+#define COPY_BITE (32u * 1024)
+#define COPY_PACE_NS (500 * 1000ull)
 
 struct agent_memory { /* the mappings; `private` and tables zeroed when fresh */
 	void *private;
@@ -152,6 +158,16 @@ struct wire_hello agent_hello(const struct agent *a);
 
 const struct paxos *agent_paxos(const struct agent *a);
 struct undo *agent_undo(struct agent *a);
+struct agent_copies {       /* of tables, since the agent started */
+	uint64_t given;     /* begun, for other hosts */
+	uint64_t early;     /* records written down because their original was about to change */
+	uint64_t begun;     /* taken: their first bytes came */
+	uint64_t refused;   /* by verification */
+	uint64_t installed; /* here */
+	uint64_t bites;     /* that installing took */
+	uint64_t tail;      /* slots that were learnt behind a copy while it came */
+};
+struct agent_copies agent_copies(const struct agent *a);
 /* Whether the agent's memory holds together: NULL, or what is wrong. */
 const char *agent_check(const struct agent *a);
 

@@ -27,10 +27,13 @@ static bool allocate(struct agent *a, const struct agent_limits *l)
 	a->pending = malloc(PENDING_BYTES);
 	a->linked = calloc(HOSTS_MAX, 1);
 	a->stamps = calloc(a->m.p->n_claims + 1, sizeof(*a->stamps));
-	a->give.bytes = malloc(a->m.p->inbox_size);
+	a->give.asked_ns = calloc(HOSTS_MAX, sizeof(*a->give.asked_ns));
+	a->gone = calloc(l->sessions / 64 + 1, sizeof(*a->gone));
+	a->tail.size = tail_size(a);
+	a->tail.bytes = malloc(a->tail.size);
 	a->paxos.found_values = malloc(paxos_scratch_size(&probe));
 	return a->actions && a->completed && a->out && a->body && a->rings && a->dirty && a->is_dirty &&
-	       a->taken && a->leases && a->pending && a->linked && a->stamps && a->give.bytes && a->paxos.found_values;
+	       a->taken && a->leases && a->pending && a->linked && a->stamps && a->give.asked_ns && a->gone && a->tail.bytes && a->paxos.found_values;
 }
 
 static void start_paxos(struct agent *a, uint64_t now_ns)
@@ -104,6 +107,10 @@ int agent_new(struct agent **ret, const struct agent_config *config, const struc
 	if (!a)
 		return -ENOMEM;
 	a->config = *config;
+	if (!a->config.copy_bite || a->config.copy_bite > COPY_BITE)
+		a->config.copy_bite = COPY_BITE;
+	if (!a->config.copy_pace_ns)
+		a->config.copy_pace_ns = COPY_PACE_NS;
 	a->tables = memory->tables;
 	a->arena = memory->arena;
 	a->now_ns = now_ns;
@@ -147,7 +154,9 @@ void agent_free(struct agent *a)
 	free(a->pending);
 	free(a->linked);
 	free(a->stamps);
-	free(a->give.bytes);
+	free(a->give.asked_ns);
+	free(a->gone);
+	free(a->tail.bytes);
 	free(a->paxos.found_values);
 	free(a);
 }

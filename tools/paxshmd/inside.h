@@ -10,7 +10,9 @@
  *   ask.c       questions to other hosts: who of yours owns this lock?
  *   lease.c     until when delegations may be trusted; as leader, which hosts are alive
  *   commands.c  this host's numbered commands, forwarded to the leader; as leader, batches
- *   transfer.c  snapshots to and from hosts that fell out of the log
+ *   give.c      copies of the tables for hosts that fell out of the log
+ *   take.c      a copy for this host: collected, verified, installed
+ *   tail.c      slots chosen behind a copy while it comes
  *   check.c     whether the memory holds together
  *
  * Invariants:
@@ -27,7 +29,15 @@
 #include "../../shm/ring.h"
 #include "../../shm/state/apply.h"
 #include "../../shm/state/host_table.h"
+#include "../../shm/state/snapshot.h"
 #include "memory.h"
+
+enum take_stage {
+	TAKE_NOTHING,
+	TAKE_STREAM,  /* its bytes are coming */
+	TAKE_VERIFY,  /* all are there, and looked at */
+	TAKE_INSTALL, /* found good: p->installing */
+};
 
 struct agent {
 	struct agent_config config;
@@ -103,19 +113,40 @@ struct agent {
 		uint64_t slot;     /* the answer: claims that asked for it wait until this is applied; 0: none do */
 	} index;
 
-	/* transfer.c */
+	/* give.c; the copy is made in the inbox: who needs one gives none */
 	struct {
-		uint16_t to; /* 0: none under way */
-		uint64_t slot, len, sent, acked, heard_ns;
-		unsigned char *bytes;
+		uint16_t to, last; /* 0: none under way */
+		bool asked;        /* somebody may be waiting: see asked_ns */
+		unsigned repeats;  /* copies in a row that came too late for `last` */
+		struct snapshot_copy copy;
+		uint64_t sent, acked, heard_ns, moved_ns, next_ns, ended_ns;
+		uint64_t *asked_ns; /* [host]: when it last asked for a copy; 0: it waits for none */
 	} give;
+
+	/* take.c */
 	struct {
-		uint16_t from; /* 0: none under way */
-		uint64_t slot, len, have;
+		enum take_stage stage;
+		uint16_t from;
+		uint64_t slot, len, have, heard_ns, said_ns, next_ns;
+		struct snapshot_check check;
+		struct snapshot_install install;
 	} take;
 
+	/* tail.c: a ring of bytes, positions count up */
+	struct {
+		bool on;
+		uint16_t from; /* whom to ask */
+		unsigned char *bytes;
+		uint64_t size, first, end;
+		uint64_t first_slot, next_slot, ask_ns;
+	} tail;
+
+	struct agent_copies copies;
+
 	/* agent.c */
-	bool started;           /* sessions are mapped again, what was chosen is applied */
+	bool started;           /* sessions are mapped again; unless a copy is being installed, what was chosen is applied */
+	bool rebuilt;           /* lines_rebuild() was done */
+	uint64_t *gone;         /* [slot / 64]: sessions that ended while a copy was being installed */
 	unsigned char *body;    /* an agent frame being filled */
 	uint8_t *linked;        /* [host]: 0, LINKED_VOTES, LINKED_LEARNS */
 	uint64_t last_heard_ns; /* last sign of a leader with a majority */
@@ -143,13 +174,14 @@ enum agent_word {
 	WORD_ASK,          /* hops, to, from, claim, gen, key: who of yours owns it? */
 	WORD_TELL,         /* hops, to, from, claim, gen, owned, owner */
 	WORD_CHUNK,        /* slot, len, offset, bytes of a snapshot */
-	WORD_HAVE,         /* slot, offset: bytes of it that have come */
+	WORD_HAVE,         /* slot, offset: bytes of it that have come; NOT_WANTED: send no more */
 	WORD_RENEW,        /* incarnation, stamp: to the leader: renew my lease */
 	WORD_RENEWED,      /* incarnation, stamp (of the request), slot (the highest sent) */
 	WORD_INDEX,        /* number: to the leader: how far is the log? */
 	WORD_INDEXED,      /* number, slot (the highest sent) */
 	WORD_LEAD,         /* host: to the leader: let this voter lead */
 };
+#define NOT_WANTED UINT64_MAX
 
 /* ---- agent.c ---- */
 
@@ -176,6 +208,7 @@ bool agent_registered(const struct agent *a);
 
 /* After a step of Paxos: commits, sends, shows who leads. */
 void agent_carry_update(struct agent *a);
+void agent_send_paxos(struct agent *a, uint16_t to, const struct paxos_message *m);
 /* Steps Paxos with an event, carries its update, applies what was chosen. */
 void agent_paxos_step(struct agent *a, const struct paxos_event *event);
 
@@ -188,6 +221,7 @@ void session_scan(struct agent *a); /* takes requests in; goes on with the end o
 void session_opened(struct agent *a, const struct agent_event *e);
 void session_mapped(struct agent *a, const struct agent_event *e);
 void session_gone(struct agent *a, uint32_t slot);
+void sessions_gone_meanwhile(struct agent *a); /* while a copy was being installed */
 void session_complete(struct agent *a, uint32_t slot, const struct ring_completion *completion);
 void session_publish(struct agent *a); /* after a commit: shows and announces what was completed */
 
@@ -269,11 +303,34 @@ void lease_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r)
 void lease_tick(struct agent *a);
 uint64_t lease_wake_at(const struct agent *a);
 
-/* ---- transfer.c ---- */
+/* ---- give.c ---- */
 
-void transfer_offer(struct agent *a, uint16_t to);
-void transfer_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
-void transfer_link_down(struct agent *a, uint16_t host);
-void transfer_install(struct agent *a); /* what the inbox holds; again after a death in the middle */
+void give_asked(struct agent *a, uint16_t host); /* it asked for slots that have left the log */
+void give_heard(struct agent *a, uint16_t from, struct reader *r);
+void give_turn(struct agent *a);
+void give_stop(struct agent *a);
+uint64_t give_wake_at(const struct agent *a);
+
+/* ---- take.c ---- */
+
+/* Half of the tables are one state and half another: whoever looks at rows waits. */
+static inline bool take_installing(const struct agent *a)
+{
+	return a->m.p->installing != 0;
+}
+void take_heard(struct agent *a, uint16_t from, struct reader *r);
+void take_turn(struct agent *a);
+void take_link_down(struct agent *a, uint16_t host);
+void take_install(struct agent *a); /* what the inbox holds; again after a death in the middle */
+uint64_t take_wake_at(const struct agent *a);
+
+/* ---- tail.c ---- */
+
+uint64_t tail_size(const struct agent *a);
+void tail_begin(struct agent *a, uint16_t from, uint64_t slot); /* behind this slot */
+void tail_drop(struct agent *a);
+void tail_learn(struct agent *a, const struct paxos_message *m);
+void tail_turn(struct agent *a); /* asks for more; once the copy stands, hands on what has come */
+uint64_t tail_wake_at(const struct agent *a);
 
 #endif

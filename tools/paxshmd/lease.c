@@ -302,9 +302,9 @@ void lease_tick(struct agent *a)
 {
 	uint64_t early = lease_valid(a) ? renewal_ns(a) / EARLY : 0;
 
-	if (a->m.p->lapse_at)
+	if (a->m.p->lapse_at && !take_installing(a))
 		lapse(a);
-	if (a->leading)
+	if (a->leading && !take_installing(a))
 		lead(a);
 	if (agent_registered(a) && a->now_ns + early >= a->renew_at_ns)
 		ask(a);

@@ -49,7 +49,7 @@ static uint64_t shape_of(const struct agent_config *c)
 
 uint64_t memory_inbox_size(const struct table_capacity *capacity)
 {
-	return align_up(snapshot_size_max(capacity), 4096);
+	return align_up(snapshot_room_max(capacity), 4096);
 }
 
 static uint32_t lines_for(const struct agent_limits *l)
@@ -107,7 +107,7 @@ struct agent_limits agent_limits_for(uint32_t rows)
 		.capacity = table_capacity_for(rows),
 		.sessions = 1024,
 		.claims = 16384,
-		.log_slots = 4096, /* most of a second at full speed: so long may a copy of the tables take */
+		.log_slots = 4096, /* most of a second at full speed */
 		.window = 64,
 		.value_max = 4096,
 	};

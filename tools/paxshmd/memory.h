@@ -8,7 +8,7 @@
  * claim    one session's wish for one key: it waits, owns, or asks who owns
  * line     one key that somebody on this host has claims on: the local queue, first come first served
  * command  a numbered command of this host that is not known to be applied yet
- * inbox    a snapshot that is complete and is being installed
+ * inbox    a snapshot: one that comes, or is complete and being installed; else room to make one for another host
  *
  * Who may enter: the agent's own rooms.
  */
@@ -142,7 +142,7 @@ struct memory {
 const char *memory_attach(struct memory *ret, struct private_memory *p, const struct agent_config *config,
 			  bool *ret_fresh);
 
-/* Bytes a snapshot of tables with this capacity can have at most. */
+/* Room for the largest snapshot of tables with this capacity, and for making it. */
 uint64_t memory_inbox_size(const struct table_capacity *capacity);
 
 #endif

@@ -350,6 +350,10 @@ void session_gone(struct agent *a, uint32_t slot)
 
 	if (s->state == SESSION_FREE)
 		return;
+	if (take_installing(a)) { /* who dies now leaves it to the reactor, who finds the processes ended again */
+		a->gone[slot / 64] |= 1ull << slot % 64;
+		return;
+	}
 	/* Its last words count: a release or a close just before the end is one. They are no more than its
 	 * ring holds; what comes behind them is written by somebody else who has it mapped. */
 	if (s->state == SESSION_OPEN && a->rings[slot] && !MUTANT(73))
@@ -360,4 +364,15 @@ void session_gone(struct agent *a, uint32_t slot)
 		agent_log(a, LOG_NOTICE, "event=session-died slot=%u pid=%u", slot, s->identity.pid);
 	end_session(a, slot, CALL_NONE);
 	agent_commit(a);
+}
+
+void sessions_gone_meanwhile(struct agent *a)
+{
+	for (uint32_t word = 0; word <= a->m.p->n_sessions / 64; word++) {
+		uint64_t bits = a->gone[word];
+
+		a->gone[word] = 0;
+		for (; bits; bits &= bits - 1)
+			session_gone(a, word * 64 + (uint32_t)__builtin_ctzll(bits));
+	}
 }

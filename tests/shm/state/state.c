@@ -175,11 +175,11 @@ void state_check(const struct state *s)
 
 void state_copy(struct state *b, const struct state *a)
 {
-	uint64_t size = snapshot_size(a->tables);
-	void *bytes = malloc(size);
+	uint64_t size = snapshot_size(a->tables), room = snapshot_room(a->tables);
+	void *bytes = malloc(room);
 	const char *wrong;
 
-	cr_assert_eq(snapshot_write(a->tables, bytes, size), size);
+	cr_assert_eq(snapshot_write(a->tables, bytes, room), size);
 	wrong = snapshot_verify(b->tables, bytes, size);
 	cr_assert_null(wrong, "%s", wrong);
 	snapshot_install(b->tables, bytes, size);
