@@ -104,7 +104,7 @@ static void paxos_message(struct host *h, uint16_t from, const struct paxos_mess
 
 Test(take, heartbeats_are_answered_and_promises_made_meanwhile)
 {
-	struct paxos_message beat = { .kind = PAXOS_BEAT }, prepare = { .kind = PAXOS_PREPARE };
+	struct paxos_message beat = { .kind = PAXOS_BEAT, .life = 7 }, prepare = { .kind = PAXOS_PREPARE, .life = 7 };
 	struct host *h = &hosts[3];
 	uint64_t installing;
 	unsigned before;
