@@ -84,7 +84,7 @@ Test(lease, a_command_that_does_not_obey_is_killed_before_its_lock_is_anothers)
 
 Test(lease, a_command_rides_out_every_change_of_leader)
 {
-	rig_start(&(struct rig_plan){ .voters = 3 });
+	rig_start(&(struct rig_plan){ .voters = 3, .settings = "host_lease_ms = 10000\n" });
 	struct diary d = diary_new();
 	pid_t ctl = command(rig_follower(0), "k", "echo runs; while :; do sleep 0.01; done", &d);
 	char said[256];
