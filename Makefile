@@ -238,7 +238,7 @@ check: ## everything: house, suites, sanitizers, simulator, fuzzing, real cluste
 	@scripts/deps check
 	@$(MAKE) -s -j$(JOBS) WERROR=1 all $(DEMO_PROGRAMS) $(call tests_of,$(TEST_SRC)) $(SIM)
 	@$(MAKE) -s WERROR=1 test
-	@$(MAKE) -s WERROR=1 campaign SIM_SEEDS=1000 SIM_SECONDS=60
+	@$(MAKE) -s WERROR=1 campaign SIM_SEEDS=1000 SIM_SECONDS=180 SIM_LEAST=200
 	@$(MAKE) -s WERROR=1 cluster
 	@$(MAKE) -s WERROR=1 storm
 	@$(MAKE) -s -j$(JOBS) WERROR= SAN=address,undefined check-suites
@@ -255,7 +255,7 @@ sim: $(SIM) ## one simulated cluster, with its trace: make sim SEED=42
 	$(BUILD)/sim --seed $(SEED) --trace
 
 campaign: $(SIM) ## many simulated clusters: make campaign SIM_SEEDS=5000
-	$(if $(SIM),$(BUILD)/sim --seeds $(SIM_SEEDS) $(if $(SIM_SECONDS),--seconds $(SIM_SECONDS)))
+	$(if $(SIM),$(BUILD)/sim --seeds $(SIM_SEEDS) $(if $(SIM_SECONDS),--seconds $(SIM_SECONDS)) $(if $(SIM_LEAST),--least $(SIM_LEAST)))
 
 sim-long: $(SIM) ## simulated clusters nobody has seen, until stopped
 	$(BUILD)/sim --from 0 --seconds 0

@@ -29,6 +29,7 @@ static struct settings {
 	unsigned seconds;      /* 0: no limit */
 	unsigned jobs;
 	unsigned failures; /* so many, and it is enough */
+	uint64_t least;    /* fewer seeds prove nothing */
 } settings = { .first = 1, .failures = FAILURES_MAX };
 
 static struct sim world; /* large, and used again by each seed */
@@ -42,6 +43,7 @@ enum { KEY_SEED = 's',
        KEY_SECONDS,
        KEY_HOSTS,
        KEY_FAILURES,
+       KEY_LEAST,
        KEY_FROM };
 
 static const struct argp_option argp_options[] = {
@@ -52,6 +54,7 @@ static const struct argp_option argp_options[] = {
 	{ "from", KEY_FROM, "N", 0, "Begin with this seed (1; 0: a random one)", 0 },
 	{ "hosts", KEY_HOSTS, "N", 0, "So many voters: 1, 3 or 5 (the seed decides)", 0 },
 	{ "failures", KEY_FAILURES, "N", 0, "Stop after so many failed seeds (10)", 0 },
+	{ "least", KEY_LEAST, "N", 0, "Fail when time was short for so many seeds", 0 },
 	{ "jobs", KEY_JOBS, "N", 0, "So many seeds at once (one a core)", 0 },
 	{ 0 },
 };
@@ -72,6 +75,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_SEEDS: settings.seeds = n; break;
 	case KEY_SECONDS: settings.seconds = (unsigned)n; break;
 	case KEY_FROM: settings.first = n; break;
+	case KEY_LEAST: settings.least = n; break;
 	case KEY_FAILURES: settings.failures = (unsigned)n; break;
 	case KEY_JOBS: settings.jobs = (unsigned)n; break;
 	case KEY_HOSTS:
@@ -276,8 +280,11 @@ static int report(const struct board *b, uint64_t began, unsigned failed)
 	printf("\n");
 	if (missing)
 		printf("%u things never happened: the campaign proves less than it should\n", missing);
-	printf("%" PRIu64 " passed, %u failed\n", sum.seeds, failed + (missing ? 1 : 0));
-	return failed || missing;
+	if (sum.seeds < settings.least)
+		printf("fewer than %" PRIu64 " seeds were played: there was no time\n", settings.least);
+	printf("%.2f simulated hours\n", (double)sum.simulated_ns / 3600e9);
+	printf("%" PRIu64 " passed, %u failed\n", sum.seeds, failed + (missing || sum.seeds < settings.least ? 1 : 0));
+	return failed || missing || sum.seeds < settings.least;
 }
 
 static int campaign(void)

@@ -83,16 +83,17 @@ static void plan_elections(struct sim *s)
 		p->late = p->twice = 20000;
 	}
 	p->heartbeat_ns = 10 * MS;
-	p->latency_ns = ONE_OF(s, 1 * MS, 3 * MS, 6 * MS);
+	p->latency_ns = ONE_OF(s, 1 * MS, 2 * MS, 4 * MS);
 	p->jitter_ns = p->latency_ns * ONE_OF(s, 1, 2);
 	p->leader_lease_ns = 30 * MS;
 	p->partition_ns = ONE_OF(s, 0, 150 * MS, 400 * MS);
-	p->depose_ns = ONE_OF(s, 100 * MS, 200 * MS);
+	p->duration_ns = sim_pick(s, 4, 10) * SECOND;
+	p->depose_ns = ONE_OF(s, 60 * MS, 120 * MS);
 	p->partition_for_ns = ONE_OF(s, 30 * MS, 100 * MS, 300 * MS);
 	p->pause_ns = ONE_OF(s, 0, 100 * MS);
 	p->reset_ns = ONE_OF(s, 0, 50 * MS, 200 * MS);
 	p->slow_ns = ONE_OF(s, 0, 100 * MS);
-	p->crash_ns = ONE_OF(s, 0, 200 * MS);
+	p->crash_ns = ONE_OF(s, 0, 100 * MS);
 	p->clients = 16;
 	p->think_ns = 1 * MS;
 	p->hold_ns = 1 * MS;
@@ -149,7 +150,7 @@ static void plan_faults(struct sim *s)
 	p->crash_ns = ONE_OF(s, 0, 50 * MS, 300 * MS, 1 * SECOND);
 	p->lose_memory_ns = ONE_OF(s, 0, 0, 2 * SECOND);
 	p->kill_ns = ONE_OF(s, 0, 20 * MS, 100 * MS, 1 * SECOND);
-	p->nonsense_ns = ONE_OF(s, 0, 0, 200 * MS);
+	p->nonsense_ns = ONE_OF(s, 0, 50 * MS, 200 * MS);
 	p->clog_ns = ONE_OF(s, 0, 0, 1 * SECOND, 3 * SECOND);
 	p->freeze_ns = ONE_OF(s, 0, 0, 1 * SECOND, 3 * SECOND);
 	p->stop_ns = ONE_OF(s, 0, 50 * MS, 300 * MS);
