@@ -221,6 +221,10 @@ static void on_event(struct paxos_stepping *s, const struct paxos_event *event)
 	case PAXOS_EVENT_INSTALLED:
 		on_installed(s, event->slot);
 		break;
+	case PAXOS_EVENT_RESIGN:
+		if (s->p->role != PAXOS_FOLLOWER)
+			paxos_step_down(s);
+		break;
 	case PAXOS_EVENT_HAND_OVER:
 		paxos_hand_over(s, event->from);
 		break;

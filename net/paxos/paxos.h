@@ -215,6 +215,7 @@ enum paxos_event_kind {
 	PAXOS_EVENT_PROPOSE,   /* bytes, len: only when paxos_can_propose(); dropped when the lease has ended since */
 	PAXOS_EVENT_PEER_UP,   /* from: a connection to this host came up: what it may have missed is sent again */
 	PAXOS_EVENT_INSTALLED, /* slot: a snapshot at this slot was installed, the log begins behind it; void when not above `chosen` */
+	PAXOS_EVENT_RESIGN,    /* lead no longer: slots were chosen without us that only a copy of the tables can bring */
 	PAXOS_EVENT_HAND_OVER, /* from: the voter that is to lead instead of us; dropped unless paxos_may_hand_over() */
 };
 

@@ -48,11 +48,23 @@ static void drop(struct agent *a)
 	tail_drop(a);
 }
 
-/* A leader has heard of no leader behind whom it could be; while the tail of the last copy is handed on, that one is
- * enough. */
+/* A leader may be offered a copy, too: of slots that were chosen before its time, and have left every log that it can
+ * reach. It will never learn them otherwise, and so never lead. */
+static void resign(struct agent *a)
+{
+	struct paxos_event e = { .kind = PAXOS_EVENT_RESIGN, .now_ns = a->now_ns };
+
+	if (a->paxos.role == PAXOS_FOLLOWER)
+		return;
+	agent_log(a, LOG_NOTICE, "event=leader.resigns applied=%llu text=\"this host lacks slots that only a copy of the tables can bring\"",
+		  (unsigned long long)a->tables->agreed.applied);
+	agent_paxos_step(a, &e);
+}
+
+/* While the tail of the last copy is handed on, that one is enough. */
 static bool may_begin(const struct agent *a, uint16_t from)
 {
-	if (a->paxos.role == PAXOS_LEADING || take_installing(a))
+	if (take_installing(a))
 		return false;
 	if (a->take.stage == TAKE_STREAM)
 		return from == a->take.from;
@@ -63,6 +75,7 @@ static void begin(struct agent *a, uint16_t from, uint64_t slot, uint64_t len)
 {
 	if (a->give.to)
 		give_stop(a); /* its bytes stood in the inbox, and are old news */
+	resign(a);
 	a->take.stage = TAKE_STREAM;
 	a->take.from = from;
 	a->take.slot = slot;
@@ -135,10 +148,11 @@ static void verified(struct agent *a)
 		a->copies.refused++;
 		agent_log(a, LOG_ERR, "event=snapshot-refused from=%u reason=\"%s\"", a->take.from, wrong);
 	}
-	if (wrong || a->take.slot <= a->tables->agreed.applied || a->paxos.role == PAXOS_LEADING) {
+	if (wrong || a->take.slot <= a->tables->agreed.applied) {
 		drop(a);
 		return;
 	}
+	resign(a); /* elected meanwhile */
 	CHANGE(a->m.p->installing, a->take.len);
 	agent_commit(a);
 	take_install(a);

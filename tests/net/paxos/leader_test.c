@@ -544,3 +544,13 @@ Test(leader, a_voter_that_knows_more_is_asked_for_it)
 	cr_assert_eq(c->memory->chosen, 2);
 	cr_assert(paxos_can_propose(&c->p));
 }
+
+Test(leader, it_resigns_when_it_is_told_to)
+{
+	struct core *c = leader_of(3);
+
+	core_step(c, &(struct paxos_event){ .kind = PAXOS_EVENT_RESIGN, .now_ns = c->now });
+	cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
+	cr_assert_eq(c->p.leader, 0);
+	cr_assert_not(paxos_has_lease(&c->p, c->now));
+}
