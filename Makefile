@@ -96,8 +96,8 @@ LIBRARIES := $(if $(LIB_SRC),$(BUILD)/libpaxshm.so.$(VERSION) $(BUILD)/libpaxshm
 DEMO_PROGRAMS := $(call program,demo,$(DEMO_SRC))
 SIM := $(call program,sim,$(SIM_SRC))
 
-# Suites that start real agents take their time: `make check` runs them, `make test` does not.
-SLOW_SRC   := $(filter tests/cluster/% tests/storm/%,$(TEST_SRC))
+# Suites that start real agents, or try every interleaving, take their time: `make check` runs them, `make test` does not.
+SLOW_SRC   := $(filter tests/cluster/% tests/storm/% tests/model/%,$(TEST_SRC))
 QUICK_SRC  := $(filter-out $(SLOW_SRC),$(TEST_SRC))
 tests_of   = $(patsubst %.c,$(BUILD)/%,$(1))
 SLOW_SCRIPTS := $(sort $(wildcard tests/cluster/*_test.sh tests/storm/*_test.sh tests/bench/*_test.sh))
