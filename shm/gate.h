@@ -101,6 +101,7 @@ struct gate_place {
 	uint32_t gate, slot, record;
 	uint32_t gen;   /* of the record, while it stands in the line */
 	bool taken;     /* the record is ready to be pushed */
+	bool stands;    /* gate_wait's: in the line */
 	uint32_t value; /* GATE_SLEEP: of the bell */
 	uint32_t count; /* GATE_MINE: (slot, count) is this acquisition */
 	bool died;      /* GATE_MINE: the owner before died */

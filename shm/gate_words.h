@@ -12,7 +12,7 @@
 
 #include "gate.h"
 
-#ifndef GATE_TRIES /* the model tries once */
+#ifndef GATE_TRIES     /* the model tries once */
 #define GATE_TRIES 16u /* swaps that may fail before the caller is told */
 #endif
 #define GEN_MASK 0xfffffffu

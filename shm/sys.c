@@ -22,13 +22,18 @@
 #include "../lib/base.h"
 #include "atom.h"
 
-uint64_t sys_now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
+
+uint64_t sys_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+uint64_t sys_now_coarse_ns(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
+uint64_t sys_real_coarse_ns(void) { return clock_ns(CLOCK_REALTIME_COARSE); }
+uint64_t sys_boot_ns(void) { return clock_ns(CLOCK_BOOTTIME); }
 
 /* ---- futexes: never PRIVATE, because the other side is another process ---- */
 

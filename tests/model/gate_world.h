@@ -20,22 +20,22 @@
 /* Mistakes that a run may plant: in the steps, or in what session and agent do with them. */
 enum world_mutant {
 	MUTANT_NONE,
-	MUTANT_NO_HELP,      /* who is chosen waits for the releaser */
-	MUTANT_LATE_WAKE,    /* the wake comes after the swap */
-	MUTANT_SWEEP_FIRST,  /* a dead session's gates before its records */
-	MUTANT_ONE_LOOK,     /* no second look at the word while choosing */
-	MUTANT_AT_ONCE,      /* a pruned record is used again under the same count */
-	MUTANT_LAPSE_LATE,   /* a lapsed gate before its owner's record */
-	MUTANT_EARLY_CHECK,  /* the lease is looked at before the swap */
-	MUTANT_NO_HOLDS,     /* nobody looks whether the gate is still his after he has read its terms */
-	MUTANT_NO_VOID,      /* closing leaves an older choice in force */
+	MUTANT_NO_HELP,     /* who is chosen waits for the releaser */
+	MUTANT_LATE_WAKE,   /* the wake comes after the swap */
+	MUTANT_SWEEP_FIRST, /* a dead session's gates before its records */
+	MUTANT_ONE_LOOK,    /* no second look at the word while choosing */
+	MUTANT_AT_ONCE,     /* a pruned record is used again under the same count */
+	MUTANT_LAPSE_LATE,  /* a lapsed gate before its owner's record */
+	MUTANT_EARLY_CHECK, /* the lease is looked at before the swap */
+	MUTANT_NO_HOLDS,    /* nobody looks whether the gate is still his after he has read its terms */
+	MUTANT_NO_VOID,     /* closing leaves an older choice in force */
 };
 
 struct world_bounds {
 	uint8_t sessions;
 	uint8_t rounds[WORLD_SESSIONS + 1]; /* turns at the gate that each session wants */
 	uint8_t cancels;                    /* bit i: session i may leave the line */
-	uint8_t asleep; /* so many sleep in the line when it begins, and the last session is inside */
+	uint8_t asleep;                     /* so many sleep in the line when it begins, and the last session is inside */
 	uint8_t kills, stops, agent_kills, closes, lapses;
 	enum world_mutant mutant;
 };
@@ -43,7 +43,7 @@ struct world_bounds {
 struct world_actor {
 	uint8_t pc, rounds, log_len, inside;
 	uint8_t dead, stopped, handled, checked;
-	uint32_t which; /* the agent's: the session that it buries */
+	uint32_t which;        /* the agent's: the session that it buries */
 	uint32_t owner, count; /* the agent's, while it lapses a gate */
 	uint64_t incarnation;  /* as the session read it */
 	struct gate_place place;
