@@ -218,7 +218,7 @@ suites: $(call tests_of,$(QUICK_SRC))
 	@$(RUN) $^
 
 cluster: all $(DEMO_PROGRAMS) $(call tests_of,$(SLOW_SRC))
-	@$(RUN) $(call tests_of,$(SLOW_SRC)) $(SLOW_SCRIPTS)
+	@TEST_TIMEOUT=300 $(RUN) $(call tests_of,$(SLOW_SRC)) $(SLOW_SCRIPTS)
 
 check: ## everything: house, suites, sanitizers, simulator, fuzzing, real clusters
 	@scripts/deps check
