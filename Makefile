@@ -177,7 +177,11 @@ $(BUILD)/demo: $(call objects,$(DEMO_SRC)) $(BUILD)/libpaxshm.a
 $(BUILD)/threads: $(call objects,$(THREADS_SRC)) $(BUILD)/libpaxshm.a
 	$(call link,$^)
 
-threads: all $(BUILD)/threads ## many threads in one session; with SAN=thread, watched for races
+$(BUILD)/gate_stress: $(BUILD)/tests/model/gate_stress.o $(call objects,shm/gate.c shm/gate_repair.c shm/gate_wait.c shm/sys.c)
+	$(call link,$^)
+
+threads: all $(BUILD)/threads $(BUILD)/gate_stress ## many threads in one session; with SAN=thread, watched for races
+	@$(BUILD)/gate_stress
 	@$(BUILD)/paxcluster run -n 1 -- sh -c 'PAXSHM_SOCKET=$$PAXSHM_SOCKET_1 $(BUILD)/threads'
 
 demo: ## three agents, eight programs, two kills; what happened, in plain words

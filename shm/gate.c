@@ -248,7 +248,7 @@ enum gate_next gate_cancel(const struct gate_view *v, struct gate_place *p)
 /* The hint, if it names a record that stands at this gate with nobody below it. */
 static bool oldest_by_hint(const struct gate_view *v, uint32_t gate, struct standing *ret)
 {
-	struct standing hinted, below;
+	struct standing hinted = { 0 }, below = { 0 };
 
 	if (follow(v, atom_load_acquire(&v->gates[gate].head), &hinted) != LINK_ON)
 		return false;
@@ -264,7 +264,7 @@ static bool oldest_by_hint(const struct gate_view *v, uint32_t gate, struct stan
 /* From the top down to the end. DONE, AGAIN: it moved; CORRUPT. */
 static enum gate_next oldest_by_walk(const struct gate_view *v, uint64_t word, struct standing *ret)
 {
-	struct standing at = { .record = gate_top(word) }, below;
+	struct standing at = { .record = gate_top(word) }, below = { 0 };
 
 	if (!record_at(v, at.record))
 		return GATE_CORRUPT;

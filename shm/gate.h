@@ -160,7 +160,12 @@ static inline bool gate_free(struct gate *g, uint32_t slot, uint32_t count)
 	return atom_cas_release(&g->word, gate_word(count, 0, slot, 0), gate_word(count, 0, 0, 0));
 }
 
-/* Whether (slot, count) still owns the gate. Read the terms before: then they are those of this acquisition. */
+/* Whether (slot, count) still owns the gate.
+ *
+ * An acquisition counts when, after the swap, the terms are read, and then lease_check() finds the host in the life in
+ * which it was made. Which life that is, the taker of a free gate knows from before his swap. Who has waited takes the
+ * incarnation from the terms, and asks this after he has read them: otherwise they may be those of a later opening. (So
+ * might he who has not waited; but a load of the word just swapped costs as much as the two clocks.) */
 static inline bool gate_holds(const struct gate *g, uint32_t slot, uint32_t count)
 {
 	uint64_t word = atom_load_acquire(&g->word);

@@ -87,7 +87,7 @@ static enum gate_next reach(const struct gate_view *v, const struct gate *g, uin
 	at.state = atom_load_acquire(&v->records[at.record].state);
 	for (uint32_t steps = 0; steps < v->n_records; steps++) {
 		const struct gate_record *r = &v->records[at.record];
-		struct standing below;
+		struct standing below = { 0 };
 
 		if (at.record == record)
 			return GATE_WAITS;

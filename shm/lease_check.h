@@ -17,6 +17,11 @@
 #ifndef PAXSHM_SHM_LEASE_CHECK_H
 #define PAXSHM_SHM_LEASE_CHECK_H
 
+#include <errno.h>
+#include <time.h>
+
+#include "../lib/base.h"
+#include "atom.h"
 #include "layout.h"
 
 #define LEASE_GAP_NS 50000000ull    /* the clocks' distance may move so far by itself between two renewals */
@@ -44,7 +49,36 @@ static inline enum lease_verdict lease_judge(uint64_t deadline_ns, uint64_t gap_
 	return LEASE_STANDS;
 }
 
-/* 0; -ENETUNREACH: the lease has ended, or is suspended; -ESTALE: the host is in another life than `incarnation`. */
-int lease_check(const struct tables *t, uint64_t incarnation, uint64_t margin_ns);
+static inline uint64_t lease_coarse_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* The exact clock. */
+bool lease_stands_by_boot(const struct tables *t);
+
+/* 0; -ENETUNREACH: the lease has ended, or is suspended; -ESTALE: the host is in another life than `incarnation`. Inline,
+ * because it is a third of what an uncontended lock costs. */
+static inline int lease_check(const struct tables *t, uint64_t incarnation, uint64_t margin_ns)
+{
+	/* Acquire, the gap first: pairs with the agent's release of it, after the deadlines. */
+	uint64_t gap_ns = atom_load_acquire(&t->clock_gap_ns);
+	uint64_t deadline_ns = atom_load_acquire(&t->deadline_ns);
+	bool stands = true;
+
+	if (deadline_ns != NEVER) { /* else this host's grants do not end with time */
+		enum lease_verdict verdict = lease_judge(deadline_ns, gap_ns, margin_ns, lease_coarse_ns(CLOCK_MONOTONIC_COARSE),
+							 lease_coarse_ns(CLOCK_REALTIME_COARSE));
+		if (verdict != LEASE_STANDS)
+			stands = verdict == LEASE_ASK_BOOT && lease_stands_by_boot(t);
+	}
+	/* Last: whose deadline it was. */
+	if (atom_load_acquire(&t->incarnation) != incarnation)
+		return -ESTALE;
+	return stands ? 0 : -ENETUNREACH;
+}
 
 #endif

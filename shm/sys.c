@@ -32,7 +32,6 @@ static uint64_t clock_ns(clockid_t clock)
 
 uint64_t sys_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 uint64_t sys_now_coarse_ns(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
-uint64_t sys_real_coarse_ns(void) { return clock_ns(CLOCK_REALTIME_COARSE); }
 uint64_t sys_boot_ns(void) { return clock_ns(CLOCK_BOOTTIME); }
 
 /* ---- futexes: never PRIVATE, because the other side is another process ---- */

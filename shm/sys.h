@@ -16,10 +16,8 @@
 
 uint64_t sys_now_ns(void); /* CLOCK_MONOTONIC */
 
-/* As of the last tick of the kernel's timer, and a quarter of the price. */
-uint64_t sys_now_coarse_ns(void);  /* CLOCK_MONOTONIC */
-uint64_t sys_real_coarse_ns(void); /* CLOCK_REALTIME */
-uint64_t sys_boot_ns(void);        /* CLOCK_BOOTTIME, exact, counts on while the machine is suspended */
+uint64_t sys_now_coarse_ns(void); /* the same as of the last tick of the kernel's timer, at a quarter of the price */
+uint64_t sys_boot_ns(void);       /* CLOCK_BOOTTIME: counts on while the machine is suspended */
 
 /* Sleeps on *word while it holds `value`, until woken or `deadline_ns` (absolute CLOCK_MONOTONIC,
  * NEVER: none). 0: woken, or the value had changed, or a signal came: look again. -ETIMEDOUT. */

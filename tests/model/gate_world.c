@@ -1,125 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gate_world: see gate_world.h. This object has gate.c's functions in it: no test may need it and the shipping object at
- * the same time.
+ * gate_world: see gate_world.h; how one operation at a time is made, gate_hooked.h.
  */
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
+#include "gate_hooked.h"
 
-#include "../../lib/base.h"
-#include "../../shm/atom.h"
+#include "../../shm/gate_words.h"
 
-enum op { LOAD,
-	  STORE,
-	  CAS,
-	  ADD };
-
-static uint64_t hook(enum op op, const void *p, size_t size, uint64_t x, uint64_t y);
-
-static bool hook_cas(const uint64_t *p, uint64_t expected, uint64_t value)
-{
-	return hook(CAS, p, sizeof(*p), expected, value) != 0;
-}
-
-#undef atom_load_relaxed
-#undef atom_load_acquire
-#undef atom_store_relaxed
-#undef atom_store_release
-#undef atom_add_release
-#define atom_load_relaxed(p) ((__typeof__(*(p) + 0))hook(LOAD, (p), sizeof(*(p)), 0, 0))
-#define atom_load_acquire(p) ((__typeof__(*(p) + 0))hook(LOAD, (p), sizeof(*(p)), 0, 0))
-#define atom_store_relaxed(p, v) ((void)hook(STORE, (p), sizeof(*(p)), (v), 0))
-#define atom_store_release(p, v) ((void)hook(STORE, (p), sizeof(*(p)), (v), 0))
-#define atom_add_release(p, v) ((void)hook(ADD, (p), sizeof(*(p)), (v), 0))
-#define atom_cas_acq_rel hook_cas
-#define atom_cas_release hook_cas
-#define atom_cas_seq_cst hook_cas
-
-#include "gate_world.h"
-
-static struct world_bounds bounds;
-
-#define GATE_MUTANT(name) (bounds.mutant == MUTANT_##name)
-#define GATE_TRIES 1u
-
-#include "../../shm/gate.c"
-#include "../../shm/gate_repair.c"
-
-struct world world;
 static const char *wrong;
 
 #define GATE 1u
 #define G world.gates[GATE].word
-
-/* ---- the hook ---- */
-
-static struct {
-	struct world_actor *actor;
-	unsigned at;
-	bool stepped;
-	jmp_buf stop;
-} run;
-
-/* What only its own session changes, and only while nobody can find the record: no step of its own. */
-static bool quiet(const void *p)
-{
-	size_t at = (size_t)((const char *)p - (const char *)world.records);
-
-	if (at >= sizeof(world.records))
-		return false;
-	at %= sizeof(struct gate_record);
-	return at == offsetof(struct gate_record, gate) || at == offsetof(struct gate_record, since_ns) ||
-	       at == offsetof(struct gate_record, pushed);
-}
-
-static void watch_arrival(uint64_t before, uint64_t after)
-{
-	if (gate_owner(before) == gate_owner(after) && gate_count(before) == gate_count(after) &&
-	    gate_top(before) != gate_top(after) && gate_top(after))
-		world.arrival[gate_top(after)] = ++world.arrivals;
-}
-
-static uint64_t carry_out(enum op op, void *p, size_t size, uint64_t x, uint64_t y)
-{
-	uint64_t before = 0;
-
-	memcpy(&before, p, size);
-	switch (op) {
-	case LOAD:
-		break;
-	case STORE:
-		memcpy(p, &x, size);
-		return 0;
-	case ADD:
-		x += before;
-		memcpy(p, &x, size);
-		break;
-	case CAS:
-		if (before != x)
-			return 0;
-		memcpy(p, &y, size);
-		if (p == &G)
-			watch_arrival(x, y);
-		return 1;
-	}
-	return before;
-}
-
-static uint64_t hook(enum op op, const void *p, size_t size, uint64_t x, uint64_t y)
-{
-	struct world_actor *a = run.actor;
-
-	if (run.at < a->log_len)
-		return a->log[run.at++];
-	if (run.stepped && !quiet(p))
-		longjmp(run.stop, 1);
-	run.stepped = run.stepped || !quiet(p);
-	ASSERT(a->log_len < WORLD_LOG);
-	a->log[a->log_len++] = carry_out(op, (void *)p, size, x, y);
-	return a->log[run.at++];
-}
 
 /* ---- what surrounds the steps ---- */
 
@@ -168,7 +58,7 @@ static struct gate_view view(void)
 				   .slots = slots,
 				   .terms = world.terms,
 				   .n_gates = 1,
-				   .n_records = bounds.sessions };
+				   .n_records = world_bounds.sessions };
 }
 
 _Static_assert(offsetof(struct world_actor, log) % 8 == 0 && offsetof(struct world, actor) % 8 == 0, "hashed by words");
@@ -194,8 +84,8 @@ static void next_round(struct world_actor *a)
 	a->pc = a->rounds ? TAKE : FINISHED;
 	memset(&a->pass, 0, sizeof(a->pass));
 	memset(&a->place, 0, sizeof(a->place));
-	a->incarnation = 0;
-	a->checked = 0;
+	a->incarnation = a->delegation = 0;
+	a->which = a->checked = 0;
 }
 
 /* ---- sessions ---- */
@@ -205,14 +95,15 @@ static void enter(struct world_actor *a, uint32_t me)
 	a->pc = INSIDE;
 	if (!a->checked) /* the lease has ended since: its own clock tells it so, as if it had been inside */
 		return;
+	promise(a->delegation == world.terms[GATE].delegation, "the terms are those of this opening");
 	promise(owned_by(G, me, a->place.count), "who enters owns the gate");
 	promise(!world.expired, "nobody enters after the lease has ended");
-	for (uint32_t i = 1; i <= bounds.sessions; i++)
+	for (uint32_t i = 1; i <= world_bounds.sessions; i++)
 		promise(!world.actor[i].inside, "one inside at a time");
 	promise(a->place.count > world.last_count, "counts rise");
-	if (!bounds.kills && !bounds.lapses)
+	if (!world_bounds.kills && !world_bounds.lapses)
 		promise(!a->place.died, "nobody died");
-	if (!bounds.lapses)
+	if (!world_bounds.lapses)
 		promise(a->place.died || !world.died_owed, "who comes after a death is told");
 	if (world.arrival[me]) {
 		promise(world.arrival[me] > world.served, "first come, first served");
@@ -224,20 +115,22 @@ static void enter(struct world_actor *a, uint32_t me)
 	a->inside = 1;
 }
 
-/* The terms, then that the gate is still ours, then the lease … */
+/* The terms, then the lease … Who knows from before the swap in which life he made it need not look whether the gate is
+ * still his: in that life it is. Who has waited does not know. */
 static void check(struct world_actor *a, uint32_t me)
 {
-	uint64_t incarnation = atom_load_acquire(&world.terms[GATE].incarnation);
-	bool good = bounds.mutant == MUTANT_NO_HOLDS || gate_holds(&world.gates[GATE], me, a->place.count);
+	bool good = true;
 
-	if (bounds.mutant == MUTANT_EARLY_CHECK)
-		good = good && a->incarnation == incarnation;
-	else
+	a->delegation = atom_load_acquire(&world.terms[GATE].delegation);
+	if (a->which) {
+		a->incarnation = atom_load_acquire(&world.terms[GATE].incarnation);
+		good = world_bounds.mutant == MUTANT_NO_HOLDS || gate_holds(&world.gates[GATE], me, a->place.count);
+	}
+	if (world_bounds.mutant != MUTANT_EARLY_CHECK)
 		good = good && !atom_load_acquire(&world.expired);
 	a->pass.gate = GATE;
 	a->pass.slot = me;
 	a->pass.count = a->place.count;
-	a->incarnation = incarnation;
 	a->checked = good;
 	a->pc = good ? CHECK_LIFE : FAST_RELEASE;
 }
@@ -245,7 +138,7 @@ static void check(struct world_actor *a, uint32_t me)
 /* … then whose lease that was. */
 static void check_life(struct world_actor *a, uint32_t me)
 {
-	if (bounds.mutant == MUTANT_EARLY_CHECK || atom_load_acquire(&world.incarnation) == a->incarnation)
+	if (world_bounds.mutant == MUTANT_EARLY_CHECK || !world_bounds.lapses || atom_load_acquire(&world.incarnation) == a->incarnation)
 		enter(a, me);
 	else
 		a->pc = FAST_RELEASE;
@@ -290,7 +183,7 @@ static void released(struct world_actor *a, enum gate_next next)
 	case GATE_AGAIN:
 		break;
 	case GATE_LOST:
-		promise(bounds.lapses, "who is inside owns the gate");
+		promise(world_bounds.lapses, "who is inside owns the gate");
 		next_round(a);
 		break;
 	default:
@@ -305,7 +198,7 @@ static void session_call(struct world_actor *a, uint32_t me)
 
 	switch ((enum pc)a->pc) {
 	case TAKE:
-		if (bounds.mutant == MUTANT_EARLY_CHECK && !atom_load_acquire(&world.expired))
+		if (world_bounds.lapses) /* otherwise there is but one life */
 			a->incarnation = atom_load_acquire(&world.incarnation);
 		a->place.gate = GATE;
 		a->place.slot = a->place.record = me;
@@ -313,6 +206,7 @@ static void session_call(struct world_actor *a, uint32_t me)
 			a->pc = CHECK;
 		else
 			a->pc = ARRIVE;
+		a->which = a->pc == ARRIVE;
 		break;
 	case BUSY:
 	case ARRIVE:
@@ -363,7 +257,7 @@ static void agent_bury(struct world_actor *a, const struct gate_view *v)
 
 	if (gate_bury(v, a->which, a->which, &gate) != GATE_DONE)
 		return;
-	a->pc = bounds.mutant == MUTANT_SWEEP_FIRST ? ROUSE : SWEEP;
+	a->pc = world_bounds.mutant == MUTANT_SWEEP_FIRST ? ROUSE : SWEEP;
 	a->owner = 1;
 }
 
@@ -373,7 +267,7 @@ static void agent_sweep(struct world_actor *a, const struct gate_view *v)
 
 	if (gate_sweep(v, a->which, &at, 1) == 0 && at == 1)
 		return; /* once more */
-	a->pc = bounds.mutant == MUTANT_SWEEP_FIRST ? BURY : ROUSE;
+	a->pc = world_bounds.mutant == MUTANT_SWEEP_FIRST ? BURY : ROUSE;
 	a->owner = 1;
 }
 
@@ -381,7 +275,7 @@ static void agent_rouse(struct world_actor *a, const struct gate_view *v)
 {
 	if (gate_rouse(v, a->owner))
 		kernel_wake(a->owner);
-	if (a->owner++ < bounds.sessions)
+	if (a->owner++ < world_bounds.sessions)
 		return;
 	world.actor[a->which].handled = 1;
 	a->pc = IDLE;
@@ -413,7 +307,7 @@ static void agent_close(struct world_actor *a, const struct gate_view *v)
 
 static void agent_lapse(struct world_actor *a, const struct gate_view *v)
 {
-	bool late = bounds.mutant == MUTANT_LAPSE_LATE;
+	bool late = world_bounds.mutant == MUTANT_LAPSE_LATE;
 	enum gate_next next;
 
 	switch ((enum pc)a->pc) {
@@ -483,10 +377,10 @@ static void step_call(uint32_t i)
 {
 	struct world_actor now = world.actor[i];
 
-	run.actor = &world.actor[i];
-	run.at = 0;
-	run.stepped = false;
-	if (setjmp(run.stop))
+	hook_run.actor = &world.actor[i];
+	hook_run.at = 0;
+	hook_run.stepped = false;
+	if (setjmp(hook_run.stop))
 		return;
 	if (i)
 		session_call(&now, i);
@@ -547,7 +441,7 @@ static void begin_work(uint8_t pc, uint8_t which)
 	struct world_actor *a = &world.actor[0];
 
 	*a = (struct world_actor){ .pc = pc, .which = which };
-	if (pc == BURY && bounds.mutant == MUTANT_SWEEP_FIRST)
+	if (pc == BURY && world_bounds.mutant == MUTANT_SWEEP_FIRST)
 		a->pc = SWEEP;
 	if (pc == CLOSE && !world.closing) {
 		world.closing = 1;
@@ -595,7 +489,7 @@ void world_make(struct world_move m)
 	case EXPIRE: /* whoever is inside has been told so by its own clock */
 		world.lapses--;
 		world.expired = 1;
-		for (uint32_t i = 1; i <= bounds.sessions; i++)
+		for (uint32_t i = 1; i <= world_bounds.sessions; i++)
 			world.actor[i].inside = world.actor[i].checked = 0;
 		break;
 	case WORK:
@@ -640,7 +534,7 @@ static struct world_move *session_moves(struct world_move *at, uint32_t i)
 		return at;
 	if (world_may_step(i))
 		at = add(at, STEP, i, 0);
-	if (bounds.cancels >> i & 1 && (a->pc == ASLEEP || (a->pc == LOOK && !a->log_len)))
+	if (world_bounds.cancels >> i & 1 && (a->pc == ASLEEP || (a->pc == LOOK && !a->log_len)))
 		at = add(at, LEAVE, i, 0);
 	if (world.kills)
 		at = add(at, KILL, i, 0);
@@ -658,7 +552,7 @@ static struct world_move *agent_moves(struct world_move *at)
 		at = add(at, STEP, 0, 0);
 		return world.agent_kills ? add(at, KILL, 0, 0) : at;
 	}
-	for (uint32_t i = 1; i <= bounds.sessions; i++)
+	for (uint32_t i = 1; i <= world_bounds.sessions; i++)
 		if (world.actor[i].dead && !world.actor[i].handled)
 			at = add(at, WORK, i, BURY);
 	if (world.expired)
@@ -676,7 +570,7 @@ unsigned world_moves(struct world_move moves[WORLD_MOVES])
 {
 	struct world_move *at = moves;
 
-	for (uint32_t i = 1; i <= bounds.sessions; i++)
+	for (uint32_t i = 1; i <= world_bounds.sessions; i++)
 		at = session_moves(at, i);
 	at = agent_moves(at);
 	if (world.lapses && !world.expired && world.actor[0].pc == IDLE && !world.closing)
@@ -703,9 +597,9 @@ uint64_t world_hash(void)
 	uint64_t h = mix(1, &world.gates[GATE], 16);
 
 	h = mix(h, &world.terms[GATE], sizeof(world.terms[GATE]));
-	for (uint32_t i = 1; i <= bounds.sessions; i++)
+	for (uint32_t i = 1; i <= world_bounds.sessions; i++)
 		h = mix(h, &world.records[i], 48);
-	for (uint32_t i = 0; i <= bounds.sessions; i++)
+	for (uint32_t i = 0; i <= world_bounds.sessions; i++)
 		h = mix(h, &world.actor[i], offsetof(struct world_actor, log) + world.actor[i].log_len * sizeof(uint64_t));
 	return hash_mix(mix(h, &world.incarnation, offsetof(struct world, actor) - offsetof(struct world, incarnation)));
 }
@@ -721,28 +615,24 @@ const char *world_wrong(void)
 const char *world_wrong_end(void)
 {
 	uint32_t owner = gate_owner(G);
-	bool held = owner && owner <= bounds.sessions && world.actor[owner].stopped;
+	bool held = owner && owner <= world_bounds.sessions && world.actor[owner].stopped;
 
-	for (uint32_t i = 1; i <= bounds.sessions; i++)
+	for (uint32_t i = 1; i <= world_bounds.sessions; i++)
 		if (!world.actor[i].dead && !world.actor[i].stopped && world.actor[i].pc != FINISHED && !held)
 			return "somebody waits for nobody";
 	if (held)
 		return NULL;
 	if (owner || gate_top(G))
 		return "the gate is not free, and nobody owns it";
-	for (uint32_t i = 1; i <= bounds.sessions; i++)
-		switch (gate_record_state(world.records[i].state)) {
-		case GATE_RECORD_WAIT: /* stopped before it was pushed */
-			if (world.actor[i].stopped)
-				break;
-			return "a record waits that nobody will choose";
-		case GATE_RECORD_SLEEP:
-		case GATE_RECORD_CANCELLED:
-		case GATE_RECORD_CHOSEN:
+	for (uint32_t i = 1; i <= world_bounds.sessions; i++) {
+		enum gate_state state = gate_record_state(world.records[i].state);
+
+		/* Stopped before it was pushed. */
+		if (state == GATE_RECORD_WAIT && world.actor[i].stopped)
+			continue;
+		if (state >= GATE_RECORD_WAIT && state <= GATE_RECORD_CANCELLED)
 			return "a record stands in no line";
-		default:
-			break;
-		}
+	}
 	return NULL;
 }
 
@@ -753,7 +643,7 @@ void world_say(struct world_move m, char *ret_text, unsigned len)
 	char line[160];
 	unsigned at = 0;
 
-	for (uint32_t i = 1; i <= bounds.sessions; i++)
+	for (uint32_t i = 1; i <= world_bounds.sessions; i++)
 		at += (unsigned)snprintf(line + at, sizeof(line) - at, " [%u gen %u st %u c %u older %x]", i, gen_of(world.records[i].state),
 					 gate_record_state(world.records[i].state), count_of(world.records[i].state),
 					 link_record(world.records[i].older) | link_gen(world.records[i].older) << 8);
@@ -772,6 +662,7 @@ static void begin_asleep(const struct world_bounds *b)
 	a->place = (struct gate_place){ .gate = GATE, .slot = owner, .record = owner, .count = 1 };
 	a->pass = (struct gate_pass){ .gate = GATE, .slot = owner, .count = 1 };
 	a->checked = 1;
+	a->delegation = world.terms[GATE].delegation;
 	enter(a, owner);
 	for (uint32_t i = 1; i <= b->asleep; i++) {
 		world.records[i] = (struct gate_record){ .state = state_word(0, GATE_RECORD_SLEEP, 0), .older = i - 1, .gate = GATE, .pushed = 1 };
@@ -781,15 +672,15 @@ static void begin_asleep(const struct world_bounds *b)
 		world.arrival[i] = ++world.arrivals;
 	}
 	world.gates[GATE].head = 1;
-	for (uint32_t i = b->asleep + 1; i < owner; i++)
-		world.actor[i].pc = ARRIVE;
-	for (uint32_t i = b->asleep + 1; i < owner; i++)
+	for (uint32_t i = b->asleep + 1; i < owner; i++) {
 		world.actor[i].place = (struct gate_place){ .gate = GATE, .slot = i, .record = i };
+		world.actor[i].pc = ARRIVE;
+	}
 }
 
 void world_begin(const struct world_bounds *b)
 {
-	bounds = *b;
+	world_bounds = *b;
 	wrong = NULL;
 	memset(&world, 0, sizeof(world));
 	world.incarnation = 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gate_world: one gate, up to four sessions and the agent, as a machine whose steps are single atomic operations of the
- * steps that ship: gate.c and gate_repair.c are compiled into gate_world.c once more, each access to a shared word
+ * steps that ship: gate.c and gate_repair.c are compiled into gate_hooked.c once more, each access to a shared word
  * through a hook.
  *
  * A step of an actor runs the call that the actor is in from its beginning. The hook answers what earlier steps of this
@@ -43,9 +43,10 @@ struct world_bounds {
 struct world_actor {
 	uint8_t pc, rounds, log_len, inside;
 	uint8_t dead, stopped, handled, checked;
-	uint32_t which;        /* the agent's: the session that it buries */
+	uint32_t which;        /* the agent's: the session that it buries; a session's: it has stood in the line */
 	uint32_t owner, count; /* the agent's, while it lapses a gate */
-	uint64_t incarnation;  /* as the session read it */
+	uint64_t incarnation;  /* as the session read it … */
+	uint64_t delegation;   /* … and that of the terms that it goes by */
 	struct gate_place place;
 	struct gate_pass pass;
 	uint64_t log[WORLD_LOG];

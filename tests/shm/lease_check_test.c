@@ -45,7 +45,7 @@ static struct tables renewed(uint64_t for_ns)
 		.incarnation = 5,
 		.deadline_ns = sys_now_ns() + for_ns,
 		.deadline_boot_ns = sys_boot_ns() + for_ns,
-		.clock_gap_ns = sys_real_coarse_ns() - sys_now_coarse_ns(),
+		.clock_gap_ns = lease_coarse_ns(CLOCK_REALTIME_COARSE) - lease_coarse_ns(CLOCK_MONOTONIC_COARSE),
 	};
 }
 
