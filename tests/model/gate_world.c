@@ -243,11 +243,9 @@ static void session_call(struct world_actor *a, uint32_t me)
 
 static void open_terms(void)
 {
-	struct gate_terms *t = &world.terms[GATE];
-
-	t->delegation++;
-	t->incarnation = world.incarnation;
-	t->opened_at = gate_count(G);
+	world.terms[GATE].delegation++;
+	world.terms[GATE].incarnation = world.incarnation;
+	world.terms[GATE].opened_at = gate_count(G);
 	world.closing = 0;
 }
 
