@@ -97,10 +97,10 @@ DEMO_PROGRAMS := $(call program,demo,$(DEMO_SRC))
 SIM := $(call program,sim,$(SIM_SRC))
 MUTANT_SRC := tests/mutants/mutant.c
 
-# Suites that start real agents take their time: `make check` runs them, `make test` does not.
+# Suites that start real agents, or try every interleaving, take their time: `make check` runs them, `make test` does not.
 # The storm has a verb of its own.
 STORM_SRC  := $(wildcard tests/storm/storm_test.c)
-SLOW_SRC   := $(filter tests/cluster/%,$(TEST_SRC))
+SLOW_SRC   := $(filter tests/cluster/% tests/model/%,$(TEST_SRC))
 QUICK_SRC  := $(filter-out $(SLOW_SRC) $(STORM_SRC),$(TEST_SRC))
 tests_of   = $(patsubst %.c,$(BUILD)/%,$(1))
 SLOW_SCRIPTS := $(sort $(wildcard tests/cluster/*_test.sh tests/bench/*_test.sh))
@@ -180,7 +180,11 @@ $(BUILD)/demo: $(call objects,$(DEMO_SRC)) $(BUILD)/libpaxshm.a
 $(BUILD)/threads: $(call objects,$(THREADS_SRC)) $(BUILD)/libpaxshm.a
 	$(call link,$^)
 
-threads: all $(BUILD)/threads ## many threads in one session; with SAN=thread, watched for races
+$(BUILD)/gate_stress: $(BUILD)/tests/model/gate_stress.o $(call objects,shm/gate.c shm/gate_repair.c shm/gate_wait.c shm/sys.c)
+	$(call link,$^)
+
+threads: all $(BUILD)/threads $(BUILD)/gate_stress ## many threads in one session; with SAN=thread, watched for races
+	@$(BUILD)/gate_stress
 	@$(BUILD)/paxcluster run -n 1 -- sh -c 'PAXSHM_SOCKET=$$PAXSHM_SOCKET_1 $(BUILD)/threads'
 
 demo: ## three agents, eight programs, two kills; what happened, in plain words
@@ -221,7 +225,7 @@ suites: $(call tests_of,$(QUICK_SRC))
 	@$(RUN) $^
 
 cluster: all $(DEMO_PROGRAMS) $(call tests_of,$(SLOW_SRC))
-	@$(RUN) $(call tests_of,$(SLOW_SRC)) $(SLOW_SCRIPTS)
+	@TEST_TIMEOUT=300 $(RUN) $(call tests_of,$(SLOW_SRC)) $(SLOW_SCRIPTS)
 
 # Of each of two clusters. What happened is shown in any case; a seed gives the same faults in the same order.
 STORM_SECONDS ?= 20

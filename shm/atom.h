@@ -21,10 +21,27 @@
 
 /* Each returns the value from before. */
 #define atom_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define atom_add_release(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELEASE)
 #define atom_add_seq_cst(p, v) __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
 #define atom_or_seq_cst(p, v) __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)
 #define atom_and_seq_cst(p, v) __atomic_fetch_and((p), (v), __ATOMIC_SEQ_CST)
 #define atom_exchange_seq_cst(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
+
+/* Compare and swap: true: *p held `expected` and holds `value` now. */
+static inline bool atom_cas_acq_rel(uint64_t *p, uint64_t expected, uint64_t value)
+{
+	return __atomic_compare_exchange_n(p, &expected, value, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+static inline bool atom_cas_release(uint64_t *p, uint64_t expected, uint64_t value)
+{
+	return __atomic_compare_exchange_n(p, &expected, value, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+static inline bool atom_cas_seq_cst(uint64_t *p, uint64_t expected, uint64_t value)
+{
+	return __atomic_compare_exchange_n(p, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
 
 #define atom_fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define atom_fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)

@@ -169,6 +169,43 @@ struct arena {
 	uint32_t n_gates, n_records;
 };
 
+/* ---- gates: what their words mean stands in gate.h ---- */
+
+#define GATE_RECORDS_MAX 65535u /* 16 bits in a gate's word; index 0: none */
+
+struct gate {          /* in the arena: sessions and agent write it */
+	uint64_t word; /* count 32 | top 16 | owner 12 | flags 4 */
+	uint64_t head; /* hint: link to the oldest sleeper */
+	uint64_t spare[6];
+};
+
+struct gate_record {    /* of one sleeper; in the arena */
+	uint64_t state; /* gen 28 | enum gate_state 4 | count 32 */
+	uint64_t older; /* link to the record below: gen 32 | index 32; 0: none */
+	uint64_t newer; /* hint: link to the record above */
+	uint32_t bell;  /* the futex word of its sleeper */
+	uint32_t gate;  /* where it stands, or stood */
+	uint64_t since_ns;
+	uint32_t pushed; /* the gate's count when it was pushed */
+	uint32_t spare;
+	uint64_t spares[2];
+};
+
+/* In the tables: what the agent says of a gate. Sessions read it only. Written while the agent owns the gate, but
+ * for the three that bound the passing: those are written before CLOSING is set. */
+struct gate_terms {
+	uint64_t delegation;
+	uint64_t incarnation;     /* of this host, under which the gate was opened */
+	uint64_t base;            /* token of the first acquisition after the opening */
+	uint64_t remote_since_ns; /* closing: who waits here for longer may still be given the gate … */
+	uint64_t stop_ns;         /* … until then … */
+	uint32_t stop_at;         /* … and up to this count */
+	uint32_t opened_at;       /* count at the opening */
+	uint32_t range;           /* tokens from `base` on */
+	uint32_t serial;          /* rises when the gate is given to another key */
+	uint64_t spare;
+};
+
 /* ---- session: rings ---- */
 
 #define RING_REQUESTS 64u /* requests on their way to the agent; a power of two */
@@ -280,6 +317,7 @@ _Static_assert(sizeof(struct host_row) == 112 - 8, "layout");
 _Static_assert(sizeof(struct agreed) % 8 == 0, "layout");
 _Static_assert(sizeof(struct tables) % 8 == 0 && offsetof(struct tables, agreed) % 8 == 0, "layout");
 _Static_assert(sizeof(struct arena) % 8 == 0, "layout");
+_Static_assert(sizeof(struct gate) == 64 && sizeof(struct gate_record) == 64 && sizeof(struct gate_terms) == 64, "layout");
 _Static_assert(sizeof(struct ring_request) == 288, "layout");
 _Static_assert(sizeof(struct ring_completion) == 96, "layout");
 _Static_assert(sizeof(struct session_rings) % 64 == 0, "layout");

@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-uint64_t sys_now_ns(void);  /* CLOCK_MONOTONIC */
-uint64_t sys_boot_ns(void); /* CLOCK_BOOTTIME: goes on while the machine is suspended */
-uint64_t sys_coarse_ns(void); /* CLOCK_MONOTONIC as of the last tick: cheap, up to 10 ms behind */
+uint64_t sys_now_ns(void);    /* CLOCK_MONOTONIC */
+uint64_t sys_boot_ns(void);   /* CLOCK_BOOTTIME: goes on while the machine is suspended */
+uint64_t sys_coarse_ns(void); /* CLOCK_MONOTONIC as of the kernel's last tick: a quarter of the price, up to 10 ms behind */
 
 /* Sleeps on *word while it holds `value`, until woken or `deadline_ns` (absolute CLOCK_MONOTONIC,
  * NEVER: none). 0: woken, or the value had changed, or a signal came: look again. -ETIMEDOUT. */

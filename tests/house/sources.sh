@@ -21,7 +21,7 @@ for file in $(find lib shm net tools bench tests scripts .ci Makefile -type f \(
 done
 
 for test in $(find tests -name '*_test.c' | sort); do
-	case $test in tests/cluster/* | tests/storm/* | tests/sim/* | tests/fuzz/*) continue ;; esac
+	case $test in tests/cluster/* | tests/storm/* | tests/sim/* | tests/fuzz/* | tests/model/*) continue ;; esac
 	module=${test#tests/}
 	module=${module%_test.c}
 	[ -f "$module.c" ] || [ -f "$module.h" ] || say "$test: tests $module, which is not there"

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lease_check: may this host still trust what it was granted? Asked after a gate was acquired, by reading the header of
+ * the tables; no agent is asked.
+ *
+ * Who writes: the agent. With each renewal: deadline_boot_ns, deadline_ns, then clock_gap_ns, both deadlines counted from
+ * the request that was renewed; so who finds the new gap finds the new deadlines. The incarnation before its first
+ * deadline, and only when every gate of the one before has lapsed; so who finds a deadline of a new incarnation finds
+ * that incarnation afterwards.
+ *
+ * Two cheap clocks do in general. They lag by up to a tick, so near the end an exact one decides. CLOCK_MONOTONIC stands
+ * still while the machine is suspended, and CLOCK_REALTIME does not: when the distance of the two has changed, that may
+ * be why, and CLOCK_BOOTTIME decides. A virtual machine that was paused shows in none of them: there only tokens protect.
+ *
+ * Who may enter: lib, tests.
+ */
+#ifndef PAXSHM_SHM_LEASE_CHECK_H
+#define PAXSHM_SHM_LEASE_CHECK_H
+
+#include <errno.h>
+#include <time.h>
+
+#include "../lib/base.h"
+#include "atom.h"
+#include "layout.h"
+
+#define LEASE_GAP_NS 50000000ull    /* the clocks' distance may move so far by itself between two renewals */
+#define LEASE_TICKS_NS 100000000ull /* ten ticks of the slowest timer */
+
+enum lease_verdict { LEASE_STANDS,
+		     LEASE_ENDED,
+		     LEASE_ASK_BOOT }; /* the exact clock decides */
+
+/* Within this distance of the deadline the exact clock is asked. */
+static inline uint64_t lease_margin_ns(uint64_t lease_ns)
+{
+	return lease_ns / 4 > LEASE_TICKS_NS ? lease_ns / 4 : LEASE_TICKS_NS;
+}
+
+/* What the two cheap clocks say. */
+static inline enum lease_verdict lease_judge(uint64_t deadline_ns, uint64_t gap_ns, uint64_t margin_ns, uint64_t now_ns, uint64_t real_ns)
+{
+	uint64_t moved = real_ns - now_ns - gap_ns; /* goes round below 0 */
+
+	if (now_ns >= deadline_ns) /* a lagging clock is past it already; 0: the tables have moved */
+		return LEASE_ENDED;
+	if (deadline_ns - now_ns < margin_ns || moved + LEASE_GAP_NS > 2 * LEASE_GAP_NS)
+		return LEASE_ASK_BOOT;
+	return LEASE_STANDS;
+}
+
+static inline uint64_t lease_coarse_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* The exact clock. */
+bool lease_stands_by_boot(const struct tables *t);
+
+/* 0; -ENETUNREACH: the lease has ended, or is suspended; -ESTALE: the host is in another life than `incarnation`. Inline,
+ * because it is a third of what an uncontended lock costs. */
+static inline int lease_check(const struct tables *t, uint64_t incarnation, uint64_t margin_ns)
+{
+	/* Acquire, the gap first: pairs with the agent's release of it, after the deadlines. */
+	uint64_t gap_ns = atom_load_acquire(&t->clock_gap_ns);
+	uint64_t deadline_ns = atom_load_acquire(&t->deadline_ns);
+	bool stands = true;
+
+	if (deadline_ns != NEVER) { /* else this host's grants do not end with time */
+		enum lease_verdict verdict = lease_judge(deadline_ns, gap_ns, margin_ns, lease_coarse_ns(CLOCK_MONOTONIC_COARSE),
+							 lease_coarse_ns(CLOCK_REALTIME_COARSE));
+		if (verdict != LEASE_STANDS)
+			stands = verdict == LEASE_ASK_BOOT && lease_stands_by_boot(t);
+	}
+	/* Last: whose deadline it was. */
+	if (atom_load_acquire(&t->incarnation) != incarnation)
+		return -ESTALE;
+	return stands ? 0 : -ENETUNREACH;
+}
+
+#endif
