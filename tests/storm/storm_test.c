@@ -27,7 +27,7 @@
 TestSuite(storm, .fini = rig_fini);
 
 /* Whether locks come free by the end of a host's lease. Without that, a host that is gone keeps its locks until it is back. */
-#define LEASES false
+#define LEASES true
 
 #define SECONDS 20u
 #define HOST_LEASE_MS 2000u
@@ -255,7 +255,7 @@ static void blow_over(unsigned voters, unsigned observers)
 	char settings[96], said[512] = "";
 
 	alarm((unsigned)seconds + WATCHDOG_S);
-	snprintf(settings, sizeof(settings), "host_lease_ms = %u\n%s", HOST_LEASE_MS, LEASES ? "leader_lease_ms = 200\n" : "");
+	snprintf(settings, sizeof(settings), "host_lease_ms = %u\n", HOST_LEASE_MS);
 	storm = (struct storm){ .random = seed, .netns = !no_netns, .leases = LEASES, .host_lease_ms = HOST_LEASE_MS, .voting = ((1u << voters) - 1) << 1 };
 	rig_start(&(struct rig_plan){ .voters = voters, .observers = observers, .netns = !no_netns, .settings = settings });
 	if (!no_netns && !cut_possible(said, sizeof(said)))
