@@ -145,6 +145,7 @@ void paxos_take_office(struct paxos_stepping *s)
 	propose_leads(s);
 	beat(s, PAXOS_TO_ALL);
 	p->beats = 1;
+	p->beaten_ns = s->now_ns;
 	p->heartbeat_at_ns = s->now_ns + p->config.heartbeat_ns;
 }
 
@@ -153,9 +154,17 @@ bool paxos_in_office(const struct paxos *p)
 	return p->role == PAXOS_LEADING && p->leads_slot && p->memory->chosen >= p->leads_slot;
 }
 
+/* We speak, and no majority answers. Who hears a leader waits for it, a lease long; one that hears nobody will be none
+ * when its lease ends, and whatever it still says only keeps the others from having the next by then. A leader that
+ * stood still itself is not meant: it spoke no later than it heard. */
+static bool unanswered(const struct paxos *p)
+{
+	return p->config.n_voters > 1 && p->beaten_ns >= p->leader_heard_ns + p->config.leader_lease_ns / 2;
+}
+
 bool paxos_can_propose(const struct paxos *p)
 {
-	return paxos_in_office(p) && paxos_log_has_place(p, p->next_slot);
+	return paxos_in_office(p) && paxos_log_has_place(p, p->next_slot) && !unanswered(p);
 }
 
 /* The latest time from which on a majority, with us, promised its lease; 0: none has. */
@@ -259,8 +268,11 @@ void paxos_leader_tick(struct paxos_stepping *s)
 	propose_leads(s);
 	if (s->now_ns < p->heartbeat_at_ns)
 		return;
-	beat(s, p->beats++ % OBSERVER_BEATS ? PAXOS_TO_VOTERS : PAXOS_TO_ALL);
 	p->heartbeat_at_ns = s->now_ns + p->config.heartbeat_ns;
+	if (unanswered(p))
+		return;
+	beat(s, p->beats++ % OBSERVER_BEATS ? PAXOS_TO_VOTERS : PAXOS_TO_ALL);
+	p->beaten_ns = s->now_ns;
 	send_old_flights_again(s);
 }
 
