@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "../../lib/base.h"
@@ -237,6 +238,127 @@ static bool stop_agent(struct storm *s, struct blow *b)
 	return true;
 }
 
+/* ---- leases that end ---- */
+
+/* Its programs own something, and are going to own it when the lease ends. */
+static bool cling_on(struct blow *b, unsigned host)
+{
+	uint64_t until = fault_now_ns() + CATCH_MS * NS_PER_MS;
+
+	crew_cling(host, true);
+	while (!crew_clinging(host) && fault_now_ns() < until)
+		rig_nap();
+	if (!crew_clinging(host)) {
+		crew_cling(host, false);
+		return false;
+	}
+	b->clinging |= 1u << host;
+	b->suspensions[host] = crew_suspensions(host);
+	return true;
+}
+
+/* Longer than a lease, and than whoever leads then needs to find out. */
+static void past_lease(struct storm *s, struct blow *b)
+{
+	b->lasts_ms = s->host_lease_ms + (unsigned)fault_up_to(s, 2 * ELECTION_MS);
+}
+
+/* Those who own something find out themselves, from their own clock, whether or not anybody is left to tell them. */
+static void expect_suspended(const struct blow *b)
+{
+	for (unsigned n = 1; n <= rig->n; n++) {
+		if (!(b->clinging >> n & 1))
+			continue;
+		RIG_WAIT(crew_broken() || rig_status(n).lease_until_ns <= fault_now_ns(), "void: the lease of host %u never ended", n);
+		RIG_WAIT(crew_broken() || crew_suspensions(n) > b->suspensions[n], "the owners on host %u are told that its lease has ended", n);
+	}
+}
+
+static void let_go(struct blow *b)
+{
+	for (unsigned n = 1; n <= rig->n; n++)
+		if (b->clinging >> n & 1)
+			crew_cling(n, false);
+	b->clinging = 0;
+}
+
+static bool isolate_past_lease(struct storm *s, struct blow *b)
+{
+	strikes(s, b, some_host(s));
+	if (!cling_on(b, b->victim))
+		return false;
+	cut_between(&b->cut, b->sick);
+	cut_now(s, b, b->sick, b->sick);
+	past_lease(s, b);
+	return true;
+}
+
+/* Meanwhile everybody else has what its programs owned. */
+static void heal_past_lease(struct storm *s, struct blow *b)
+{
+	expect_suspended(b);
+	crew_mark();
+	RIG_WAIT(crew_broken() || crew_full() || crew_others_did(b->victim, 2), "the locks of a host that is cut off come free");
+	links_heal(s, b);
+	let_go(b);
+}
+
+static bool stop_agent_past_lease(struct storm *s, struct blow *b)
+{
+	strikes(s, b, some_host(s));
+	if (!cling_on(b, b->victim))
+		return false;
+	to_stop(b, rig_agent(b->victim));
+	stop_now(s, b);
+	past_lease(s, b);
+	return true;
+}
+
+static void agent_goes_on_past_lease(struct storm *s, struct blow *b)
+{
+	expect_suspended(b);
+	crew_mark();
+	RIG_WAIT(crew_broken() || crew_full() || crew_others_did(b->victim, 2), "the locks of a host whose agent stands still come free");
+	all_go_on(s, b);
+	let_go(b);
+}
+
+/* Nobody is left who could declare anybody down: all are suspended, and all go on with what they own. */
+static bool stop_all_agents(struct storm *s, struct blow *b)
+{
+	for (unsigned n = 1; n <= rig->n; n++)
+		cling_on(b, n);
+	if (!b->clinging)
+		return false;
+	b->sick = set_of_all();
+	for (unsigned n = 1; n <= rig->n; n++) {
+		to_stop(b, rig_agent(n));
+		b->incarnation[n] = rig_status(n).incarnation;
+	}
+	stop_now(s, b);
+	for (unsigned n = 1; n <= rig->n; n++)
+		rig->host[n].stopped = true;
+	past_lease(s, b);
+	return true;
+}
+
+static void all_agents_go_on(struct storm *s, struct blow *b)
+{
+	uint64_t resumed = crew_resumptions();
+
+	expect_suspended(b);
+	all_go_on(s, b);
+	for (unsigned n = 1; n <= rig->n; n++)
+		rig->host[n].stopped = false;
+	rig_settle(0);
+	for (unsigned n = 1; n <= rig->n; n++)
+		RIG_WAIT(rig_status(n).lease_until_ns > fault_now_ns(), "host %u has a lease again", n);
+	for (unsigned n = 1; n <= rig->n; n++)
+		cr_assert_eq(rig_status(n).incarnation, b->incarnation[n], "host %u was declared down, and nobody could", n);
+	RIG_WAIT(crew_broken() || crew_resumptions() > resumed, "owners are told that they go on");
+	let_go(b);
+}
+
 static bool stop_agent_and_keeper(struct storm *s, struct blow *b)
 {
 	strikes(s, b, some_host(s));
@@ -307,11 +429,18 @@ static bool stop_programs(struct storm *s, struct blow *b)
 
 /* ---- processes that die ---- */
 
-static bool all_gone(struct blow *b)
+static bool gone(struct blow *b)
 {
 	for (unsigned i = 0; i < b->n_stopped; i++)
 		if (process_alive(&b->stopped[i]))
 			return false;
+	return true;
+}
+
+static bool all_gone(struct blow *b)
+{
+	if (!gone(b))
+		return false;
 	for (unsigned i = 0; i < b->n_workers; i++)
 		if (crew_process(b->workers[i]).pid)
 			return false;
@@ -361,13 +490,19 @@ static bool may_kill_agent(struct storm *s, unsigned n)
 	return true;
 }
 
+/* There is one, and it has begun: another counts as its successor. */
+static bool agent_serves(unsigned n)
+{
+	return rig_runs(n) && !rig->host[n].stopped && rig_status(n).agent_starts >= rig->host[n].starts;
+}
+
 static bool kill_agent(struct storm *s, struct blow *b)
 {
 	unsigned n = some_host(s);
 
-	if (!rig_runs(n) || rig->host[n].stopped || !may_kill_agent(s, n))
+	if (!agent_serves(n) || !may_kill_agent(s, n))
 		n = one_of(s, set_of_all());
-	if (!rig_runs(n) || rig->host[n].stopped || !may_kill_agent(s, n))
+	if (!agent_serves(n) || !may_kill_agent(s, n))
 		return false;
 	strikes(s, b, n);
 	to_stop(b, rig_agent(n));
@@ -393,6 +528,52 @@ static void agent_is_back(struct storm *s, struct blow *b)
 		nap_ms(fault_up_to(s, SHORT_MS));
 	for (unsigned i = 0; i < b->n_workers; i++)
 		crew_resume(b->workers[i]);
+}
+
+/* SIGHUP: an agent with the configuration of now takes over. */
+static bool reload(struct storm *s, struct blow *b)
+{
+	unsigned n = some_host(s);
+
+	if (!agent_serves(n))
+		return false;
+	strikes(s, b, n);
+	to_stop(b, rig_agent(n));
+	if (fault_up_to(s, 1))
+		catch_owner(s, b, n);
+	now_begins(s, b);
+	b->lasts_ms = 0;
+	rig->host[n].starts++;
+	cr_assert(process_signal(&rig->host[n].keeper, SIGHUP));
+	RIG_WAIT(agent_gone(b), "SIGHUP replaces the agent");
+	return true;
+}
+
+/* Not a fault: nobody but the two need notice. From quiet only: a leader that is not well may refuse. */
+static bool move_leader(struct storm *s, struct blow *b)
+{
+	unsigned others = s->voting & ~(1u << s->leader), asked = one_of(s, set_of_all());
+	char said[256], name[sizeof(rig->host[0].name)];
+
+	if (!s->leader || !others)
+		return false;
+	b->victim = one_of(s, others);
+	memcpy(name, rig->host[b->victim].name, sizeof(name));
+	now_begins(s, b);
+	b->lasts_ms = MIN(b->lasts_ms, SHORT_MS);
+	if (rig_paxctl(said, asked, "leader", "move", name) != 0)
+		return false;
+	return true;
+}
+
+static bool leader_moved(struct blow *b)
+{
+	return rig_status(b->victim).leader_id == b->victim;
+}
+
+static void nothing_to_mend(struct storm *s, struct blow *b)
+{
+	(void)s, (void)b;
 }
 
 /* A host whose life may end: an observer, or a voter as long as the others can bear the loss of one more. */
@@ -477,9 +658,8 @@ static bool leave_programs_alone(struct storm *s, struct blow *b)
 
 static bool left_alone(struct blow *b)
 {
-	for (unsigned i = 0; i < b->n_stopped; i++)
-		if (process_alive(&b->stopped[i]))
-			return false;
+	if (!gone(b))
+		return false;
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		struct process p = crew_process(b->workers[i]);
 
@@ -510,6 +690,60 @@ static void go_on_in_a_new_life(struct storm *s, struct blow *b)
 	rig_settle(b->victim);
 }
 
+/* The same, and the programs run: they find out while they own, or when they ask. */
+static bool desert(struct storm *s, struct blow *b)
+{
+	unsigned n = some_mortal(s);
+
+	if (!n || !cling_on(b, n))
+		return false;
+	strikes(s, b, n);
+	now_begins(s, b);
+	b->lasts_ms = 0; /* the end waits for what is to be seen */
+	end_life(s, b);
+	return true;
+}
+
+static void take_in_again(struct storm *s, struct blow *b)
+{
+	crew_mark();
+	RIG_WAIT(crew_broken() || crew_full() || crew_others_did(b->victim, 2), "the locks of a host that is gone come free");
+	if (fault_up_to(s, 1))
+		let_go(b);
+	rig_start_host(b->victim, true);
+	forget_kills(s, b->victim);
+	rig_settle(b->victim);
+	let_go(b);
+}
+
+/* As an administrator ends a host; its programs run on, to open sessions in its next life. */
+static bool stop_host(struct storm *s, struct blow *b)
+{
+	unsigned n = some_mortal(s);
+
+	if (!n)
+		return false;
+	strikes(s, b, n);
+	to_stop(b, rig->host[n].keeper);
+	to_stop(b, rig_agent(n));
+	if (fault_up_to(s, 1))
+		catch_owner(s, b, n);
+	now_begins(s, b);
+	crew_life_ends(n);
+	cr_assert_eq(rig_stop_host(n), 0, "host %u does not end as told", n);
+	s->voting &= ~(1u << n);
+	return true;
+}
+
+static void start_host_again(struct storm *s, struct blow *b)
+{
+	for (unsigned i = 0; i < b->n_workers; i++)
+		crew_resume(b->workers[i]);
+	rig_start_host(b->victim, true);
+	forget_kills(s, b->victim);
+	rig_settle(b->victim);
+}
+
 /* ---- all of them ---- */
 
 const struct fault faults[] = {
@@ -525,15 +759,22 @@ const struct fault faults[] = {
 	{ "a whole host stopped", .begin = freeze, .proven = all_stopped, .end = all_go_on },
 	{ "programs stopped", .light = true, .begin = stop_programs, .proven = all_stopped, .end = all_go_on },
 	{ "programs killed", .light = true, .begin = kill_programs, .proven = all_gone, .end = start_programs_again },
+	{ "a host is cut off past its lease", .needs_netns = true, .needs_leases = true, .loses_locks = true, .begin = isolate_past_lease, .proven = links_felt, .end = heal_past_lease },
+	{ "agent stopped past its lease", .needs_leases = true, .loses_locks = true, .begin = stop_agent_past_lease, .proven = all_stopped, .end = agent_goes_on_past_lease },
+	{ "all agents stopped past leases", .needs_leases = true, .begin = stop_all_agents, .proven = all_stopped, .end = all_agents_go_on },
+	{ "the leader moves", .begin = move_leader, .proven = leader_moved, .end = nothing_to_mend },
+	{ "SIGHUP", .light = true, .begin = reload, .proven = agent_gone, .end = agent_is_back },
 	{ "agent killed", .light = true, .begin = kill_agent, .proven = agent_gone, .end = agent_is_back },
 	{ "a whole host killed", .ends_life = true, .begin = kill_host, .proven = all_gone, .end = begin_life },
-	{ "a host gone, programs left", .ends_life = true, .begin = leave_programs_alone, .proven = left_alone, .end = go_on_in_a_new_life },
+	{ "a host gone, programs left", .ends_life = true, .loses_locks = true, .begin = leave_programs_alone, .proven = left_alone, .end = go_on_in_a_new_life },
+	{ "a host gone, programs run", .ends_life = true, .needs_leases = true, .loses_locks = true, .begin = desert, .proven = gone, .end = take_in_again },
+	{ "a host told to end", .ends_life = true, .begin = stop_host, .proven = gone, .end = start_host_again },
 };
 const unsigned n_faults = ARRAY_LEN(faults);
 
 bool fault_possible(const struct storm *s, const struct fault *f)
 {
-	return (s->netns || !f->needs_netns) && rig->plan.voters >= f->needs_voters;
+	return (s->netns || !f->needs_netns) && (s->leases || !f->needs_leases) && rig->plan.voters >= f->needs_voters;
 }
 
 bool fault_strike(struct storm *s, const struct fault *f, struct blow *ret, void (*more)(struct storm *s, struct blow *b))
