@@ -57,9 +57,9 @@ void crew_life_ends(unsigned host);
 
 uint64_t crew_turns(void); /* granted so far, all together */
 void crew_mark(void);
-bool crew_each_did(uint64_t more);   /* every worker that is not paused had so many grants since crew_mark() */
+bool crew_each_did(uint64_t more);                  /* every worker that is not paused had so many grants since crew_mark() */
 bool crew_others_did(unsigned host, uint64_t more); /* those of all other hosts */
-bool crew_probes_did(uint64_t more); /* every probe, so every host: there is a majority and all are part of it */
+bool crew_probes_did(uint64_t more);                /* every probe, so every host: there is a majority and all are part of it */
 bool crew_full(void);
 const char *crew_broken(void); /* in words, or NULL */
 /* Lets all finish what they do, and end; asserts that they do so cleanly. */

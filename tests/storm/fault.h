@@ -47,7 +47,7 @@ struct blow {
 	struct process stopped[FAULT_GROUP];
 	unsigned n_stopped;
 	unsigned workers[FAULT_GROUP], n_workers;
-	unsigned clinging; /* set of hosts whose owners cling to what they own */
+	unsigned clinging;                                               /* set of hosts whose owners cling to what they own */
 	uint64_t suspensions[RIG_HOSTS + 1], incarnation[RIG_HOSTS + 1]; /* before */
 };
 

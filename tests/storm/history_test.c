@@ -71,7 +71,7 @@ static uint64_t own(struct honest *h, struct history_turn *t, uint64_t grant)
 			last += up_to(h, 50);
 		}
 		t->lease_ns = one_in(h, 2) ? deadline - up_to(h, 100) : 0; /* not the last deadline of all */
-		if (one_in(h, 3)) { /* and it is killed without having looked */
+		if (one_in(h, 3)) {                                        /* and it is killed without having looked */
 			t->killed_ns = last + up_to(h, 1000);
 			return free_ns;
 		}

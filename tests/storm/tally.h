@@ -21,8 +21,8 @@ struct tally_times {
 
 struct tally_kind {
 	unsigned times, quiet;
-	size_t turns;       /* granted while it lasted */
-	uint64_t dropped;   /* packets */
+	size_t turns;                        /* granted while it lasted */
+	uint64_t dropped;                    /* packets */
 	struct tally_times failovers, waits; /* from quiet, and nothing on top: of losses of a leader; the longest on a healthy host between two decisions */
 };
 
@@ -30,8 +30,8 @@ struct tally {
 	struct blow blows[TALLY_BLOWS];
 	unsigned n_blows;
 	struct tally_kind kinds[FAULT_GROUP]; /* as faults[] */
-	struct tally_times failovers; /* of all kinds */
-	struct tally_times freed;     /* from the end of a host's life or link until who waited had a lock of its own */
+	struct tally_times failovers;         /* of all kinds */
+	struct tally_times freed;             /* from the end of a host's life or link until who waited had a lock of its own */
 };
 
 /* Counts. The history as crew_history() gives it, not sorted yet. A turn whose key is a probe's is a decision. */
