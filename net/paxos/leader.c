@@ -154,17 +154,9 @@ bool paxos_in_office(const struct paxos *p)
 	return p->role == PAXOS_LEADING && p->leads_slot && p->memory->chosen >= p->leads_slot;
 }
 
-/* We speak, and no majority answers. Who hears a leader waits for it, a lease long; one that hears nobody will be none
- * when its lease ends, and whatever it still says only keeps the others from having the next by then. A leader that
- * stood still itself is not meant: it spoke no later than it heard. */
-static bool unanswered(const struct paxos *p)
-{
-	return p->config.n_voters > 1 && p->beaten_ns >= p->leader_heard_ns + p->config.leader_lease_ns / 2;
-}
-
 bool paxos_can_propose(const struct paxos *p)
 {
-	return paxos_in_office(p) && paxos_log_has_place(p, p->next_slot) && !unanswered(p);
+	return paxos_in_office(p) && paxos_log_has_place(p, p->next_slot);
 }
 
 /* The latest time from which on a majority, with us, promised its lease; 0: none has. */
@@ -257,6 +249,16 @@ static void send_old_flights_again(struct paxos_stepping *s)
 		flight->sent_ns = s->now_ns;
 		send_again(s, slot, flight->accepted);
 	}
+}
+
+/* We speak, and no majority answers. Who hears a leader waits for it, a lease long; one that hears nobody will be none
+ * when its lease ends, and whatever it still says only keeps the others from having the next by then. A leader that
+ * stood still itself is not meant: it spoke no later than it heard. */
+static bool unanswered(const struct paxos *p)
+{
+	uint64_t patience_ns = MAX(p->config.leader_lease_ns / 4, 2 * p->config.heartbeat_ns);
+
+	return p->config.n_voters > 1 && p->beaten_ns >= p->leader_heard_ns + patience_ns;
 }
 
 void paxos_leader_tick(struct paxos_stepping *s)

@@ -25,7 +25,7 @@
  * Lease: a voter that answers a heartbeat promises, from when it received it, to help no other to a
  * ballot for one leader lease; the leader counts from when it sent it, less drift. So while a
  * majority's promises stand for the leader, nobody else leads; past that it counts itself deposed.
- * When no majority has answered the heartbeats of half a lease it falls silent until one does: who hears a leader
+ * When no majority has answered the heartbeats of a quarter of a lease it sends no more until one does: who hears them
  * waits for it, so the others would miss one that they hear and that hears nobody a lease later than any other.
  * The promise lies in the surviving memory, and a process that comes again with the same memory may
  * have its own leader's place back at once: to that memory (`life`) the promise was made. The same way
@@ -248,7 +248,7 @@ struct paxos_update {
 /* The caller must have applied every chosen slot before each step. */
 void paxos_step(struct paxos *p, const struct paxos_event *event, struct paxos_update *ret);
 
-/* Leading, LEADS is chosen (so all before it), the window has room, and our heartbeats are answered. */
+/* Leading, LEADS is chosen (so all before it), and the window has room. */
 bool paxos_can_propose(const struct paxos *p);
 
 /* Leading, and nobody else can lead now. */

@@ -150,7 +150,7 @@ Test(paxos, a_dead_leader_is_followed_within_two_leases)
 	assert_quick_failover(cluster_failover, 5, 16, 20);
 }
 
-/* Half a lease later than one that died. */
+/* A quarter of a lease later than one that died. */
 Test(paxos, a_leader_that_hears_nobody_is_followed_within_two_leases)
 {
 	assert_quick_failover(cluster_deaf_failover, 3, 20, 21);
