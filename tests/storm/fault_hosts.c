@@ -80,7 +80,7 @@ bool fault_leave_programs_alone(struct storm *s, struct blow *b)
 	fault_strikes(s, b, n);
 	fault_catch_owner(s, b, n);
 	fault_now_begins(s, b);
-	b->lasts_ms = s->leases ? s->host_lease_ms * 2 : b->lasts_ms / 2;
+	b->lasts_ms = s->leases ? s->host_lease_ms + FAULT_SHORT_MS : b->lasts_ms / 2;
 	fault_pause_workers_of(b, n);
 	end_life(s, b);
 	return true;

@@ -26,7 +26,7 @@ bool fault_cling_on(struct blow *b, unsigned host)
 /* Longer than a lease, and than whoever leads then needs to find out. */
 static void past_lease(struct storm *s, struct blow *b)
 {
-	b->lasts_ms = s->host_lease_ms + (unsigned)fault_up_to(s, 2 * FAULT_ELECTION_MS);
+	b->lasts_ms = s->host_lease_ms + (unsigned)fault_up_to(s, FAULT_ELECTION_MS);
 }
 
 /* Those who own something, and were not killed meanwhile, find out themselves, from their own clock, whether or not anybody
