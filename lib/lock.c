@@ -54,10 +54,13 @@ static int handle_mine(const struct paxshm_lock_handle *l)
 	return l ? session_mine(l->session) : -EINVAL;
 }
 
-/* Whether what an owned handle got is still its own: as lease_look(). */
+/* Whether what an owned handle got is still its own: as lease_look(). While it is suspended there is time to see
+ * whether the keeper is gone; nobody else would ever tell who only asks for its lock. */
 static int handle_look(const struct paxshm_lock_handle *l)
 {
-	return lease_look(l->session, atom_load_relaxed(&l->incarnation));
+	int rc = lease_look(l->session, atom_load_relaxed(&l->incarnation));
+
+	return rc == -ENETUNREACH && session_look(l->session) ? -ESTALE : rc;
 }
 
 int paxshm_lock_ref(paxshm_session *s, const void *key, size_t len, paxshm_lock_handle **ret_handle)

@@ -282,7 +282,7 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
  * In both cases it is counted back all the same. */
 int paxshm_lock_release(paxshm_lock_handle *l) PAXSHM_MUST_CHECK;
 
-/* Is it still mine? No system call, no waiting: for every turn of a loop.
+/* Is it still mine? No waiting, and no system call but while suspended: for every turn of a loop.
  *   0             yes: at this moment nobody else owns it. It stays so until the host's lease ends, which stands in
  *                 shared memory and needs no living agent
  *   -ENETUNREACH  suspended: no leader has renewed this host's lease, so the lock may be given to another host

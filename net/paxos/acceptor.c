@@ -155,6 +155,8 @@ void paxos_on_beat(struct paxos_stepping *s, uint16_t from, const struct paxos_m
 	}
 	paxos_hear_leader(s, from, m->ballot);
 	paxos_learn_up_to(p, m->ballot, m->chosen);
+	if (!m->flag) /* all else it may say and hear no answer */
+		paxos_wait_for_leader(p, s->now_ns);
 	if (p->config.votes && !m->flag)
 		promise_lease(s, from, m);
 	paxos_catch_up(s, from, m->chosen);

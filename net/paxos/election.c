@@ -51,13 +51,14 @@ void paxos_hear_leader(struct paxos_stepping *s, uint16_t leader, uint64_t ballo
 	ASSERT(ballot >= p->memory->promised);
 	if (p->role != PAXOS_FOLLOWER)
 		paxos_step_down(s);
+	if (ballot != p->leader_ballot) /* time for its first heartbeat */
+		paxos_wait_for_leader(p, s->now_ns);
 	p->seen_ballot = MAX(p->seen_ballot, ballot);
 	paxos_log_promise(p, ballot);
 	p->leader = leader;
 	p->leader_ballot = ballot;
 	p->leader_heard_ns = s->now_ns;
 	p->call_ballot = 0;
-	paxos_wait_for_leader(p, s->now_ns);
 }
 
 /* Above all that we have promised and met. */

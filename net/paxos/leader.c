@@ -145,6 +145,7 @@ void paxos_take_office(struct paxos_stepping *s)
 	propose_leads(s);
 	beat(s, PAXOS_TO_ALL);
 	p->beats = 1;
+	p->beaten_ns = s->now_ns;
 	p->heartbeat_at_ns = s->now_ns + p->config.heartbeat_ns;
 }
 
@@ -250,6 +251,16 @@ static void send_old_flights_again(struct paxos_stepping *s)
 	}
 }
 
+/* We speak, and no majority answers. Who hears a leader waits for it, a lease long; one that hears nobody will be none
+ * when its lease ends, and whatever it still says only keeps the others from having the next by then. A leader that
+ * stood still itself is not meant: it spoke no later than it heard. */
+static bool unanswered(const struct paxos *p)
+{
+	uint64_t patience_ns = MAX(p->config.leader_lease_ns / 4, 2 * p->config.heartbeat_ns);
+
+	return p->config.n_voters > 1 && p->beaten_ns >= p->leader_heard_ns + patience_ns;
+}
+
 void paxos_leader_tick(struct paxos_stepping *s)
 {
 	struct paxos *p = s->p;
@@ -259,8 +270,11 @@ void paxos_leader_tick(struct paxos_stepping *s)
 	propose_leads(s);
 	if (s->now_ns < p->heartbeat_at_ns)
 		return;
-	beat(s, p->beats++ % OBSERVER_BEATS ? PAXOS_TO_VOTERS : PAXOS_TO_ALL);
 	p->heartbeat_at_ns = s->now_ns + p->config.heartbeat_ns;
+	if (unanswered(p))
+		return;
+	beat(s, p->beats++ % OBSERVER_BEATS ? PAXOS_TO_VOTERS : PAXOS_TO_ALL);
+	p->beaten_ns = s->now_ns;
 	send_old_flights_again(s);
 }
 

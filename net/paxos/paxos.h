@@ -25,6 +25,8 @@
  * Lease: a voter that answers a heartbeat promises, from when it received it, to help no other to a
  * ballot for one leader lease; the leader counts from when it sent it, less drift. So while a
  * majority's promises stand for the leader, nobody else leads; past that it counts itself deposed.
+ * When no majority has answered the heartbeats of a quarter of a lease it sends no more until one does: who hears them
+ * waits for it, so the others would miss one that they hear and that hears nobody a lease later than any other.
  * The promise lies in the surviving memory, and a process that comes again with the same memory may
  * have its own leader's place back at once: to that memory (`life`) the promise was made. The same way
  * a leader that is refused for a higher ballot while its lease stands, so that nobody can have won that
@@ -139,6 +141,7 @@ struct paxos {
 	uint64_t leader_ballot;   /* its ballot; 0: none */
 	uint64_t leader_heard_ns; /* last sign of that leader (as leader: the last time from which a majority was with us) */
 	uint64_t office_ns;       /* leading: since then */
+	uint64_t beaten_ns;       /* leading: when all voters were last sent a heartbeat */
 	uint64_t lease_until_ns;  /* leading: our lease; 0: none yet */
 	uint64_t next_slot;       /* leading: the next to propose */
 	uint64_t leads_slot;      /* leading: where our LEADS stands */

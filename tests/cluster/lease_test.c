@@ -208,3 +208,20 @@ Test(lease, a_program_is_told_of_all_that_happens_to_its_locks)
 	puppet_free(heir);
 	rig_end();
 }
+
+Test(lease, who_only_ever_asks_for_its_lock_hears_that_the_keeper_is_gone)
+{
+	paxshm_lock_handle *l;
+	int rc;
+
+	rig_start(&(struct rig_plan){ .voters = 3 });
+	unsigned n = rig_follower(0);
+	paxshm_session *s = rig_open(n);
+
+	cr_assert_eq(paxshm_lock_ref(s, "k", 1, &l), 0);
+	cr_assert_eq(paxshm_lock_acquire(l, NULL, NULL), 0);
+	rig_kill_host(n);
+	RIG_WAIT((rc = paxshm_lock_check(l)) == -ESTALE, "it answers %d", rc);
+	paxshm_close(s);
+	rig_end();
+}

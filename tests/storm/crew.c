@@ -41,7 +41,8 @@ struct crew {
 	struct worker workers[CREW_WORKERS];
 	uint64_t lives[RIG_HOSTS + 1]; /* lives of each host that were ended */
 	uint64_t resource[KEYS];       /* the greatest token << 1 | inside */
-	uint64_t suspensions, seed;
+	bool clinging[RIG_HOSTS + 1];
+	uint64_t suspensions[RIG_HOSTS + 1], resumptions, seed;
 	size_t room, used; /* turns */
 };
 
@@ -101,13 +102,25 @@ static uint64_t up_to(struct self *me, uint64_t n)
 
 static bool life_goes_on(const struct self *me)
 {
-	return !crew->leases && __atomic_load_n(&crew->lives[me->host], __ATOMIC_ACQUIRE) == me->life;
+	return __atomic_load_n(&crew->lives[me->host], __ATOMIC_ACQUIRE) == me->life;
 }
 
+/* With leases that is for its host's lease to say, once its deadline has passed. */
 static void expect_loss(struct self *me, const char *what)
 {
-	if (life_goes_on(me))
-		breaks("worker %u on host %u: %s, though nothing ended", me->w, me->host, what);
+	uint64_t now = now_ns();
+
+	if (life_goes_on(me) && (!crew->leases || now < me->t->lease_ns))
+		breaks("worker %u on host %u: %s, though nothing ended; its lease had %lld ms left", me->w, me->host, what,
+		       ((long long)me->t->lease_ns - (long long)now) / (long long)NS_PER_MS);
+}
+
+/* The end of this host's lease; 0: not to be had. */
+static uint64_t deadline(struct self *me)
+{
+	struct paxshm_status status = PAXSHM_INIT(status);
+
+	return crew->leases && paxshm_status(me->session, 0, &status) == 0 ? status.lease_until_ns : 0;
 }
 
 /* A turn of its own; what the others need of it is written before it can be seen (crew_kill() looks for it). */
@@ -124,18 +137,24 @@ static bool begin_turn(struct self *me, uint64_t key)
 	return true;
 }
 
-/* Asks whether the lock is still ours, and waits while nobody can tell. */
+/* Asks whether the lock is still ours, and waits while nobody can tell. The deadline that was shown between our grant and a
+ * "yes" was that of the life in which it was granted. */
 static bool mine(struct self *me)
 {
+	bool waited = false;
+
 	for (;;) {
-		uint64_t called = now_ns();
+		uint64_t shown = waited ? 0 : deadline(me), called = now_ns(); /* the check alone must find out */
 		int rc = paxshm_lock_check(me->lock);
 
 		if (rc == 0) {
+			me->t->lease_ns = MAX(me->t->lease_ns, shown);
 			__atomic_store_n(&me->t->proved_ns, called, __ATOMIC_RELEASE);
+			__atomic_fetch_add(&crew->resumptions, waited, __ATOMIC_RELAXED);
 			return true;
 		}
 		if (rc == -ESTALE) {
+			me->t->lost_ns = called;
 			me->t->end = HISTORY_LOST;
 			expect_loss(me, "a lock was lost");
 			return false;
@@ -144,7 +163,11 @@ static bool mine(struct self *me)
 			breaks("worker %u: check: %s", me->w, paxshm_strerror(rc));
 			return false;
 		}
-		__atomic_fetch_add(&crew->suspensions, 1, __ATOMIC_RELAXED);
+		if (!waited) {
+			expect_loss(me, "a lock was suspended");
+			__atomic_fetch_add(&crew->suspensions[me->host], 1, __ATOMIC_RELAXED);
+		}
+		waited = true;
 		nap_us(1000);
 	}
 }
@@ -179,16 +202,23 @@ static void leave(struct self *me, uint64_t token)
 		       (unsigned long long)me->t->key, (unsigned long long)token, (unsigned long long)(seen >> 1));
 }
 
+static bool clings(const struct self *me)
+{
+	return __atomic_load_n(&crew->clinging[me->host], __ATOMIC_ACQUIRE) && !stopping();
+}
+
 static void hold(struct self *me, const struct paxshm_grant *grant)
 {
-	bool inside;
+	bool inside, ours;
 
 	if (!mine(me) || !me->resource)
 		return;
 	inside = enter(me, grant);
 	if (up_to(me, 3) == 0)
 		nap_us(up_to(me, up_to(me, 15) ? 200 : 4000));
-	if (mine(me) && inside)
+	while ((ours = mine(me)) && clings(me))
+		nap_us(500);
+	if (ours && inside)
 		leave(me, grant->token);
 }
 
@@ -207,6 +237,8 @@ static void release(struct self *me)
 		expect_loss(me, "a release came too late");
 	else if (rc && rc != -ESTALE && !(rc == -ENETUNREACH && crew->leases))
 		breaks("worker %u: release: %s", me->w, paxshm_strerror(rc));
+	if (rc == -ESTALE && !t->lost_ns)
+		t->lost_ns = t->release_ns;
 	if (rc != -ENETUNREACH) /* suspended: how it ended nobody can tell */
 		t->end = rc ? HISTORY_LOST : HISTORY_RELEASED;
 }
@@ -313,7 +345,8 @@ static bool session_over(struct self *me)
 
 	if (paxshm_status(me->session, 0, &status) != -ENOTCONN)
 		return false;
-	expect_loss(me, "a session is over");
+	if (life_goes_on(me))
+		breaks("worker %u on host %u: a session is over, though nothing ended", me->w, me->host);
 	return true;
 }
 
@@ -445,6 +478,20 @@ void crew_resume(unsigned w)
 	worker->paused = false;
 }
 
+void crew_cling(unsigned host, bool on)
+{
+	__atomic_store_n(&crew->clinging[host], on, __ATOMIC_RELEASE);
+}
+
+unsigned crew_clinging(unsigned host)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < crew->n; w++)
+		n += crew->workers[w].host == host && crew->workers[w].job != CREW_PROBE && crew_inside(w);
+	return n;
+}
+
 void crew_life_ends(unsigned host)
 {
 	__atomic_fetch_add(&crew->lives[host], 1, __ATOMIC_RELEASE);
@@ -479,6 +526,14 @@ bool crew_each_did(uint64_t more)
 {
 	for (unsigned w = 0; w < crew->n; w++)
 		if (!did(w, more))
+			return false;
+	return true;
+}
+
+bool crew_others_did(unsigned host, uint64_t more)
+{
+	for (unsigned w = 0; w < crew->n; w++)
+		if (crew->workers[w].host != host && !did(w, more))
 			return false;
 	return true;
 }
@@ -532,7 +587,13 @@ struct history_turn *crew_history(size_t *ret_n)
 
 bool crew_is_probe(uint64_t key) { return key >= PROBES; }
 
-uint64_t crew_suspensions(void)
+uint64_t crew_suspensions(unsigned host)
 {
-	return crew->suspensions;
+	uint64_t all = 0;
+
+	for (unsigned n = 1; n <= RIG_HOSTS; n++)
+		all += !host || n == host ? __atomic_load_n(&crew->suspensions[n], __ATOMIC_RELAXED) : 0;
+	return all;
 }
+
+uint64_t crew_resumptions(void) { return crew->resumptions; }

@@ -47,6 +47,8 @@ struct blow {
 	struct process stopped[FAULT_GROUP];
 	unsigned n_stopped;
 	unsigned workers[FAULT_GROUP], n_workers;
+	unsigned clinging;                                               /* set of hosts whose owners cling to what they own */
+	uint64_t suspensions[RIG_HOSTS + 1], incarnation[RIG_HOSTS + 1]; /* before */
 };
 
 struct fault {
@@ -54,6 +56,8 @@ struct fault {
 	bool needs_netns;
 	bool light;     /* may come on top of another */
 	bool ends_life; /* of a host */
+	bool needs_leases;
+	bool loses_locks; /* those of its victim, which nobody gives back: they come free with its lease */
 	unsigned needs_voters;
 	bool (*begin)(struct storm *s, struct blow *b); /* false: not now, and nothing was done */
 	bool (*proven)(struct blow *b);

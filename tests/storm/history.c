@@ -6,21 +6,24 @@
 
 #include "../../lib/base.h"
 
+/* The first of these times that was reached. */
+static uint64_t first_of(uint64_t until, uint64_t at)
+{
+	return at ? MIN(until, at) : until;
+}
+
 uint64_t history_held_until(const struct history_turn *t, bool leases)
 {
-	uint64_t until = NEVER;
+	uint64_t until = leases ? t->lease_ns : NEVER;
 
 	if (t->end == HISTORY_RELEASED)
 		return t->release_ns;
-	if (t->end == HISTORY_LOST && t->lost_ns)
-		return MIN(t->lost_ns, t->release_ns ? t->release_ns : NEVER);
-	if (t->end == HISTORY_LOST || leases)
+	if (t->end == HISTORY_LOST && !leases) /* its host's memory is gone, and who knows since when */
 		return t->proved_ns;
-	if (t->release_ns)
-		until = t->release_ns;
-	if (t->killed_ns)
-		until = MIN(until, t->killed_ns);
-	return until;
+	until = first_of(until, t->release_ns);
+	until = first_of(until, t->killed_ns);
+	until = first_of(until, t->lost_ns);
+	return MAX(until, t->proved_ns);
 }
 
 /* ---- what is found ---- */
@@ -47,6 +50,8 @@ static bool makes_sense(const struct history_turn *t)
 	if (!t->returned_ns || (t->proved_ns && t->proved_ns < t->returned_ns))
 		return false;
 	if (t->release_ns && t->release_ns < MAX(t->returned_ns, t->proved_ns))
+		return false;
+	if (t->lost_ns && (t->lost_ns < MAX(t->returned_ns, t->proved_ns) || t->end != HISTORY_LOST))
 		return false;
 	if (t->released_ns && (!t->release_ns || t->released_ns < t->release_ns))
 		return false;
@@ -173,19 +178,20 @@ const char *history_fault_name(enum history_fault fault)
 static int describe_turn(const struct history_turn *t, uint64_t zero, char *text, size_t cap)
 {
 	static const char *const ends[] = { "end unknown", "released", "lost" };
-	long long at[] = { (long long)t->called_ns, (long long)t->returned_ns, (long long)t->proved_ns, (long long)t->release_ns, (long long)t->killed_ns };
+	long long at[] = { (long long)t->called_ns, (long long)t->returned_ns, (long long)t->proved_ns, (long long)t->lease_ns,
+			   (long long)t->lost_ns, (long long)t->release_ns, (long long)t->killed_ns };
 
 	for (size_t i = 0; i < ARRAY_LEN(at); i++)
 		at[i] = at[i] ? (at[i] - (long long)zero) / 1000 : -1;
-	return snprintf(text, cap, "process %u on host %u: token %llu, asked %lld us, had it %lld us, last proof %lld us, let go %lld us, killed %lld us, %s",
-			t->process, t->host, (unsigned long long)t->token, at[0], at[1], at[2], at[3], at[4],
+	return snprintf(text, cap, "process %u on host %u: token %llu, asked %lld us, had it %lld us, last proof %lld us, lease until %lld us, told of its loss %lld us, let go %lld us, killed %lld us, %s",
+			t->process, t->host, (unsigned long long)t->token, at[0], at[1], at[2], at[3], at[4], at[5], at[6],
 			t->end < ARRAY_LEN(ends) ? ends[t->end] : "?");
 }
 
 int history_describe(const struct history_verdict *v, enum history_fault fault, char *text, size_t cap)
 {
 	const struct history_turn *first = v->first[fault], *second = v->second[fault];
-	char one[256], two[256];
+	char one[320], two[320];
 
 	if (!second)
 		return snprintf(text, cap, "%s: never", history_fault_name(fault));

@@ -10,11 +10,11 @@
  *
  *   tokens     t was given its token after t.called and before t.returned.
  *   held       t was surely the owner from its grant until held_until(t), the earliest that its end can have been:
- *              the call of a release that answered "released"; for a lock that was lost, the deadline of its
- *              owner if that is known, else the last call of a check that answered "yours"; for an
- *              owner that never said more (killed, or its release did not return), with leases again the
- *              last such check; without them only release and death free a lock, so the call of that release, or the
- *              moment before the kill.
+ *              the call of a release that answered "released". Else, without leases, only release and death free a
+ *              lock: the call of the release that did not answer so, or the moment before the kill; of one
+ *              that was lost, the last call of a check that answered "yours". With leases the same, but it ends
+ *              with the lease of its owner's host, or when the owner heard that it has lost it: a lease gets
+ *              no shorter, so the latest deadline that the owner saw counts, and any proof that came after it.
  *
  * What must then hold, for every two granted turns a and b of one key:
  *
@@ -65,7 +65,8 @@ struct history_turn {
 	uint64_t proved_ns;   /* the call of the last check that answered "yours" */
 	uint64_t release_ns;  /* the call of release */
 	uint64_t released_ns; /* its return */
-	uint64_t lost_ns;     /* lost: when the owner's own deadline passed, if it knows */
+	uint64_t lease_ns;    /* with leases: the end of its host's lease, the latest that was shown while the lock was its own */
+	uint64_t lost_ns;     /* the call of the first check that answered "lost" */
 	uint64_t killed_ns;   /* just before its process was killed */
 	uint32_t process;
 	uint16_t host;

@@ -56,6 +56,11 @@ static uint64_t own(struct honest *h, struct history_turn *t, uint64_t grant)
 		}
 		return t->killed_ns + up_to(h, 300);
 	}
+	if (h->leases && one_in(h, 20)) { /* killed with it, under its lease: its agent sees that, or nobody does */
+		t->lease_ns = last + up_to(h, 500);
+		t->killed_ns = last + up_to(h, 100);
+		return (one_in(h, 2) ? MIN(t->killed_ns, t->lease_ns) : t->lease_ns) + up_to(h, 300);
+	}
 	if (h->leases && one_in(h, 10)) { /* lost: it was stopped, perhaps before its acquire returned, perhaps after a proof */
 		uint64_t deadline = t->proved_ns ? t->proved_ns + up_to(h, 500) : grant + up_to(h, 500);
 
@@ -65,17 +70,24 @@ static uint64_t own(struct honest *h, struct history_turn *t, uint64_t grant)
 			t->returned_ns = last;
 			last += up_to(h, 50);
 		}
-		if (one_in(h, 3)) { /* and it is killed without having looked */
+		t->lease_ns = one_in(h, 2) ? deadline - up_to(h, 100) : 0; /* not the last deadline of all */
+		if (one_in(h, 3)) {                                        /* and it is killed without having looked */
 			t->killed_ns = last + up_to(h, 1000);
 			return free_ns;
 		}
 		t->end = HISTORY_LOST;
-		t->lost_ns = one_in(h, 2) ? deadline : 0;
+		t->lost_ns = one_in(h, 4) ? 0 : last;
 		if (one_in(h, 2)) {
 			t->release_ns = last;
 			t->released_ns = last + up_to(h, 50);
 		}
 		return free_ns;
+	}
+	if (h->leases && one_in(h, 20)) { /* suspended when it let go: handed in, whenever that was heard */
+		t->lease_ns = last;
+		t->release_ns = last + up_to(h, 20);
+		t->released_ns = t->release_ns + up_to(h, 100);
+		return MAX(t->release_ns, t->lease_ns) + up_to(h, 300);
 	}
 	t->end = HISTORY_RELEASED;
 	t->release_ns = last + up_to(h, 20);
@@ -235,7 +247,7 @@ static bool smaller_later(struct honest *h, struct history_turn *a, struct histo
 		return false;
 	a->token = b->token;
 	b->token = token;
-	a->proved_ns = b->proved_ns = a->lost_ns = b->lost_ns = 0;
+	a->proved_ns = b->proved_ns = a->lease_ns = b->lease_ns = a->lost_ns = b->lost_ns = 0;
 	a->end = b->end = HISTORY_LOST;
 	return true;
 }
@@ -283,7 +295,7 @@ Test(history, a_lock_that_comes_free_before_its_owner_is_killed)
 static bool beside_one_that_proves_it(struct honest *h, struct history_turn *a, struct history_turn *b)
 {
 	(void)h;
-	return a->end == HISTORY_LOST && !a->lost_ns && b->end == HISTORY_RELEASED && let_in(a, b, 0, a->proved_ns);
+	return a->end == HISTORY_LOST && !a->lease_ns && b->end == HISTORY_RELEASED && let_in(a, b, 0, a->proved_ns);
 }
 
 Test(history, a_lock_that_its_owner_lost_after_another_had_it)
@@ -294,7 +306,7 @@ Test(history, a_lock_that_its_owner_lost_after_another_had_it)
 static bool before_the_deadline(struct honest *h, struct history_turn *a, struct history_turn *b)
 {
 	(void)h;
-	return a->end == HISTORY_LOST && b->end == HISTORY_RELEASED && let_in(a, b, a->proved_ns, a->lost_ns);
+	return a->end == HISTORY_LOST && b->end == HISTORY_RELEASED && let_in(a, b, a->proved_ns, a->lease_ns);
 }
 
 Test(history, a_lock_that_is_granted_before_its_owners_deadline)
@@ -308,7 +320,7 @@ static bool for_an_instant(struct honest *h, struct history_turn *a, struct hist
 	(void)h;
 	if (a->end != HISTORY_RELEASED || b->end != HISTORY_LOST || !let_in(a, b, 0, a->release_ns))
 		return false;
-	b->proved_ns = b->lost_ns = 0;
+	b->proved_ns = b->lease_ns = 0;
 	return true;
 }
 
@@ -376,13 +388,18 @@ Test(history, an_owner_whose_answer_comes_after_its_deadline)
 	struct history_turn stopped = released(1, 10, 90, 95), next = released(2, 15, 50, 60);
 
 	stopped.end = HISTORY_LOST;
-	stopped.lost_ns = 50;
+	stopped.lease_ns = 50;
 	cr_assert(judge(true, stopped, next).sound);
-	stopped.lost_ns = 51;
+	stopped.lease_ns = 51;
 	cr_assert_eq(judge(true, stopped, next).faults[HISTORY_TOO_SOON], 1);
 	/* Who releases before the deadline is the owner until then. */
 	stopped.returned_ns = 20;
 	stopped.release_ns = 50;
+	cr_assert(judge(true, stopped, next).sound);
+	/* And so is who hears before the deadline that it has lost it, for it may give its session up then. */
+	stopped.release_ns = stopped.lost_ns = 51;
+	cr_assert_not(judge(true, stopped, next).sound);
+	stopped.lost_ns = 50;
 	cr_assert(judge(true, stopped, next).sound);
 }
 
@@ -410,7 +427,11 @@ Test(history, who_is_never_heard_of_again_is_the_owner_until_it_is_killed)
 	cr_assert(judge(false, a, b).sound);
 	a.killed_ns = 41;
 	cr_assert_not(judge(false, a, b).sound);
-	/* A lease may have ended, so with leases its last proof counts. */
+	/* A lease may have ended, so with leases its last proof counts, or the deadline that it saw. */
+	cr_assert(judge(true, a, b).sound);
+	a.lease_ns = 41;
+	cr_assert_not(judge(true, a, b).sound);
+	a.lease_ns = 40;
 	cr_assert(judge(true, a, b).sound);
 	a.proved_ns = 41;
 	a.killed_ns = 60;

@@ -5,7 +5,8 @@
  *
  *	STORM_SEED=n      the same faults in the same order (what the machine makes of them differs)
  *	STORM_SECONDS=n   each test for at least so long; every kind of fault happens at least once in any case
- *	STORM_FAILOVERS=f a line is added to this file for each loss of a leader: milliseconds until the next decision
+ *	STORM_ONLY=text   of kinds that come one after the other only those with this in their name
+ *	STORM_TIMES=file  lines are added: what was measured, a tab, milliseconds
  *
  * Partitions need root, ip(8) and nft(8); without them the agents run on loopback, and only processes are struck.
  */
@@ -27,10 +28,10 @@
 TestSuite(storm, .fini = rig_fini);
 
 /* Whether locks come free by the end of a host's lease. Without that, a host that is gone keeps its locks until it is back. */
-#define LEASES false
+#define LEASES true
 
 #define SECONDS 20u
-#define HOST_LEASE_MS 2000u
+#define HOST_LEASE_MS 1000u
 #define ROOM ((size_t)4 << 20) /* turns; taken as they are used */
 #define RATE 200u              /* operations a second: slower, and the run says nothing */
 #define EACH_AFTERWARDS 5      /* grants to every program once all is made good */
@@ -136,6 +137,14 @@ static void between_blows(void)
 	usleep((useconds_t)fault_up_to(&storm, 200) * 1000);
 }
 
+/* To happen in this storm. */
+static bool wanted(unsigned kind)
+{
+	const char *only = getenv("STORM_ONLY");
+
+	return fault_possible(&storm, &faults[kind]) && (!only || strstr(faults[kind].name, only));
+}
+
 static bool seen(unsigned kind)
 {
 	for (unsigned i = 0; i < tally.n_blows; i++)
@@ -157,7 +166,7 @@ static void one_round(uint64_t until_ns, bool only_new)
 	struct blow b;
 
 	for (unsigned i = 0; i < n_faults; i++)
-		if (fault_possible(&storm, &faults[i]) && !(only_new && seen(i)))
+		if (wanted(i) && !(only_new && seen(i)))
 			order[n++] = i;
 	for (; n && room_left() && fault_now_ns() < until_ns; n--) {
 		unsigned at = (unsigned)fault_up_to(&storm, n - 1), kind = order[at];
@@ -174,7 +183,7 @@ static void one_round(uint64_t until_ns, bool only_new)
 static const char *kind_missing(void)
 {
 	for (unsigned i = 0; i < n_faults; i++)
-		if (fault_possible(&storm, &faults[i]) && !seen(i))
+		if (wanted(i) && !seen(i))
 			return faults[i].name;
 	return NULL;
 }
@@ -213,15 +222,29 @@ static void expect_no_orphans(void)
 
 /* ---- the verdict ---- */
 
-static void save_failovers(void)
+static void append(FILE *file, const char *what, const struct tally_times *times)
 {
-	const char *path = getenv("STORM_FAILOVERS");
+	for (unsigned i = 0; i < times->n; i++)
+		fprintf(file, "%s\t%llu\n", what, (unsigned long long)(times->ns[i] / NS_PER_MS));
+}
+
+static void save_times(void)
+{
+	const char *path = getenv("STORM_TIMES");
 	FILE *file = path && *path ? fopen(path, "ae") : NULL;
 
-	for (unsigned i = 0; file && i < tally.n_failovers; i++)
-		fprintf(file, "%llu\n", (unsigned long long)(tally.failovers_ns[i] / NS_PER_MS));
-	if (file)
-		fclose(file);
+	if (!file)
+		return;
+	for (unsigned k = 0; k < n_faults; k++) {
+		char what[96];
+
+		snprintf(what, sizeof(what), "leader lost: %s", faults[k].name);
+		append(file, what, &tally.kinds[k].failovers);
+		snprintf(what, sizeof(what), "waited: %s", faults[k].name);
+		append(file, what, &tally.kinds[k].waits);
+	}
+	append(file, "locks freed", &tally.freed);
+	fclose(file);
 }
 
 static void judge(uint64_t took_ns)
@@ -231,14 +254,16 @@ static void judge(uint64_t took_ns)
 	struct history_turn *turns = crew_history(&n);
 
 	tally_count(&tally, turns, n);
-	tally_print(&tally, &storm);
-	save_failovers();
 	struct history_verdict v = history_judge(turns, n, LEASES);
-	tally_print_freed(&tally, turns, v.granted);
+	tally_count_freed(&tally, turns, v.granted);
+	tally_print(&tally, &storm);
+	save_times();
+	tally_free(&tally);
 	size_t rate = v.operations * NS_PER_S / took_ns;
 
-	fprintf(stderr, "storm: %zu operations, %zu a second; %zu grants, %zu refusals, %zu outcomes unknown, %zu owners killed, %zu locks lost, %llu told to wait\n",
-		v.operations, rate, v.granted, v.refused, v.unknown, v.killed_owners, v.lost, (unsigned long long)crew_suspensions());
+	fprintf(stderr, "storm: %zu operations, %zu a second; %zu grants, %zu refusals, %zu outcomes unknown, %zu owners killed, %zu locks lost, %llu suspended, %llu of them resumed\n",
+		v.operations, rate, v.granted, v.refused, v.unknown, v.killed_owners, v.lost,
+		(unsigned long long)crew_suspensions(0), (unsigned long long)crew_resumptions());
 	for (unsigned fault = 0; fault < HISTORY_FAULTS; fault++)
 		if (v.faults[fault] && history_describe(&v, fault, words, sizeof(words)) > 0)
 			fprintf(stderr, "storm: %s\n", words);
@@ -255,7 +280,7 @@ static void blow_over(unsigned voters, unsigned observers)
 	char settings[96], said[512] = "";
 
 	alarm((unsigned)seconds + WATCHDOG_S);
-	snprintf(settings, sizeof(settings), "host_lease_ms = %u\n%s", HOST_LEASE_MS, LEASES ? "leader_lease_ms = 200\n" : "");
+	snprintf(settings, sizeof(settings), "host_lease_ms = %u\n", HOST_LEASE_MS);
 	storm = (struct storm){ .random = seed, .netns = !no_netns, .leases = LEASES, .host_lease_ms = HOST_LEASE_MS, .voting = ((1u << voters) - 1) << 1 };
 	rig_start(&(struct rig_plan){ .voters = voters, .observers = observers, .netns = !no_netns, .settings = settings });
 	if (!no_netns && !cut_possible(said, sizeof(said)))

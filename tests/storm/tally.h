@@ -13,28 +13,35 @@
 
 #define TALLY_BLOWS 4096
 
+/* Durations; rising, once counted. */
+struct tally_times {
+	uint64_t *ns;
+	unsigned n, room;
+};
+
 struct tally_kind {
 	unsigned times, quiet;
-	size_t turns;       /* granted while it lasted */
-	uint64_t dropped;   /* packets */
-	uint64_t waited_ns; /* the longest between two decisions on a healthy host */
+	size_t turns;                        /* granted while it lasted */
+	uint64_t dropped;                    /* packets */
+	struct tally_times failovers, waits; /* from quiet, and nothing on top: of losses of a leader; the longest on a healthy host between two decisions */
 };
 
 struct tally {
 	struct blow blows[TALLY_BLOWS];
 	unsigned n_blows;
 	struct tally_kind kinds[FAULT_GROUP]; /* as faults[] */
-	uint64_t failovers_ns[TALLY_BLOWS];   /* rising, once counted; of losses from quiet, and nothing on top */
-	unsigned n_failovers;
-	const struct blow *slowest; /* of those */
+	struct tally_times failovers;         /* of all kinds */
+	struct tally_times freed;             /* from the end of a host's life or link until who waited had a lock of its own */
 };
 
 /* Counts. The history as crew_history() gives it, not sorted yet. A turn whose key is a probe's is a decision. */
 void tally_count(struct tally *t, const struct history_turn *turns, size_t n);
-/* The p-th percentile of failovers, 0 … 100. */
-uint64_t tally_failover(const struct tally *t, unsigned p);
+/* How soon the locks of a host that was lost with them were granted to those who wanted them by then. Turns as
+ * history_judge() leaves them. */
+void tally_count_freed(struct tally *t, const struct history_turn *turns, size_t granted);
+/* The p-th percentile, 0 … 100; 0 of none. */
+uint64_t tally_percentile(const struct tally_times *times, unsigned p);
 void tally_print(const struct tally *t, const struct storm *s);
-/* How long after the end of a host's life its locks were granted again, at most. Turns as history_judge() leaves them. */
-void tally_print_freed(const struct tally *t, const struct history_turn *turns, size_t granted);
+void tally_free(struct tally *t);
 
 #endif

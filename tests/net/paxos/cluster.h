@@ -51,5 +51,7 @@ const char *cluster_one_way(const struct cluster_plan *plan, struct cluster_coun
 
 /* The leader dies; in *ret_ns, real time from its last heartbeat until another's LEADS is chosen. */
 const char *cluster_failover(const struct cluster_plan *plan, struct cluster_counts *counts, uint64_t *ret_ns);
+/* The same of a leader that hears nobody any more, from then on. */
+const char *cluster_deaf_failover(const struct cluster_plan *plan, struct cluster_counts *counts, uint64_t *ret_ns);
 
 #endif

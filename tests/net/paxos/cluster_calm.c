@@ -246,3 +246,24 @@ const char *cluster_failover(const struct cluster_plan *plan, struct cluster_cou
 	}
 	return cluster_take_down();
 }
+
+/* It is heard and hears nothing: what it still says keeps the others waiting. */
+const char *cluster_deaf_failover(const struct cluster_plan *plan, struct cluster_counts *counts, uint64_t *ret_ns)
+{
+	struct host *old = start_calm(plan, counts);
+	uint64_t from = 0;
+
+	pass(below(CORE_LEASE));
+	old = leader();
+	for (uint16_t id = 1; old && id <= the.n_hosts; id++)
+		if (id != id_of(old))
+			cluster_link(id, id_of(old), true);
+	from = the.now;
+	while (old && !the.wrong[0] && leader() == old)
+		cluster_go_on();
+	if (old && wait_for_leader(10 * SLOW_LEASE))
+		*ret_ns = the.now - from;
+	else if (old)
+		cluster_wrong("host %u hears nobody; nobody else leads", id_of(old));
+	return cluster_take_down();
+}

@@ -61,11 +61,30 @@ Test(election, a_heard_leader_puts_it_off)
 	for (unsigned i = 0; i < 20; i++) {
 		core_wait(c, CORE_LEASE - 1);
 		cr_assert_eq(c->p.role, PAXOS_FOLLOWER);
-		core_hear(c, 2, i % 2 ? BEAT(BALLOT(3, 2), 0) : ACCEPT(BALLOT(3, 2), 1, "a"));
+		core_hear(c, 2, i % 2 ? BEAT(BALLOT(2 + i, 2), 0) : ACCEPT(BALLOT(3 + i, 2), 1, "a"));
 	}
 	core_wait(c, 2 * CORE_LEASE);
 	cr_assert_eq(c->p.role, PAXOS_ASKING);
 	cr_assert_eq(c->p.leader, 0);
+}
+
+/* It may hear nobody, and go on saying such things. */
+Test(election, what_a_leader_says_beside_its_heartbeats_does_not_put_it_off)
+{
+	struct paxos_message news = BEAT(BALLOT(3, 2), 0);
+
+	news.flag = true;
+	for (unsigned i = 0; i < 2; i++) {
+		struct core *c = host(1, 3);
+
+		core_hear(c, 2, BEAT(BALLOT(3, 2), 0));
+		core_wait(c, CORE_LEASE - 1);
+		core_hear(c, 2, i ? news : ACCEPT(BALLOT(3, 2), 1, "a"));
+		cr_assert_eq(c->p.leader, 2);
+		core_wait(c, CORE_LEASE / 2 + 1);
+		cr_assert_eq(c->p.role, PAXOS_ASKING);
+		core_release(c);
+	}
 }
 
 Test(election, an_older_leader_does_not_put_it_off)

@@ -197,6 +197,8 @@ Test(leader, a_step_never_says_more_than_it_has_room_for)
 	cr_assert_leq(core.out.n_sends, PAXOS_SENDS_MAX);
 	uint64_t first = core_said(&core, PAXOS_ACCEPT, 0)->message.entries[0].slot;
 	cr_assert_eq(first, 2, "the oldest first");
+	for (uint16_t voter = 2; voter <= 4; voter++)
+		core_hear(&core, voter, BEATEN(core.p.ballot, core.now));
 	core_wait(&core, CORE_HEARTBEAT);
 	cr_assert_gt(core_said(&core, PAXOS_ACCEPT, 0)->message.entries[0].slot, first, "the rest a heartbeat later");
 }
@@ -334,6 +336,71 @@ Test(leader, its_lease_is_the_voters_less_drift)
 	cr_assert_lt(CORE_OWN_LEASE, CORE_LEASE);
 	cr_assert(paxos_has_lease(&c->p, sent + CORE_OWN_LEASE - 1));
 	cr_assert_not(paxos_has_lease(&c->p, sent + CORE_OWN_LEASE));
+}
+
+/* Its heartbeats within so long; nobody answers. */
+static unsigned beats_within(struct core *c, uint64_t ns)
+{
+	unsigned n = 0;
+
+	for (uint64_t end = c->now + ns; c->now < end;) {
+		core_wait(c, CORE_HEARTBEAT);
+		n += core_times_said(c, PAXOS_BEAT);
+	}
+	return n;
+}
+
+Test(leader, says_nothing_more_when_its_heartbeats_are_not_answered)
+{
+	uint64_t sent;
+	struct core *c = leased(3, &sent);
+
+	core_propose(c, "a");
+	cr_assert_eq(beats_within(c, 3 * CORE_HEARTBEAT), 2, "those of a quarter of a lease, and two at least");
+	cr_assert(paxos_has_lease(&c->p, c->now + CORE_HEARTBEAT), "it leads as long as its lease lasts,");
+	core_wait(c, CORE_HEARTBEAT);
+	cr_assert_eq(c->out.n_sends, 0, "but does not say so, and sends nothing again");
+}
+
+Test(leader, speaks_again_when_it_is_answered)
+{
+	uint64_t sent;
+	struct core *c = leased(5, &sent);
+
+	beats_within(c, 3 * CORE_HEARTBEAT);
+	core_hear(c, 2, BEATEN(c->p.ballot, sent + 2 * CORE_HEARTBEAT));
+	cr_assert_eq(beats_within(c, CORE_HEARTBEAT), 0, "one of two that are needed");
+	core_hear(c, 3, BEATEN(c->p.ballot, sent + 2 * CORE_HEARTBEAT));
+	cr_assert_eq(beats_within(c, CORE_HEARTBEAT), 1);
+}
+
+Test(leader, speaks_again_to_a_voter_that_is_linked_anew)
+{
+	uint64_t sent;
+	struct core *c = leased(3, &sent);
+
+	beats_within(c, 4 * CORE_HEARTBEAT);
+	core_peer_up(c, 2);
+	cr_assert_eq(core_times_said(c, PAXOS_BEAT), 1);
+}
+
+Test(leader, that_stood_still_speaks_before_it_waits_for_answers)
+{
+	uint64_t sent;
+	struct core *c = leased(3, &sent);
+
+	c->now = sent + CORE_OWN_LEASE - 1;
+	core_peer_up(c, 9); /* what one observer hears is no question to the voters */
+	cr_assert_eq(core_times_said(c, PAXOS_BEAT), 2);
+	cr_assert_eq(core_said(c, PAXOS_BEAT, 1)->to, PAXOS_TO_VOTERS);
+}
+
+Test(leader, a_lone_voter_is_answered_by_nobody_and_goes_on)
+{
+	struct core *c = leader_of(1);
+
+	beats_within(c, 2 * CORE_LEASE);
+	cr_assert(paxos_can_propose(&c->p));
 }
 
 /* Row 12: lease counted from the reply instead of the request: delay replies by one lease. */
