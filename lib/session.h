@@ -65,9 +65,9 @@ struct paxshm_lock_handle {
 
 struct paxshm_session {
 	const uint32_t *mine;
-	int socket;  /* non-blocking */
-	void *life;  /* a mapping that keeps the open file description of the life descriptor, or NULL */
-	int life_fd; /* the descriptor itself, when the program asked for it, or -1 */
+	int socket;             /* non-blocking */
+	void *life;             /* a mapping that keeps the open file description of the life descriptor, or NULL */
+	int life_fd;            /* the descriptor itself, when the program asked for it, or -1 */
 	int event_fd, timer_fd; /* of paxshm_fd(), or -1 */
 	struct segment tables_segment, arena_segment, rings_segment;
 	const struct tables *tables;

@@ -149,7 +149,7 @@ struct tables {
 	uint32_t agent_pid, sessions;                                     /* in use */
 	uint64_t agent_starts;                                            /* agents that served this memory */
 	uint64_t grants, releases, handovers, refusals, deaths, requests; /* counters since the memory was made */
-	uint64_t host_lease_ns; /* how long a lease is */
+	uint64_t host_lease_ns;                                           /* how long a lease is */
 	uint64_t counters_spare[6];
 	uint64_t changing; /* odd while a slot is being applied: whoever reads across rows looks before and after */
 

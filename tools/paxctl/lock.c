@@ -18,7 +18,7 @@ struct lock_options {
 	uint64_t wait_ms;
 	uint64_t grace_ms; /* between TERM and KILL, when the lock is about to be lost */
 	bool grace_given;
-	int conflict;      /* exit status when it is held or timed out */
+	int conflict; /* exit status when it is held or timed out */
 };
 
 #define GRACE_MS 2000u

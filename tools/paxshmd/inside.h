@@ -108,9 +108,9 @@ struct agent {
 	uint32_t asking;    /* claims in CLAIM_ASKING */
 	uint64_t ask_at_ns; /* when to look at them again */
 	struct {
-		uint64_t number;   /* of the last index asked for */
-		uint64_t sent_ns;  /* 0: it was answered */
-		uint64_t slot;     /* the answer: claims that asked for it wait until this is applied; 0: none do */
+		uint64_t number;  /* of the last index asked for */
+		uint64_t sent_ns; /* 0: it was answered */
+		uint64_t slot;    /* the answer: claims that asked for it wait until this is applied; 0: none do */
 	} index;
 
 	/* give.c; the copy is made in the inbox: who needs one gives none */

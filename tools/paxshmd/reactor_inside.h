@@ -57,12 +57,12 @@ struct reactor {
 
 	bool asleep; /* agent_may_sleep() said yes */
 	struct spin spin;
-	uint64_t now_ns;    /* of the event that is heeded, or of this turn's work: what all steps of them go by */
+	uint64_t now_ns;       /* of the event that is heeded, or of this turn's work: what all steps of them go by */
 	uint64_t boot_ns;      /* the same, CLOCK_BOOTTIME, read behind it: the agent's time */
 	uint64_t suspended_ns; /* what lies between the two */
-	uint64_t seen_work; /* requests and slots when it was last looked */
-	bool stepping;      /* actions are being carried out */
-	bool stepped;       /* since this was last cleared */
+	uint64_t seen_work;    /* requests and slots when it was last looked */
+	bool stepping;         /* actions are being carried out */
+	bool stepped;          /* since this was last cleared */
 	bool again;
 	uint64_t wake_at_ns;
 	int status; /* -1: go on; else end with it */
