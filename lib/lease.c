@@ -13,6 +13,7 @@
 
 #include "../shm/atom.h"
 #include "../shm/sys.h"
+#include "mutant.h"
 #include "session.h"
 
 #define LOOK_AGAIN_NS (100 * NS_PER_MS) /* while suspended: how often to look whether it is over */
@@ -25,9 +26,9 @@ int lease_look(const struct paxshm_session *s, uint64_t incarnation)
 	 * one is shown only after the deadline of the earlier was taken back. */
 	uint64_t deadline_ns = atom_load_acquire(&t->deadline_boot_ns);
 
-	if (session_lost(s) || atom_load_acquire(&t->incarnation) != incarnation)
+	if (session_lost(s) || (atom_load_acquire(&t->incarnation) != incarnation && !MUTANT(12)))
 		return -ESTALE;
-	return deadline_ns == NEVER || sys_boot_ns() < deadline_ns ? 0 : -ENETUNREACH;
+	return deadline_ns == NEVER || sys_boot_ns() < deadline_ns || MUTANT(11) ? 0 : -ENETUNREACH;
 }
 
 int lease_await(struct paxshm_session *s, uint64_t incarnation, struct patience patience, bool wait)

@@ -620,9 +620,11 @@ struct wire_hello agent_hello(const struct agent *a)
 
 	for (uint32_t i = 0; i < a->config.n_voters; i++)
 		id = hash_mix(id ^ a->config.voters[i]);
-	id = hash_mix(id ^ a->config.leader_lease_ns);
-	id = hash_mix(id ^ a->config.host_lease_ns);
-	id = hash_mix(id ^ a->config.drift_ppm);
+	if (!MUTANT(381)) {
+		id = hash_mix(id ^ a->config.leader_lease_ns);
+		id = hash_mix(id ^ a->config.host_lease_ns);
+		id = hash_mix(id ^ a->config.drift_ppm);
+	}
 	return (struct wire_hello){
 		.cluster_id = a->tables->cluster_id,
 		.history = a->tables->agreed.history,

@@ -179,3 +179,31 @@ Test(agent, a_host_that_lost_its_memory_registers_anew_and_frees_what_it_held)
 	cr_assert_eq(hosts[1].fatals, 0);
 	equal_tables();
 }
+
+/* ---- settings that all must share ---- */
+
+Test(agent, trap_38_hosts_with_other_leases_are_told_apart_and_so_is_their_own_memory)
+{
+	ready(1, 64);
+	struct host *h = &hosts[1];
+	struct wire_hello hello = agent_hello(h->agent);
+	uint64_t *const leases[] = { &h->config.leader_lease_ns, &h->config.host_lease_ns };
+	struct agent *other;
+	const char *why = NULL;
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t agreed = *leases[i];
+		struct agent_memory fresh = h->memory;
+
+		*leases[i] /= 2;
+		cr_assert_eq(agent_new(&other, &h->config, &h->memory, now_ns, &why), -EPROTO, "what was promised under the old ones stands");
+		fresh.private = calloc(1, agent_private_size(&h->config.limits));
+		fresh.tables = calloc(1, tables_size(&h->config.limits.capacity));
+		cr_assert_eq(agent_new(&other, &h->config, &fresh, now_ns, &why), 0);
+		cr_assert_neq(agent_hello(other).voters_id, hello.voters_id);
+		agent_free(other);
+		free(fresh.private);
+		free(fresh.tables);
+		*leases[i] = agreed;
+	}
+}
