@@ -16,7 +16,8 @@
 
 #include <syslog.h>
 
-#define GIVE_UP_NS (5 * NS_PER_S)   /* a taker that acknowledges nothing for so long */
+#define GIVE_UP_NS (5 * NS_PER_S)   /* a taker that acknowledges nothing for so long … */
+#define GIVE_WAY_BEATS 25u          /* … or, when another waits, for so many heartbeats */
 #define IN_A_ROW_NS (10 * NS_PER_S) /* who asks again so soon after a copy got it too late */
 #define REPEATS_MAX 5u              /* from then on without a pause */
 
@@ -96,9 +97,25 @@ static void send_bite(struct agent *a)
 	a->give.next_ns = a->give.repeats == REPEATS_MAX ? a->now_ns : a->now_ns + (a->config.copy_pace_ns >> a->give.repeats);
 }
 
+static bool another_waits(const struct agent *a)
+{
+	uint16_t host = 1;
+
+	while (host < HOSTS_MAX && (host == a->give.to || !waits(a, host)))
+		host++;
+	return host < HOSTS_MAX;
+}
+
+static bool silent(const struct agent *a)
+{
+	uint64_t silent_ns = a->now_ns - a->give.heard_ns;
+
+	return silent_ns >= GIVE_UP_NS || (silent_ns >= GIVE_WAY_BEATS * a->config.heartbeat_ns && another_waits(a));
+}
+
 void give_turn(struct agent *a)
 {
-	if (a->give.to && a->now_ns - a->give.heard_ns >= GIVE_UP_NS)
+	if (a->give.to && silent(a))
 		give_stop(a);
 	if (a->give.to && a->now_ns - a->give.moved_ns >= 8 * a->config.heartbeat_ns) {
 		a->give.sent = a->give.acked; /* lost, or its acknowledgements were */

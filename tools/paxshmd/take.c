@@ -102,8 +102,7 @@ void take_heard(struct agent *a, uint16_t from, struct reader *r)
 	if (offset == 0 && !is_ours(a, from, slot, len) && slot > a->tables->agreed.applied && may_begin(a, from))
 		begin(a, from, slot, len);
 	if (!is_ours(a, from, slot, len)) {
-		if (offset == 0)
-			say_have(a, from, slot, NOT_WANTED);
+		say_have(a, from, slot, NOT_WANTED);
 		return;
 	}
 	if (offset == a->take.have) {
