@@ -272,6 +272,7 @@ static void publish_leader(struct agent *a)
 			agent_log(a, LOG_INFO, "event=leader host=%u ballot=%llu", a->paxos.leader,
 				  (unsigned long long)a->paxos.seen_ballot);
 		commands_forget_sent(a);
+		ask_leader_changed(a);
 	}
 	atom_store_release(&t->leader, a->paxos.leader);
 	atom_store_release(&t->ballot, a->paxos.seen_ballot);

@@ -270,6 +270,7 @@ struct owner owner_of_line(const struct agent *a, const struct line *l);
 void ask_look(struct agent *a, uint32_t claim); /* stage ASK_LOOK: answers it, or asks the host */
 void ask_tick(struct agent *a);
 void ask_applied(struct agent *a); /* the index of what is applied has risen */
+void ask_leader_changed(struct agent *a);
 void ask_index_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
 void ask_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
 

@@ -61,7 +61,9 @@ static void renewed(struct agent *a, uint64_t stamp_ns, uint64_t slot)
 
 	a->last_heard_ns = MAX(a->last_heard_ns, stamp_ns);
 	a->ever_heard = true;
-	if (!a->fresh.stamp_ns) {
+	/* What waits goes on waiting, or busy tables were never fresh. But a slot that a leader named may have died
+	 * with it: then its successor's is no higher, and might stay so. */
+	if (!a->fresh.stamp_ns || (slot <= a->fresh.slot && stamp_ns > a->fresh.stamp_ns)) {
 		a->fresh.stamp_ns = stamp_ns;
 		a->fresh.slot = slot;
 	}
