@@ -156,14 +156,14 @@ static void declare_down(struct agent *a, uint16_t host)
 
 /* What we have not seen renewed since we took office counts from there. Renewing, or declaring, is for a leader
  * under its lease. */
-static void look_at_host(struct agent *a, uint16_t host)
+static void look_at_host(struct agent *a, uint16_t host, bool late)
 {
 	struct lease *l = &a->leases[host];
 	uint64_t alive = host_table_alive(a->tables, host);
 
 	if (!alive)
 		return;
-	if (l->incarnation != alive || host == a->config.self)
+	if (l->incarnation != alive || host == a->config.self || late)
 		*l = (struct lease){ .incarnation = alive, .renewed_ns = MUTANT(61) ? 0 : a->now_ns, .condemned = l->condemned };
 	if (a->now_ns - l->renewed_ns >= paxos_plus_drift(a->config.host_lease_ns, a->config.drift_ppm))
 		declare_down(a, host);
@@ -204,9 +204,12 @@ static void lead(struct agent *a)
 		sweep(a);
 	if (a->now_ns < a->look_at_ns || !paxos_has_lease(&a->paxos, a->now_ns))
 		return;
+	/* Who stood still has heard nobody. One of several voters is deposed meanwhile, but an only one is not. */
+	bool late = a->now_ns - a->look_at_ns >= a->config.leader_lease_ns;
+
 	a->look_at_ns = a->now_ns + a->config.leader_lease_ns / LOOKS;
 	for (uint16_t host = 1; host < HOSTS_MAX; host++)
-		look_at_host(a, host);
+		look_at_host(a, host, late);
 }
 
 /* ---- frames ---- */

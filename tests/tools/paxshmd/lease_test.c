@@ -53,8 +53,16 @@ static void thaw(uint16_t host)
 	settle();
 }
 
+static void lose_links(uint16_t host)
+{
+	for (uint16_t i = 1; i <= n_hosts; i++)
+		if (i != host && hosts[i].up)
+			step(&hosts[i], (struct agent_event){ .kind = AGENT_LINK_DOWN, .from = host });
+}
+
 static void restart(uint16_t host)
 {
+	lose_links(host);
 	agent_free(hosts[host].agent);
 	start_agent(&hosts[host]);
 	link_all(&hosts[host]);
@@ -66,6 +74,7 @@ static void begin_anew(uint16_t host, uint64_t heir_of)
 {
 	struct host *h = &hosts[host];
 
+	lose_links(host);
 	agent_free(h->agent);
 	memset(h->memory.private, 0, agent_private_size(&h->config.limits));
 	memset(h->memory.tables, 0, tables_size(&h->config.limits.capacity));
@@ -327,6 +336,29 @@ Test(lease, a_leader_without_its_own_lease_renews_nothing)
 	say(lead, host, RENEW, life, now_ns, 0);
 	for (unsigned i = before; i < queue_end; i++)
 		cr_assert(wire_type_of(queue[i]->bytes) != WIRE_AGENT || queue[i]->to != host, "it renewed");
+}
+
+/* What its observers had asked meanwhile it has not heard: the only voter is deposed by nobody, and must not take its own
+ * silence for theirs. */
+Test(lease, a_leader_that_stood_still_declares_nobody_down_for_it)
+{
+	n_voters = 1;
+	ready(3, 64);
+	uint32_t a = open_session(&hosts[2], 41);
+	struct ring_completion owner = acquire(&hosts[2], a, "k");
+	uint64_t life = tables(2)->incarnation;
+
+	freeze(1);
+	pass(3 * LEASE_MS);
+	cr_assert_leq(tables(2)->deadline_boot_ns, now_ns);
+	thaw(1);
+	pass(LEASE_MS / 2);
+	cr_assert_eq(tables(2)->incarnation, life);
+	cr_assert_gt(tables(2)->deadline_boot_ns, now_ns);
+	cr_assert_eq(released(2, a, owner.claim), 0);
+	freeze(3);
+	pass(LEASE_MS + 200);
+	cr_assert(tables_host(tables(1), 3)->down, "but who is silent is declared down");
 }
 
 Test(lease, an_heir_frees_the_locks_of_the_last_life_at_once)
