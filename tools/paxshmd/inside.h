@@ -151,6 +151,7 @@ struct agent {
 	uint8_t *linked;        /* [host]: 0, LINKED_VOTES, LINKED_LEARNS */
 	uint64_t last_heard_ns; /* last sign of a leader with a majority */
 	bool ever_heard, no_quorum;
+	uint64_t waits_for; /* an older life that has our place: said so */
 	uint16_t move_to; /* leading: hand over to this voter at the end of the step; 0: nobody */
 };
 

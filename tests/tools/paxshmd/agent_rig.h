@@ -32,7 +32,7 @@ struct host {
 	struct session_rings *rings[SLOTS + 1];
 	bool up;
 	bool closed[SLOTS + 1], banned[SLOTS + 1];
-	unsigned wakes, fatals, lines;
+	unsigned wakes, fatals, lines, heard; /* lines: logged; heard: of them, with `listen_for` in it */
 };
 
 static struct host hosts[HOSTS + 1];
@@ -41,6 +41,7 @@ static struct frame *queue[65536];
 static unsigned queue_first, queue_end;
 static uint64_t now_ns = NS_PER_S;
 static uint32_t n_claims __attribute__((unused)) = 64, n_bite __attribute__((unused)); /* of a copy of the tables; 0: as usual */
+static const char *listen_for __attribute__((unused));
 static unsigned n_voters __attribute__((unused)); /* the hosts behind them only learn; 0: all vote */
 static uint64_t host_lease_ns __attribute__((unused)) = NS_PER_S;
 
@@ -77,7 +78,10 @@ static inline void carry_out(struct host *h, struct agent_actions actions)
 		case ACTION_CLOSED: h->closed[x->slot] = true; break;
 		case ACTION_BANNED: h->banned[x->slot] = true; break;
 		case ACTION_FATAL: h->fatals++; break;
-		case ACTION_LOG: h->lines++; break;
+		case ACTION_LOG:
+			h->lines++;
+			h->heard += listen_for && strstr(x->text, listen_for);
+			break;
 		default: break;
 		}
 	}

@@ -388,11 +388,13 @@ Test(lease, a_life_that_is_no_heir_waits_until_the_last_one_has_ended)
 	acquire(&hosts[host], a, "k");
 	want(lead, b, "k");
 	deadline = tables(host)->deadline_boot_ns;
+	listen_for = "event=registration.waits";
 	begin_anew(host, hosts[host].config.nonce + 1); /* which it only guessed */
 	passes_until_granted(lead, b, 2 * LEASE_MS);
 	cr_assert_geq(now_ns, deadline);
 	pass(200);
 	cr_assert_neq(tables(host)->incarnation, 0);
+	cr_assert_eq(hosts[host].heard, 1, "it says once why it does not serve");
 	cr_assert_eq(hosts[host].fatals, 0);
 	equal_tables();
 }
