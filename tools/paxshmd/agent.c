@@ -367,7 +367,7 @@ static void asked_to_move(struct agent *a, uint16_t from, struct reader *r)
 	rc = agent_move_leader(a, to);
 	if (rc)
 		agent_log(a, LOG_WARNING, "event=leader.stays asked_by=%u for=%u reason=\"%s\"", from, to,
-			  rc == -EINVAL	    ? "it is no voter"
+			  rc == -EINVAL         ? "it is no voter"
 			  : rc == -EHOSTUNREACH ? "it does not answer heartbeats"
 						: "this host has only just begun to lead");
 }

@@ -108,9 +108,9 @@ struct agent {
 	uint32_t asking;    /* claims in CLAIM_ASKING */
 	uint64_t ask_at_ns; /* when to look at them again */
 	struct {
-		uint64_t number;   /* of the last index asked for */
-		uint64_t sent_ns;  /* 0: it was answered */
-		uint64_t slot;     /* the answer: claims that asked for it wait until this is applied; 0: none do */
+		uint64_t number;  /* of the last index asked for */
+		uint64_t sent_ns; /* 0: it was answered */
+		uint64_t slot;    /* the answer: claims that asked for it wait until this is applied; 0: none do */
 	} index;
 
 	/* give.c; the copy is made in the inbox: who needs one gives none */
@@ -152,7 +152,7 @@ struct agent {
 	uint64_t last_heard_ns; /* last sign of a leader with a majority */
 	bool ever_heard, no_quorum;
 	uint64_t waits_for; /* an older life that has our place: said so */
-	uint16_t move_to; /* leading: hand over to this voter at the end of the step; 0: nobody */
+	uint16_t move_to;   /* leading: hand over to this voter at the end of the step; 0: nobody */
 };
 
 /* The process that owns a lock, as hosts tell each other. */
