@@ -69,6 +69,16 @@ bool tables_fresh(const struct tables *t)
 	       sys_coarse_ns() < atom_load_acquire(&t->fresh_as_of_ns) + atom_load_relaxed(&t->host_lease_ns);
 }
 
+/* On the clock of programs, CLOCK_MONOTONIC: now, that is, for a machine that is suspended stops it and not the lease. */
+static uint64_t lease_until_ns(const struct tables *t)
+{
+	uint64_t deadline_ns = atom_load_acquire(&t->deadline_boot_ns), now_ns = sys_now_ns(), boot_ns = sys_boot_ns();
+
+	if (deadline_ns == 0 || deadline_ns == NEVER)
+		return deadline_ns;
+	return deadline_ns - MIN(boot_ns - now_ns, deadline_ns - 1); /* in this order it is too early, if anything */
+}
+
 /* First in every call of this file. */
 static int look_begin(paxshm_session *s, const void *ret, size_t size, size_t known)
 {
@@ -135,7 +145,7 @@ int paxshm_status(paxshm_session *s, uint32_t flags, struct paxshm_status *ret_s
 		.history = atom_load_relaxed(&t->agreed.history),
 		.agent_starts = atom_load_relaxed(&t->agent_starts),
 		.fresh_as_of_ns = atom_load_relaxed(&t->fresh_as_of_ns),
-		.lease_until_ns = atom_load_relaxed(&t->deadline_ns),
+		.lease_until_ns = lease_until_ns(t),
 		.host_lease_ns = t->host_lease_ns,
 		.locks = atom_load_relaxed(&t->agreed.rows_used),
 		.locks_max = t->n_rows,

@@ -135,6 +135,19 @@ static void look_at_registration(struct agent *a)
 	atom_store_release(&a->tables->incarnation, p->incarnation);
 }
 
+/* Our HOST_UP changed nothing: another life has this host's place. Said once of each, for whoever wonders why programs wait. */
+static void registration_refused(struct agent *a)
+{
+	const struct host_row *h = tables_host(a->tables, a->config.self);
+
+	if (a->m.p->incarnation || h->down || h->nonce == a->m.p->nonce || h->incarnation == a->waits_for)
+		return;
+	a->waits_for = h->incarnation;
+	agent_log(a, LOG_NOTICE, "event=registration.waits incarnation=%llu text=\"an earlier life of this host is still registered: this "
+				 "one is when the lease of that one has ended; if it never does, another machine has this host's id\"",
+		  (unsigned long long)h->incarnation);
+}
+
 /* ---- applying ---- */
 
 static void own_command_applied(struct agent *a, const struct command *c, const struct effects *e)
@@ -155,6 +168,8 @@ static void react(struct agent *a, const struct command *c, const struct effects
 			    c->found.rows, a->tables->n_rows);
 		return;
 	}
+	if (e->applied == APPLIED_REPEATED && c->kind == COMMAND_HOST_UP && c->host == a->config.self)
+		registration_refused(a);
 	if (e->applied != APPLIED_DONE)
 		return;
 	for (unsigned i = 0; i < e->n_grants; i++) {
@@ -272,6 +287,7 @@ static void publish_leader(struct agent *a)
 			agent_log(a, LOG_INFO, "event=leader host=%u ballot=%llu", a->paxos.leader,
 				  (unsigned long long)a->paxos.seen_ballot);
 		commands_forget_sent(a);
+		ask_leader_changed(a);
 	}
 	atom_store_release(&t->leader, a->paxos.leader);
 	atom_store_release(&t->ballot, a->paxos.seen_ballot);

@@ -191,6 +191,14 @@ void ask_applied(struct agent *a)
 		a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns);
 }
 
+/* A slot that the last leader had sent may never come: who waits for it asks the next. */
+void ask_leader_changed(struct agent *a)
+{
+	a->index.slot = a->index.sent_ns = 0;
+	if (a->asking)
+		a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns);
+}
+
 void ask_index_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r)
 {
 	uint64_t number = get_u64(r), slot = word == WORD_INDEXED ? get_u64(r) : 0;

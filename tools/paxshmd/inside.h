@@ -151,7 +151,8 @@ struct agent {
 	uint8_t *linked;        /* [host]: 0, LINKED_VOTES, LINKED_LEARNS */
 	uint64_t last_heard_ns; /* last sign of a leader with a majority */
 	bool ever_heard, no_quorum;
-	uint16_t move_to; /* leading: hand over to this voter at the end of the step; 0: nobody */
+	uint64_t waits_for; /* an older life that has our place: said so */
+	uint16_t move_to;   /* leading: hand over to this voter at the end of the step; 0: nobody */
 };
 
 /* The process that owns a lock, as hosts tell each other. */
@@ -270,6 +271,7 @@ struct owner owner_of_line(const struct agent *a, const struct line *l);
 void ask_look(struct agent *a, uint32_t claim); /* stage ASK_LOOK: answers it, or asks the host */
 void ask_tick(struct agent *a);
 void ask_applied(struct agent *a); /* the index of what is applied has risen */
+void ask_leader_changed(struct agent *a);
 void ask_index_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
 void ask_heard(struct agent *a, uint16_t from, uint8_t word, struct reader *r);
 

@@ -171,16 +171,16 @@ static int make_memory(struct keeper *k, char *why)
 	return rc ? because(why, rc, "no random number is to be had: %s", strerror(-rc)) : premises_note_life(k->lock_fd, k->nonce, why);
 }
 
-static int make_config(struct keeper *k, char *why)
+static int make_config(int *ret, const struct config *config, char *why)
 {
 	struct segment s = SEGMENT_NONE;
-	int rc = segment_create(&s, "configuration", align_up(sizeof(*k->config), 4096));
+	int rc = segment_create(&s, "configuration", align_up(sizeof(*config), 4096));
 
 	if (rc)
 		return because(why, rc, "no memory for the configuration: %s", strerror(-rc));
-	memcpy(s.at, k->config, sizeof(*k->config));
+	memcpy(s.at, config, sizeof(*config));
 	munmap(s.at, s.size);
-	k->config_fd = s.fd;
+	*ret = s.fd;
 	return 0;
 }
 
@@ -477,7 +477,7 @@ static int reload(struct keeper *k, char *why)
 	static struct config next; /* large */
 	char wrong[CONFIG_WHY] = "";
 	const char *fixed;
-	int rc;
+	int fd = -1, rc;
 
 	k->hangup = false;
 	if (k->reread(&next, k->reread_context, wrong)) {
@@ -491,15 +491,19 @@ static int reload(struct keeper *k, char *why)
 			 fixed);
 		return 0;
 	}
+	if (make_config(&fd, &next, wrong)) { /* the agent that runs is worth more */
+		log_line(LOG_ERR, "event=config.refused text=%s", log_quote(wrong));
+		return 0;
+	}
 	stop_agent(k);
 	k->config_now = next;
 	fd_close(&k->config_fd);
-	rc = make_config(k, why);
-	if (!rc)
-		rc = start_agent(k);
-	if (!rc)
-		log_line(LOG_NOTICE, "event=config.reloaded sessions=%u", count_kept(k));
-	return rc;
+	k->config_fd = fd;
+	rc = start_agent(k);
+	if (rc)
+		return because(why, rc, "the agent cannot be started: %s", strerror(-rc));
+	log_line(LOG_NOTICE, "event=config.reloaded sessions=%u", count_kept(k));
+	return 0;
 }
 
 static int serve(struct keeper *k, char *why)
@@ -589,7 +593,7 @@ static int begin(struct keeper *k, bool bootstrap, char *why)
 	if (rc >= 0)
 		rc = k->listen_fd = premises_listen(c->socket, why);
 	if (rc >= 0)
-		rc = make_config(k, why);
+		rc = make_config(&k->config_fd, k->config, why);
 	if (!rc)
 		rc = make_memory(k, why);
 	/* Last of all, so that a start that fails can be tried again. */

@@ -7,8 +7,9 @@
  * On SIGHUP it reads the configuration again. What can change changes by an agent that takes over from the one that
  * runs, as if that had died: no lock and no session is lost.
  *
- * A life is the time of one memory: it begins when no process of an earlier one is left, and ends with the
- * keeper, or when agents died of it five times in ten seconds.
+ * A life is the time of one memory: it ends with the keeper, or when agents died of it five times in ten seconds.
+ * When no process of the last one is left, the next is its heir; else the cluster takes the next in when the
+ * last one's lease has ended.
  *
  * Who may enter: main, tests.
  */

@@ -61,7 +61,9 @@ static void renewed(struct agent *a, uint64_t stamp_ns, uint64_t slot)
 
 	a->last_heard_ns = MAX(a->last_heard_ns, stamp_ns);
 	a->ever_heard = true;
-	if (!a->fresh.stamp_ns) {
+	/* What waits goes on waiting, or busy tables were never fresh. But a slot that a leader named may have died
+	 * with it: then its successor's is no higher, and might stay so. */
+	if (!a->fresh.stamp_ns || (slot <= a->fresh.slot && stamp_ns > a->fresh.stamp_ns)) {
 		a->fresh.stamp_ns = stamp_ns;
 		a->fresh.slot = slot;
 	}
@@ -154,14 +156,14 @@ static void declare_down(struct agent *a, uint16_t host)
 
 /* What we have not seen renewed since we took office counts from there. Renewing, or declaring, is for a leader
  * under its lease. */
-static void look_at_host(struct agent *a, uint16_t host)
+static void look_at_host(struct agent *a, uint16_t host, bool late)
 {
 	struct lease *l = &a->leases[host];
 	uint64_t alive = host_table_alive(a->tables, host);
 
 	if (!alive)
 		return;
-	if (l->incarnation != alive || host == a->config.self)
+	if (l->incarnation != alive || host == a->config.self || late)
 		*l = (struct lease){ .incarnation = alive, .renewed_ns = MUTANT(61) ? 0 : a->now_ns, .condemned = l->condemned };
 	if (a->now_ns - l->renewed_ns >= paxos_plus_drift(a->config.host_lease_ns, a->config.drift_ppm))
 		declare_down(a, host);
@@ -202,9 +204,12 @@ static void lead(struct agent *a)
 		sweep(a);
 	if (a->now_ns < a->look_at_ns || !paxos_has_lease(&a->paxos, a->now_ns))
 		return;
+	/* Who stood still has heard nobody. One of several voters is deposed meanwhile, but an only one is not. */
+	bool late = a->now_ns - a->look_at_ns >= a->config.leader_lease_ns;
+
 	a->look_at_ns = a->now_ns + a->config.leader_lease_ns / LOOKS;
 	for (uint16_t host = 1; host < HOSTS_MAX; host++)
-		look_at_host(a, host);
+		look_at_host(a, host, late);
 }
 
 /* ---- frames ---- */

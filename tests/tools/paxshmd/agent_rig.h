@@ -32,7 +32,7 @@ struct host {
 	struct session_rings *rings[SLOTS + 1];
 	bool up;
 	bool closed[SLOTS + 1], banned[SLOTS + 1];
-	unsigned wakes, fatals, lines;
+	unsigned wakes, fatals, lines, heard; /* lines: logged; heard: of them, with `listen_for` in it */
 };
 
 static struct host hosts[HOSTS + 1];
@@ -41,7 +41,19 @@ static struct frame *queue[65536];
 static unsigned queue_first, queue_end;
 static uint64_t now_ns = NS_PER_S;
 static uint32_t n_claims __attribute__((unused)) = 64, n_bite __attribute__((unused)); /* of a copy of the tables; 0: as usual */
+static const char *listen_for __attribute__((unused));
+static unsigned n_voters __attribute__((unused)); /* the hosts behind them only learn; 0: all vote */
 static uint64_t host_lease_ns __attribute__((unused)) = NS_PER_S;
+
+static inline bool belongs_to(uint16_t host, uint16_t to)
+{
+	switch (to) {
+	case PAXOS_TO_ALL: return true;
+	case PAXOS_TO_VOTERS: return host <= hosts[1].config.n_voters;
+	case PAXOS_TO_OBSERVERS: return host > hosts[1].config.n_voters;
+	default: return host == to;
+	}
+}
 
 static inline void carry_out(struct host *h, struct agent_actions actions)
 {
@@ -51,7 +63,7 @@ static inline void carry_out(struct host *h, struct agent_actions actions)
 		switch (x->kind) {
 		case ACTION_SEND:
 			for (uint16_t to = 1; to <= n_hosts; to++) {
-				if (to == h->config.self || (x->to != to && x->to != PAXOS_TO_VOTERS && x->to != PAXOS_TO_ALL))
+				if (to == h->config.self || !belongs_to(to, x->to))
 					continue;
 				struct frame *f = malloc(sizeof(*f) + x->len);
 				f->from = h->config.self;
@@ -66,7 +78,10 @@ static inline void carry_out(struct host *h, struct agent_actions actions)
 		case ACTION_CLOSED: h->closed[x->slot] = true; break;
 		case ACTION_BANNED: h->banned[x->slot] = true; break;
 		case ACTION_FATAL: h->fatals++; break;
-		case ACTION_LOG: h->lines++; break;
+		case ACTION_LOG:
+			h->lines++;
+			h->heard += listen_for && strstr(x->text, listen_for);
+			break;
 		default: break;
 		}
 	}
@@ -117,8 +132,8 @@ static inline void make_cluster(unsigned n, uint32_t rows)
 		l->window = 8;
 		l->value_max = 1024;
 		h->config.self = i;
-		h->config.n_voters = n;
-		for (uint16_t v = 0; v < n; v++)
+		h->config.n_voters = n_voters ? n_voters : n;
+		for (uint16_t v = 0; v < h->config.n_voters; v++)
 			h->config.voters[v] = v + 1;
 		h->config.founding = true;
 		strcpy(h->config.cluster, "test");
