@@ -10,13 +10,13 @@
  */
 #include "sim.h"
 
-#define ROUNDS 20u              /* elections' time, to settle */
+#define ROUNDS 20u                                   /* elections' time, to settle */
 #define COPY_NS (25 * s->plan.heartbeat_ns + SECOND) /* a host that takes a copy and falls silent keeps others waiting for so long */
-#define LIVE_NS (1500 * MS)     /* so long programs go on then */
-#define ANSWER_NS (20 * SECOND) /* by then every call is answered: lines of programs that hold their lock a while */
-#define SESSION_NS (2 * SECOND) /* by then a dead program's session is over */
-#define SLACK_NS (300 * MS)     /* connections begin anew when it breaks, and clocks drift */
-#define OFFICES_MAX 1u          /* leaders that may begin after the time to settle */
+#define LIVE_NS (1500 * MS)                          /* so long programs go on then */
+#define ANSWER_NS (20 * SECOND)                      /* by then every call is answered: lines of programs that hold their lock a while */
+#define SESSION_NS (2 * SECOND)                      /* by then a dead program's session is over */
+#define SLACK_NS (300 * MS)                          /* connections begin anew when it breaks, and clocks drift */
+#define OFFICES_MAX 1u                               /* leaders that may begin after the time to settle */
 
 /* ---- who is healthy ---- */
 
