@@ -228,7 +228,7 @@ cluster: all $(DEMO_PROGRAMS) $(call tests_of,$(SLOW_SRC))
 	@TEST_TIMEOUT=300 $(RUN) $(call tests_of,$(SLOW_SRC)) $(SLOW_SCRIPTS)
 
 # Of each of two clusters. What happened is shown in any case; a seed gives the same faults in the same order.
-STORM_SECONDS ?= 20
+STORM_SECONDS ?= 55
 STORM_SEED    ?=
 STORM := $(call tests_of,$(STORM_SRC))
 storm: all $(STORM) ## real clusters under every kind of fault: make storm STORM_SECONDS=60 STORM_SEED=42

@@ -145,6 +145,21 @@ Test(lease, the_leader_moves_and_nobody_notices)
 	rig_end();
 }
 
+Test(lease, a_leader_that_is_stopped_in_order_hands_over_first)
+{
+	rig_start(&(struct rig_plan){ .voters = 3, .settings = "leader_lease_ms = 2000\nhost_lease_ms = 8000\n" });
+	unsigned old = rig_leader(), next = old % 3 + 1;
+	struct puppet *p = puppet_new(next);
+
+	cr_assert_eq(rig_stop_host(old), 0);
+	cr_assert_eq(rig_log_count(old, "event=leader.moves"), 1);
+	cr_assert_eq(puppet_lock(p, "k").rc, 0);
+	cr_assert_eq(puppet_unlock(p, "k"), 0);
+	cr_assert_eq(rig_log_count(next, "event=no-quorum"), 0);
+	puppet_free(p);
+	rig_end();
+}
+
 /* ---- events ---- */
 
 static int next_event(paxshm_session *s)

@@ -372,6 +372,14 @@ static void asked_to_move(struct agent *a, uint16_t from, struct reader *r)
 						: "this host has only just begun to lead");
 }
 
+/* To whoever may have it. */
+static void leave(struct agent *a)
+{
+	for (uint32_t i = 0; i < a->config.n_voters && !a->move_to; i++)
+		if (!paxos_may_hand_over(&a->paxos, a->config.voters[i], a->now_ns))
+			a->move_to = a->config.voters[i];
+}
+
 /* With nothing of ours uncommitted. */
 static void move_leader(struct agent *a)
 {
@@ -572,6 +580,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 	case AGENT_LINK_DOWN: link_down(a, e); break;
 	case AGENT_FRAME: frame(a, e); break;
 	case AGENT_TIME: break;
+	case AGENT_LEAVE: leave(a); break;
 	case AGENT_TURN: turn(a); break;
 	}
 	if (a->started) {

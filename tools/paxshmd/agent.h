@@ -85,6 +85,7 @@ enum agent_event_kind {
 	AGENT_TIME,         /* time has passed */
 	AGENT_TURN,         /* all that was there has been handed in: look into rings, send batches */
 	AGENT_FRAME,        /* from, bytes, len: a whole frame from a linked host */
+	AGENT_LEAVE,        /* this host is about to stop: if we lead, another shall */
 	AGENT_LINK_UP,      /* from, hello */
 	AGENT_LINK_DOWN,    /* from */
 	AGENT_SESSION_OPEN, /* slot, rings, identity: a process was let in */

@@ -5,7 +5,7 @@
  * before it makes first use of it. A message that was sent counts as kept: the keeper empties the
  * socket before it judges a death.
  *
- *   keeper -> agent   CONFIG MEMORY LISTEN SESSION* GO ................................. END
+ *   keeper -> agent   CONFIG MEMORY LISTEN SESSION* GO ........................... END or LEAVE
  *   agent -> keeper                                     SERVES (KEEP WELCOMED PIDFD MUTE DROP)*
  *
  * Who may enter: keeper, reactor.
@@ -19,7 +19,7 @@
 #define HANDOVER_FD 3      /* the agent's end */
 #define HANDOVER_PIDFDS 9u /* processes a session lives by: its own at place 0, and adopted ones */
 #define HANDOVER_FDS_MAX (2 + HANDOVER_PIDFDS)
-#define HANDOVER_VERSION 2u /* an agent of another build may be started by an older keeper */
+#define HANDOVER_VERSION 3u /* an agent of another build may be started by an older keeper */
 
 /* How an agent ends, for its keeper. */
 #define AGENT_EXIT_FATAL 3  /* this host cannot be part of the cluster: do not start again */
@@ -31,7 +31,8 @@ enum handover_kind {
 	HANDOVER_LISTEN,     /* fds: UNIX, life, and TCP unless the cluster is one host */
 	HANDOVER_SESSION,    /* slot, pid, uid, pidfds, has_socket, welcomed; fds: rings, pidfds by place, socket */
 	HANDOVER_GO,
-	HANDOVER_END,
+	HANDOVER_END,   /* end: another agent takes over */
+	HANDOVER_LEAVE, /* end: this host stops; if it leads, another shall first */
 
 	HANDOVER_SERVES = 100,
 	HANDOVER_KEEP,     /* slot, pid, uid; fds: rings, pidfd, socket: a session about to begin */

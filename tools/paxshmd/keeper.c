@@ -376,9 +376,9 @@ static siginfo_t reap_agent(struct keeper *k)
 	return end;
 }
 
-static void stop_agent(struct keeper *k)
+static void stop_agent(struct keeper *k, enum handover_kind how)
 {
-	struct handover m = { .kind = HANDOVER_END };
+	struct handover m = { .kind = how };
 	uint64_t until = sys_now_ns() + STOP_NS;
 
 	if (k->agent_pidfd < 0)
@@ -495,7 +495,7 @@ static int reload(struct keeper *k, char *why)
 		log_line(LOG_ERR, "event=config.refused text=%s", log_quote(wrong));
 		return 0;
 	}
-	stop_agent(k);
+	stop_agent(k, HANDOVER_END);
 	k->config_now = next;
 	fd_close(&k->config_fd);
 	k->config_fd = fd;
@@ -628,7 +628,7 @@ static void finish(struct keeper *k)
 {
 	struct stat st;
 
-	stop_agent(k);
+	stop_agent(k, HANDOVER_LEAVE);
 	if (k->listen_fd >= 0 && !lstat(k->config->socket, &st) && S_ISSOCK(st.st_mode))
 		unlink(k->config->socket); /* the lock file stays: removing it would race with the next keeper */
 	end_life(k);

@@ -227,6 +227,15 @@ int reactor_open_links(struct reactor *r)
 
 /* ---- the loop ---- */
 
+/* Whoever waits for a leader need not wait for the end of ours. */
+static void leave(struct reactor *r)
+{
+	read_time(r, sys_now_ns());
+	reactor_step(r, &(struct agent_event){ .kind = AGENT_LEAVE });
+	if (r->links)
+		links_flush(r->links);
+}
+
 static void heed_keeper(struct reactor *r)
 {
 	struct handover m;
@@ -234,7 +243,9 @@ static void heed_keeper(struct reactor *r)
 	unsigned n = 0;
 
 	while ((rc = handover_receive(HANDOVER_FD, false, &m, fds, &n)) > 0) {
-		if (m.kind == HANDOVER_END)
+		if (m.kind == HANDOVER_LEAVE)
+			leave(r);
+		if (m.kind == HANDOVER_END || m.kind == HANDOVER_LEAVE)
 			r->status = 0;
 		while (n)
 			close(fds[--n]);

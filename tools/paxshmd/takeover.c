@@ -97,7 +97,7 @@ static int take_over(struct reactor *r)
 	while ((rc = handover_receive(HANDOVER_FD, true, &m, fds, &n)) > 0) {
 		if (m.kind == HANDOVER_GO)
 			return r->config && r->tables.at && r->listen_fd >= 0 ? 0 : -EPROTO;
-		if (m.kind == HANDOVER_END)
+		if (m.kind == HANDOVER_END || m.kind == HANDOVER_LEAVE)
 			return -ECANCELED;
 		rc = take_one(r, &m, fds, n);
 		if (rc)
