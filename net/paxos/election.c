@@ -4,14 +4,14 @@
 
 /* How a ballot is won and lost. */
 
-/* An observer hears every tenth heartbeat only, and never stands: after three of those it no longer says
+/* An observer hears every fifteenth heartbeat only, and never stands: after three of those it no longer says
  * that it knows a leader. */
 static uint64_t patience(struct paxos *p)
 {
 	const struct paxos_config *c = &p->config;
 
 	if (!c->votes)
-		return 30 * c->heartbeat_ns + 2 * c->leader_lease_ns;
+		return 45 * c->heartbeat_ns + 2 * c->leader_lease_ns;
 	return c->leader_lease_ns + random_next(&p->random) % (c->leader_lease_ns / 2);
 }
 

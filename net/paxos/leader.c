@@ -4,7 +4,7 @@
 
 /* A ballot in use: proposals under way, heartbeats, the end of office. */
 
-#define OBSERVER_BEATS 10u /* observers hear one heartbeat in so many */
+#define OBSERVER_BEATS 15u /* observers hear one heartbeat in so many */
 
 /* Our own acceptor promises its lease like any other. */
 static void beat(struct paxos_stepping *s, uint16_t to)

@@ -77,7 +77,7 @@ struct paxos_config {
 	uint32_t log_slots;       /* slots kept; a power of two, at least 2 * window */
 	uint32_t window;          /* 1 .. PAXOS_WINDOW_MAX */
 	uint32_t value_max;       /* bytes of a value; a multiple of 8 */
-	uint64_t heartbeat_ns;    /* of a leader to voters; observers hear every tenth, and each choice by LEARN */
+	uint64_t heartbeat_ns;    /* of a leader to voters; observers hear every fifteenth, and each choice by LEARN */
 	uint64_t leader_lease_ns; /* what a voter promises; a follower waits one to one and a half of these; at least 3 heartbeats. The same on all hosts */
 	uint32_t drift_ppm;       /* how much a host's clock may run fast or slow, in millionths; the same on all hosts */
 	uint64_t life;            /* not 0: names the memory, the same as long as it lasts, and no other host's */

@@ -152,7 +152,11 @@ void liveness_end(struct sim *s)
 
 uint64_t sim_host_death_ns(const struct sim *s)
 {
-	return s->leases ? s->plan.host_lease_ns + 2 * s->plan.leader_lease_ns + SLACK_NS : NEVER;
+	/* The leader waits for the fastest clock, by a clock that may be the slowest. */
+	uint64_t lease_ns = paxos_plus_drift(s->plan.host_lease_ns, (uint32_t)s->plan.drift_ppm);
+
+	lease_ns += lease_ns / 1000000 * 2 * (uint64_t)s->plan.drift_ppm;
+	return s->leases ? lease_ns + 2 * s->plan.leader_lease_ns + SLACK_NS : NEVER;
 }
 
 /* Behind a bridge the leader may be, rightly; who does not reach it cannot go on. */
@@ -165,7 +169,7 @@ static bool reaches_leader(const struct sim *s, uint16_t id)
 
 bool liveness_settled(const struct sim *s, const struct host *h)
 {
-	/* Observers hear every tenth heartbeat; a host lease shorter than that is theirs to complain of. */
+	/* Observers hear every fifteenth heartbeat; a host lease shorter than that is theirs to complain of. */
 	return s->stage == STAGE_LIVENESS && s->now_ns >= s->live_settled && healthy(s, h->id) && h->voter && reaches_leader(s, h->id);
 }
 
