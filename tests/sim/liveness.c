@@ -156,7 +156,7 @@ uint64_t sim_host_death_ns(const struct sim *s)
 	uint64_t lease_ns = paxos_plus_drift(s->plan.host_lease_ns, (uint32_t)s->plan.drift_ppm);
 
 	lease_ns += lease_ns / 1000000 * 2 * (uint64_t)s->plan.drift_ppm;
-	return s->leases ? lease_ns + 2 * s->plan.leader_lease_ns + SLACK_NS : NEVER;
+	return lease_ns + 2 * s->plan.leader_lease_ns + SLACK_NS;
 }
 
 /* Behind a bridge the leader may be, rightly; who does not reach it cannot go on. */
@@ -205,19 +205,11 @@ static void check_dead_hosts(struct sim *s)
 {
 	uint64_t limit = sim_host_death_ns(s);
 
-	if (limit == NEVER || s->now_ns < s->live_since + limit)
+	if (s->now_ns < s->live_since + limit)
 		return;
 	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++)
 		CHECK(s, !k->lock.delegation || !lost_for_good(s, k->lock.host), "host %u is broken since %.3f s and still has %s", k->lock.host,
 		      (double)(s->now_ns - s->live_since) / 1e9, trace_key(k));
-}
-
-/* Its lock is with a broken host, which nobody can declare dead. */
-static bool excused(const struct sim *s, const struct thread *t)
-{
-	const struct lock *l = &s->key[t->key].lock;
-
-	return t->state == THREAD_WAITS && l->delegation && (!healthy(s, l->host) || !reaches_leader(s, l->host)) && sim_host_death_ns(s) == NEVER;
 }
 
 static bool finished(const struct sim *s, const struct client *c)
@@ -229,7 +221,7 @@ static bool finished(const struct sim *s, const struct client *c)
 	if (c->nonsense)
 		return true;
 	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++)
-		if (t->state != THREAD_IDLE && !excused(s, t) && !(c->closing && t->state != THREAD_CLOSES))
+		if (t->state != THREAD_IDLE && !(c->closing && t->state != THREAD_CLOSES))
 			return false;
 	return true;
 }
@@ -253,5 +245,5 @@ bool liveness_look(struct sim *s)
 		sim_fail(s, "a majority is healthy, and a call was not answered within %llu s: %s", ANSWER_NS / SECOND, text);
 	}
 	check_dead_hosts(s);
-	return !busy && (sim_host_death_ns(s) == NEVER || s->now_ns >= s->live_since + sim_host_death_ns(s));
+	return !busy && s->now_ns >= s->live_since + sim_host_death_ns(s);
 }

@@ -122,7 +122,6 @@
 	M(WRITE_TAKEN, 1, "first writes of an owner, taken by the resource") \
 	M(WRITE_REFUSED, 1, "writes with an old token, refused by the resource") \
 	M(TABLES_READ, 1, "looks into the tables") \
-	M(LEASES, 1, "clusters with host leases") \
 	M(LOCK_SUSPENDED, 1, "owners that found their lease suspended") \
 	M(LOCK_TAKEN, 0, "locks taken from an owner whose lease was over") \
 	M(LOCK_LOST, 1, "owners that found their lock lost") \

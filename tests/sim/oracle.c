@@ -182,7 +182,7 @@ static bool told_too_late(struct sim *s, struct client *c, struct thread *t, con
 {
 	const struct lock *l = &s->key[t->key].lock;
 
-	if (!s->leases || c->gone || c->closing || (l->delegation && l->host == c->host && l->incarnation == answer->incarnation))
+	if (c->gone || c->closing || (l->delegation && l->host == c->host && l->incarnation == answer->incarnation))
 		return false;
 	CHECK(s, !sim_trusted(s) || (s->host[c->host].mapping && program_check(s, c, answer->incarnation)),
 	      "host %u, incarnation %llu, grants %s, which is delegated to host %u, incarnation %llu", c->host, (ull)answer->incarnation,

@@ -65,13 +65,8 @@ void reads_after_step(struct sim *s, struct host *h)
 {
 	const struct tables *t = h->memory.tables;
 
-	if (t->deadline_ns && t->deadline_ns != NEVER && !s->leases) {
-		s->leases = true;
-		sim_mark(s, MARK_LEASES);
-	}
 	note_leader(s, h);
-	if (s->leases)
-		check_fresh(s, h);
+	check_fresh(s, h);
 	h->fresh = t->fresh_as_of_ns;
 	check_deadline(s, h);
 }

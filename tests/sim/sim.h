@@ -415,7 +415,6 @@ struct sim {
 	uint64_t offices;                              /* leaderships that began */
 	uint64_t leader_applied;                       /* the highest slot that any leader had applied */
 	uint64_t untrusted_until;                      /* some clock went beyond the bound: leases prove nothing until then */
-	bool leases;                                   /* some host has shown a deadline: then leases are there, and asked for */
 	uint64_t live_offices;                         /* liveness.c: leaderships when the healthy ones had had time to settle */
 	uint64_t live_since, live_settled, live_quiet; /* the parts of that stage begin; NEVER: not yet */
 	struct write write[SIM_WRITES];
@@ -556,7 +555,7 @@ bool liveness_look(struct sim *s);
 void liveness_end(struct sim *s);
 /* The healthy ones have had the time they may take: now they answer. */
 bool liveness_settled(const struct sim *s, const struct host *h);
-/* How long a host that died for good may keep what it held; NEVER: without leases, for ever. */
+/* How long a host that died for good may keep what it held. */
 uint64_t sim_host_death_ns(const struct sim *s);
 
 /* ---- oracle.c ---- */
