@@ -111,17 +111,17 @@ static const struct {
 	bool names_life;
 } messages[] = {
 	[PAXOS_PREVOTE] = { paxos_on_prevote, OWNER_OF_BALLOT, 0, 0, true },
-	[PAXOS_PREVOTED] = { paxos_on_prevoted, VOTER, 0, 0 },
+	[PAXOS_PREVOTED] = { paxos_on_prevoted, VOTER, 0, 0, false },
 	[PAXOS_PREPARE] = { paxos_on_prepare, OWNER_OF_BALLOT, 0, 0, true },
-	[PAXOS_PROMISE] = { paxos_on_promise, VOTER, 0, PAXOS_WINDOW_MAX },
-	[PAXOS_ACCEPT] = { paxos_on_accept, OWNER_OF_BALLOT, 1, 1 },
-	[PAXOS_ACCEPTED] = { paxos_on_accepted, VOTER, 0, 0 },
-	[PAXOS_REFUSED] = { paxos_on_refused, VOTER, 0, 0 },
-	[PAXOS_LEARN] = { paxos_on_learn, ANYBODY, 1, 1 },
+	[PAXOS_PROMISE] = { paxos_on_promise, VOTER, 0, PAXOS_WINDOW_MAX, false },
+	[PAXOS_ACCEPT] = { paxos_on_accept, OWNER_OF_BALLOT, 1, 1, false },
+	[PAXOS_ACCEPTED] = { paxos_on_accepted, VOTER, 0, 0, false },
+	[PAXOS_REFUSED] = { paxos_on_refused, VOTER, 0, 0, false },
+	[PAXOS_LEARN] = { paxos_on_learn, ANYBODY, 1, 1, false },
 	[PAXOS_BEAT] = { paxos_on_beat, OWNER_OF_BALLOT, 0, 0, true },
-	[PAXOS_BEATEN] = { paxos_on_beaten, VOTER, 0, 0 },
-	[PAXOS_FETCH] = { paxos_on_fetch, ANYBODY, 0, 0 },
-	[PAXOS_MOVE] = { paxos_on_move, OWNER_OF_BALLOT, 0, 0 },
+	[PAXOS_BEATEN] = { paxos_on_beaten, VOTER, 0, 0, false },
+	[PAXOS_FETCH] = { paxos_on_fetch, ANYBODY, 0, 0, false },
+	[PAXOS_MOVE] = { paxos_on_move, OWNER_OF_BALLOT, 0, 0, false },
 };
 
 static bool ballot_makes_sense(const struct paxos *p, uint64_t ballot)
