@@ -353,7 +353,6 @@ void rig_start_host(unsigned n, bool bootstrap)
 	}
 	cr_assert(pid > 0);
 	h->keeper = process_of(pid);
-	h->starts = 1;
 }
 
 bool rig_runs(unsigned n)
@@ -384,7 +383,7 @@ static bool settled(unsigned n)
 		}
 	}
 	status = rig_status(n);
-	return status.quorum && status.incarnation && status.agent_starts >= rig->host[n].starts;
+	return status.quorum && status.incarnation && rig_serves(n);
 }
 
 void rig_settle(unsigned n)
@@ -401,12 +400,18 @@ void rig_kill_agent(unsigned n)
 	cr_assert(process_signal(&agent, SIGKILL));
 	cr_assert(process_wait_gone(&agent, RIG_PATIENCE_MS));
 	rig->host[n].deaths++;
-	rig->host[n].starts++;
+}
+
+bool rig_serves(unsigned n)
+{
+	struct process agent = { 0 };
+
+	return process_children(rig->host[n].keeper.pid, &agent, 1) == 1 && rig_status(n).agent_pid == (uint32_t)agent.pid;
 }
 
 void rig_back(unsigned n)
 {
-	RIG_WAIT(rig_status(n).agent_starts >= rig->host[n].starts, "host %u has an agent again", n);
+	RIG_WAIT(rig_serves(n), "host %u has an agent again", n);
 }
 
 void rig_signal_agent(unsigned n, int sig)

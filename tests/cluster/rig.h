@@ -47,7 +47,6 @@ struct rig_host {
 	int port_fd; /* keeps the port ours */
 	struct process keeper;
 	unsigned deaths;       /* agents of this host that the test killed */
-	unsigned starts;       /* agents of its present life */
 	bool stopped;          /* its agent */
 	paxshm_session *watch; /* the rig's own look at it */
 };
@@ -83,7 +82,9 @@ void rig_start_host(unsigned n, bool bootstrap);
 void rig_settle(unsigned n);
 /* kill -9 of the agent; the keeper starts another: rig_settle() or rig_back() wait for that. */
 void rig_kill_agent(unsigned n);
-/* Waits until the agent that was started after the last kill serves. */
+/* Whether the agent that runs now has taken its host over. */
+bool rig_serves(unsigned n);
+/* Waits until it has. */
 void rig_back(unsigned n);
 void rig_signal_agent(unsigned n, int signal); /* SIGSTOP, SIGCONT */
 /* kill -9 of the keeper, and with it goes the agent. */

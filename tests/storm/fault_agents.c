@@ -69,7 +69,7 @@ static bool may_kill_agent(struct storm *s, unsigned n)
 /* There is one, and it has begun: another counts as its successor. */
 static bool agent_serves(unsigned n)
 {
-	return rig_runs(n) && !rig->host[n].stopped && rig_status(n).agent_starts >= rig->host[n].starts;
+	return rig_runs(n) && !rig->host[n].stopped && rig_serves(n);
 }
 
 bool fault_kill_agent(struct storm *s, struct blow *b)
@@ -119,7 +119,6 @@ bool fault_reload(struct storm *s, struct blow *b)
 		fault_catch_owner(s, b, n);
 	fault_now_begins(s, b);
 	b->lasts_ms = 0;
-	rig->host[n].starts++;
 	cr_assert(process_signal(&rig->host[n].keeper, SIGHUP));
 	RIG_WAIT(fault_agent_gone(b), "SIGHUP replaces the agent");
 	return true;
