@@ -77,7 +77,7 @@ static void partition(unsigned minority, bool deaf, bool mute)
 	cr_assert_gt(after.grant.token, before.grant.token);
 	puppet_queue(one, "mine");
 	RIG_WAIT(!rig_status(minority).quorum);
-	RIG_WAIT(puppet_check(inside, "mine") == -ENETUNREACH);
+	RIG_WAIT(puppet_check(inside, "mine") != 0);
 	cr_assert(rig_status(a).quorum);
 	cr_assert_eq(puppet_do(asks, &no_quorum).rc, -ENETUNREACH);
 	puppet_queue(waits, "k");
@@ -85,7 +85,8 @@ static void partition(unsigned minority, bool deaf, bool mute)
 	third = puppet_answer(one);
 	cr_assert_eq(third.rc, 0);
 	cr_assert(third.grant.flags & PAXSHM_OWNER_DIED);
-	cr_assert_eq(puppet_check(inside, "mine"), -ENETUNREACH, "cut off, it cannot know more");
+	int known = puppet_check(inside, "mine");
+	cr_assert(known == -ENETUNREACH || (!deaf && known == -ESTALE), "%d: who still hears may have heard that it is lost", known);
 	cr_assert_eq(puppet_unlock(two, "k"), 0);
 	after = puppet_lock(two, "k");
 	cr_assert_eq(after.rc, 0);
