@@ -11,7 +11,7 @@ const char *link_misfit(const struct wire_hello *ours, const struct wire_hello *
 	if (theirs->cluster_id != ours->cluster_id)
 		return "it belongs to another cluster: compare the cluster's name in both configurations";
 	if (theirs->voters_id != ours->voters_id)
-		return "its list of voters or its capacities are others than ours: give both hosts the same configuration";
+		return "its list of voters, its capacities or its lease settings are others than ours: give both hosts the same configuration";
 	if (!peer)
 		return "its host id is not in our configuration: give both hosts the same one";
 	if (dialled && theirs->from != dialled)

@@ -28,7 +28,7 @@ enum wire_type { WIRE_HELLO = 1,
 struct wire_hello {
 	uint64_t cluster_id; /* hash of the cluster's name */
 	uint64_t history;    /* of the tables; 0: none yet. Two different ones never talk */
-	uint64_t voters_id;  /* hash of the voter list and of the agreed capacities: configurations that differ are found here */
+	uint64_t voters_id;  /* hash of voter list, agreed capacities and lease settings: configurations that differ are found here */
 	uint16_t from;       /* host id of the sender */
 	uint16_t to;         /* host id of who is meant; 0 in an answer: the sender refuses the connection */
 	bool votes;          /* the sender is a voter with its memory */

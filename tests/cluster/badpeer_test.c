@@ -210,7 +210,7 @@ Test(badpeer, a_host_of_another_configuration)
 	precious.grant = puppet_lock(precious.owner, "precious");
 	cr_assert_eq(precious.grant.rc, 0);
 	for (unsigned n = 1; n <= 3; n++)
-		rig_log_wait(n, "capacities are others than ours: give both hosts the same configuration");
+		rig_log_wait(n, "lease settings are others than ours: give both hosts the same configuration");
 	expect_untouched();
 	cr_assert_eq(kill(pid, SIGTERM), 0);
 	cr_assert(exited(rig_wait(pid), 0));
