@@ -24,7 +24,7 @@ static enum seen look_here(const struct paxshm_session *s, const void *key, uint
 		return SEEN_ELSEWHERE; /* no steady look: the agent will know */
 	if (rc == 0 || !ret->delegation)
 		return SEEN_FREE;
-	if (ret->host == s->tables->self && ret->owner_pid)
+	if (ret->host == s->tables->self && ret->gate && false)
 		return SEEN_HERE;
 	return SEEN_ELSEWHERE;
 }

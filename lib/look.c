@@ -46,16 +46,13 @@ void holder_from(const struct paxshm_session *s, const struct ring_completion *a
 void who_from_value(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret)
 {
 	uint32_t host = value->delegation ? value->host : 0;
-	bool here = host == s->tables->self;
 
 	/* Each field once: clearing all of it first would cost as much as the copy. */
 	_Static_assert(sizeof(*ret) == 32 + PAXSHM_NAME_BYTES, "no field is forgotten");
 	ret->size = sizeof(*ret);
 	ret->host_id = host;
-	ret->pid = here ? value->owner_pid : 0;
-	ret->session = here ? value->owner_session : 0;
-	ret->start_time = here ? value->owner_start : 0;
-	ret->token = here ? value->owner_token : 0;
+	ret->pid = ret->session = 0;
+	ret->start_time = ret->token = 0;
 	host_name(s, host, ret->host);
 }
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../shm/arena.h"
 #include "../shm/ring.h"
 #include "../shm/sys.h"
 #include "../shm/table.h"
@@ -315,7 +316,7 @@ static int session_map(struct paxshm_session *s, struct welcomed *in)
 	s->arena = s->arena_segment.at;
 	s->rings = s->rings_segment.at;
 	if ((wrong = tables_verify(s->tables, s->tables_segment.size)) ||
-	    (wrong = arena_verify(s->arena, s->arena_segment.size)) ||
+	    (wrong = arena_verify(s->arena, s->arena_segment.size, s->tables)) ||
 	    (wrong = rings_verify(s->rings, s->rings_segment.size)))
 		return refuse(-EPROTO, "the agent's shared memory does not fit this library: %s", wrong);
 	if (s->rings->slot != in->welcome.slot || s->tables->self != in->welcome.host)

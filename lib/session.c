@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../shm/arena.h"
 #include "../shm/atom.h"
 #include "../shm/ring.h"
 #include "../shm/sys.h"
@@ -47,7 +48,7 @@ void session_announce(struct paxshm_session *s)
 	char ring = SOCKET_RING;
 
 	/* No room (EAGAIN): it rings already. Nobody there: whoever waits finds out by looking. */
-	if (ring_announce(s->arena, s->tables, s->slot))
+	if (arena_announce(s->arena, s->tables, s->slot))
 		(void)!send(s->socket, &ring, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 

@@ -459,6 +459,21 @@ enum gate_next gate_release(const struct gate_view *v, struct gate_pass *p, uint
 	return release(v, p, RELEASE, now_ns);
 }
 
+enum gate_next gate_decline(const struct gate_view *v, uint32_t gate, uint32_t slot, uint32_t count)
+{
+	struct gate *g = gate_at(v, gate);
+
+	for (unsigned i = 0; g && i < GATE_TRIES; i++) {
+		uint64_t word = atom_load_acquire(&g->word);
+
+		if (!owned_by(word, slot, count))
+			return GATE_LOST;
+		if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), gate_flags(word) & GATE_DIED)))
+			return GATE_TELL;
+	}
+	return g ? GATE_AGAIN : GATE_LOST;
+}
+
 /* ---- the agent: closing and opening ---- */
 
 struct gate_pass gate_agent_pass(const struct gate_view *v, uint32_t gate)
@@ -473,6 +488,23 @@ struct gate_pass gate_agent_pass(const struct gate_view *v, uint32_t gate)
 enum gate_next gate_open(const struct gate_view *v, struct gate_pass *p)
 {
 	return release(v, p, OPEN, 0);
+}
+
+enum gate_next gate_give(const struct gate_view *v, uint32_t gate, uint32_t count, uint32_t slot, bool *ret_died)
+{
+	struct gate *g = &v->gates[gate];
+
+	for (unsigned i = 0; i < GATE_TRIES; i++) {
+		uint64_t word = atom_load_acquire(&g->word);
+		bool given = owned_by(word, slot, count + 1);
+
+		*ret_died = gate_flags(word) & GATE_DIED;
+		if (!given && !owned_by(word, GATE_AGENT, count))
+			return GATE_LOST;
+		if (given || atom_cas_acq_rel(&g->word, word, gate_word(count + 1, gate_top(word), slot, gate_flags(word) & GATE_DIED)))
+			return GATE_DONE;
+	}
+	return GATE_AGAIN;
 }
 
 enum gate_next gate_prune(const struct gate_view *v, struct gate_pass *p)

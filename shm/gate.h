@@ -187,6 +187,10 @@ enum gate_next gate_cancel(const struct gate_view *v, struct gate_place *p);
  * LOST. `now_ns`: CLOCK_MONOTONIC, looked at only when the gate is closing. */
 enum gate_next gate_release(const struct gate_view *v, struct gate_pass *p, uint64_t now_ns);
 
+/* Gives up an acquisition that does not count, to the agent: whoever has the gate next is still told of a death. TELL, AGAIN,
+ * LOST. */
+enum gate_next gate_decline(const struct gate_view *v, uint32_t gate, uint32_t slot, uint32_t count);
+
 /* ---- the agent; any step may be repeated, by a new agent too. Deaths and damage: gate_repair.h ---- */
 
 /* Wants the gate back. The bounds of the passing stand in the terms already. DONE: the agent owns it, nobody can help
@@ -197,6 +201,10 @@ enum gate_next gate_close(const struct gate_view *v, uint32_t gate);
  * WAKE, AGAIN, CORRUPT, LOST (the agent does not own it). */
 enum gate_next gate_open(const struct gate_view *v, struct gate_pass *p);
 struct gate_pass gate_agent_pass(const struct gate_view *v, uint32_t gate);
+
+/* Gives a gate that the agent owns as (GATE_AGENT, count) to a session, ahead of its line: (slot, count + 1). May be said
+ * again. DONE and whether the owner before died; AGAIN; LOST. */
+enum gate_next gate_give(const struct gate_view *v, uint32_t gate, uint32_t count, uint32_t slot, bool *ret_died);
 
 /* Takes those who left out of the line of a gate that the agent owns. WAITS: p->record waits longest; DONE: nobody does;
  * AGAIN, CORRUPT, LOST. */

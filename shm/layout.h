@@ -8,7 +8,7 @@
  *
  *   segment   written by          read by                          holds
  *   tables    agent               every session, read-only         struct tables, then its arrays
- *   arena     sessions, agent     the same                         struct arena (doorbells; gates later)
+ *   arena     sessions, agent     the same                         struct arena: doorbells, gates, places to wait
  *   session   one session, agent  the same                         struct session_rings
  *
  * The private segment is the agent's own and stands in tools/paxshmd/memory.h.
@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAYOUT_VERSION 1u
+#define LAYOUT_VERSION 2u
 
 #define KEY_MAX 255u       /* bytes of a key; at least 1 */
 #define NAME_BYTES 64u     /* names of clusters, spaces and hosts, with their final NUL */
@@ -51,18 +51,16 @@ struct lock_value {
 	uint8_t mode;     /* of the delegation: PAXSHM_EX until shared modes exist */
 	uint8_t flags;    /* LOCK_DIED */
 	uint32_t waiting; /* hosts in the queue */
-	/* What only the delegation's host knows: who of its sessions owns the lock, or zeros. Never
-	 * part of what hosts compare or send to each other. */
-	uint64_t owner_start; /* start time of the process, clock ticks since boot (/proc/PID/stat) */
-	uint64_t owner_token;
-	uint32_t owner_pid, owner_session;
+	/* What only the delegation's host knows. Never part of what hosts compare or send to each other. */
+	uint32_t gate; /* through which its sessions take the lock; 0: they ask the agent */
+	uint32_t spare;
 };
 
-#define LOCK_DIED 1u     /* the last owner died with the lock */
-#define LOCK_RANGE 1024u /* tokens that one delegation reserves */
+#define LOCK_DIED 1u           /* the last owner died with the lock */
+#define LOCK_RANGE (1u << 30) /* tokens that one delegation reserves: what is not used of them is reserved again, unless the host died */
 
 #define LOCK_VALUE_WORDS (sizeof(struct lock_value) / 8)
-#define LOCK_VALUE_AGREED_WORDS (offsetof(struct lock_value, owner_start) / 8)
+#define LOCK_VALUE_AGREED_WORDS (offsetof(struct lock_value, gate) / 8)
 
 #define KEY_INLINE 64u /* bytes of a key in its row; the rest stands in up to three cells */
 #define KEY_CELL 64u
@@ -120,6 +118,14 @@ struct agreed {
 	uint32_t died_head, died_tail, died_count; /* rows kept only for LOCK_DIED, oldest first */
 };
 
+/* A session of this host, for whoever reads who owns a gate. Written while nobody names it. */
+struct session_row {
+	uint32_t pid; /* 0: no session has this slot */
+	uint32_t uid;
+	uint64_t start;   /* of the process, clock ticks since boot (/proc/PID/stat) */
+	char program[16]; /* its name then (/proc/PID/comm); ends with a NUL */
+};
+
 struct tables {
 	struct segment_header segment;
 
@@ -130,6 +136,9 @@ struct tables {
 	uint32_t n_buckets;                                         /* a power of two */
 	uint32_t n_rows, n_cells, n_waits, n_hosts;                 /* capacities: agreed for the whole cluster */
 	uint64_t buckets_at, rows_at, cells_at, waits_at, hosts_at; /* byte offsets */
+	/* This host's own capacities; the gates and records themselves stand in the arena. */
+	uint32_t n_gates, n_sessions, n_records, records_each;      /* session slot i has the records (i-1) * records_each + 1 .. */
+	uint64_t terms_at, slots_at, sessions_at;
 
 	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
 	 * would put `recoveries` back in the midst of announcing itself. */
@@ -164,19 +173,22 @@ typedef uint64_t table_bucket;
 struct arena {
 	struct segment_header segment;
 	uint64_t pending[(SESSIONS_MAX + 64) / 64]; /* bit of a session slot: look into its ring; atomic */
-	/* Room for gates and sleepers' records (GATE): offsets 0 until they exist. */
-	uint64_t gates_at, records_at;
+	uint64_t gates_at, records_at; /* byte offsets; what they hold is checked against the tables, never believed */
 	uint32_t n_gates, n_records;
 };
 
 /* ---- gates: what their words mean stands in gate.h ---- */
 
 #define GATE_RECORDS_MAX 65535u /* 16 bits in a gate's word; index 0: none */
+#define GATE_RECORDS_EACH 64u   /* at most so many a session */
 
 struct gate {          /* in the arena: sessions and agent write it */
 	uint64_t word; /* count 32 | top 16 | owner 12 | flags 4 */
 	uint64_t head; /* hint: link to the oldest sleeper */
-	uint64_t spare[6];
+	/* For people; nothing depends on them. */
+	uint64_t since_ns; /* when its owner acquired it, CLOCK_MONOTONIC_COARSE */
+	uint64_t handed;   /* times that it was handed straight to a sleeper */
+	uint64_t spare[4];
 };
 
 struct gate_record {    /* of one sleeper; in the arena */
@@ -218,6 +230,7 @@ enum request_op {
 	REQUEST_HOLDER,      /* key; answered with the holder */
 	REQUEST_CLOSE,       /* everything of this session is freed, then answered */
 	REQUEST_LEAD,        /* target = id of the host that shall lead; answered when the leader was asked */
+	REQUEST_GATE,        /* target = a gate that the agent has and somebody wants; unanswered */
 };
 
 #define CALL_NONE UINT32_MAX
@@ -241,7 +254,7 @@ struct ring_request {
 	uint32_t op, flags;
 	uint32_t call;   /* which call of the session waits for the answer: 0 .. RING_CALLS-1, or CALL_NONE */
 	uint32_t target; /* CANCEL */
-	uint64_t claim;  /* RELEASE: as the grant's completion named it */
+	uint64_t claim;  /* RELEASE: as the grant's completion named it: of shared grants alone */
 	int32_t reason;  /* CANCEL: the error that the acquire shall answer: -ETIMEDOUT or -ECANCELED */
 	uint8_t mode;    /* ACQUIRE: enum paxshm_mode */
 	uint8_t key_len, spare[2];
@@ -251,11 +264,13 @@ struct ring_request {
 struct ring_completion {
 	uint32_t call;
 	int32_t result; /* 0 or -errno */
-	uint64_t claim; /* of a grant: index and generation, to be named in its release */
+	uint64_t claim; /* of a shared grant: index and generation, to be named in its release */
 	uint64_t token;
 	uint64_t incarnation; /* under which it was granted */
-	uint32_t flags;       /* COMPLETION_DIED */
-	uint32_t holder_host; /* host id; 0: nobody */
+	uint32_t gate, serial, count; /* of an exclusive grant: the gate, which key it serves, and the acquisition there */
+	uint32_t flags;               /* COMPLETION_DIED */
+	uint32_t holder_host;         /* host id; 0: nobody */
+	uint32_t spare;
 	uint64_t holder_start;
 	uint64_t holder_token;
 	uint32_t holder_pid, holder_session; /* 0: that host did not answer */
@@ -310,16 +325,17 @@ struct welcome {
 #define SOCKET_ADOPT 'a'
 
 _Static_assert(sizeof(struct segment_header) == 32, "layout");
-_Static_assert(sizeof(struct lock_value) == 56, "layout");
-_Static_assert(sizeof(struct table_row) == 216, "layout");
+_Static_assert(sizeof(struct lock_value) == 40, "layout");
+_Static_assert(sizeof(struct table_row) == 184, "layout");
 _Static_assert(sizeof(struct table_wait) == 16, "layout");
+_Static_assert(sizeof(struct session_row) == 32, "layout");
 _Static_assert(sizeof(struct host_row) == 112 - 8, "layout");
 _Static_assert(sizeof(struct agreed) % 8 == 0, "layout");
 _Static_assert(sizeof(struct tables) % 8 == 0 && offsetof(struct tables, agreed) % 8 == 0, "layout");
 _Static_assert(sizeof(struct arena) % 8 == 0, "layout");
 _Static_assert(sizeof(struct gate) == 64 && sizeof(struct gate_record) == 64 && sizeof(struct gate_terms) == 64, "layout");
 _Static_assert(sizeof(struct ring_request) == 288, "layout");
-_Static_assert(sizeof(struct ring_completion) == 96, "layout");
+_Static_assert(sizeof(struct ring_completion) == 112, "layout");
 _Static_assert(sizeof(struct session_rings) % 64 == 0, "layout");
 
 #endif

@@ -10,35 +10,13 @@
 
 #include "../lib/base.h"
 #include "atom.h"
+#include "segment_header.h"
 
 _Static_assert((RING_REQUESTS & (RING_REQUESTS - 1)) == 0, "counts wrap");
 _Static_assert((RING_CALLS & (RING_CALLS - 1)) == 0, "counts wrap");
 _Static_assert(sizeof(struct ring_request) % 8 == 0, "copied by words");
 
 /* ---- making and recognising ---- */
-
-static void header_format(struct segment_header *h, enum segment_kind kind, uint64_t size)
-{
-	h->version = LAYOUT_VERSION;
-	h->kind = kind;
-	h->size = size;
-	atom_store_release(&h->magic, SEGMENT_MAGIC);
-}
-
-static const char *header_verify(const struct segment_header *h, enum segment_kind kind, uint64_t need, uint64_t size)
-{
-	if (size < need)
-		return "the segment is too small";
-	if (atom_load_acquire(&h->magic) != SEGMENT_MAGIC)
-		return "the segment is not one of paxshm, or was never finished";
-	if (h->version != LAYOUT_VERSION && !MUTANT(221))
-		return "the segment is of another layout version";
-	if (h->kind != (uint32_t)kind)
-		return "the segment is of another kind";
-	if (h->size != need)
-		return "the segment names a wrong size";
-	return NULL;
-}
 
 void rings_format(struct session_rings *r, uint32_t slot, uint64_t incarnation)
 {
@@ -57,16 +35,6 @@ const char *rings_verify(const struct session_rings *r, uint64_t size)
 	return wrong;
 }
 
-void arena_format(struct arena *a)
-{
-	header_format(&a->segment, SEGMENT_ARENA, sizeof(*a));
-}
-
-const char *arena_verify(const struct arena *a, uint64_t size)
-{
-	return header_verify(&a->segment, SEGMENT_ARENA, sizeof(*a), size);
-}
-
 /* ---- session side ---- */
 
 bool ring_push(struct session_rings *r, const struct ring_request *request)
@@ -79,14 +47,6 @@ bool ring_push(struct session_rings *r, const struct ring_request *request)
 	memcpy(&r->requests[tail % RING_REQUESTS], request, offsetof(struct ring_request, key) + request->key_len);
 	atom_store_release(&r->request_tail, tail + 1); /* pairs with ring_peek */
 	return true;
-}
-
-bool ring_announce(struct arena *a, const struct tables *t, uint32_t slot)
-{
-	ASSERT(slot >= 1 && slot <= SESSIONS_MAX);
-	/* Both in the one order of all seq_cst operations, as the agent's two are: see ring.h. */
-	atom_or_seq_cst(&a->pending[slot / 64], 1ull << slot % 64);
-	return atom_load_seq_cst(&t->agent_sleeps) != 0;
 }
 
 bool ring_take(struct session_rings *r, struct ring_completion *ret)
@@ -166,7 +126,7 @@ static const char *holder_check(const struct ring_request *q)
 
 const char *ring_request_check(const struct ring_request *q)
 {
-	bool may_be_unanswered = q->op == REQUEST_RELEASE || q->op == REQUEST_CANCEL;
+	bool may_be_unanswered = q->op == REQUEST_RELEASE || q->op == REQUEST_CANCEL || q->op == REQUEST_GATE;
 
 	if (q->call >= RING_CALLS && !(may_be_unanswered && q->call == CALL_NONE))
 		return "the call is out of range";
@@ -183,6 +143,8 @@ const char *ring_request_check(const struct ring_request *q)
 		return q->flags ? "close: unknown flags" : NULL;
 	case REQUEST_LEAD:
 		return q->flags ? "lead: unknown flags" : NULL; /* the host is the agent's to look up */
+	case REQUEST_GATE:
+		return q->flags ? "gate: unknown flags" : NULL; /* as is the gate */
 	default:
 		return "no such request";
 	}

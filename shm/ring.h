@@ -27,19 +27,10 @@ void rings_format(struct session_rings *r, uint32_t slot, uint64_t incarnation);
 /* NULL, or what is wrong. */
 const char *rings_verify(const struct session_rings *r, uint64_t size);
 
-void arena_format(struct arena *a);
-const char *arena_verify(const struct arena *a, uint64_t size);
-
 /* ---- session side ---- */
 
 /* Appends a request; false: the ring is full, try again when the agent has taken some. */
 bool ring_push(struct session_rings *r, const struct ring_request *request);
-
-/* After ring_push: marks the session pending; true: the agent sleeps, ring the doorbell.
- * The other half, in the agent: atom_store_seq_cst(agent_sleeps, 1), then a look at every pending
- * word with atom_load_seq_cst, then sleep. One of the two sees the other. The agent takes bits with
- * atom_exchange_seq_cst before it reads the rings. */
-bool ring_announce(struct arena *a, const struct tables *t, uint32_t slot);
 
 /* Takes the next completion; false: none. */
 bool ring_take(struct session_rings *r, struct ring_completion *ret);

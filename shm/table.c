@@ -16,8 +16,8 @@
 /* ---- shape ---- */
 
 struct shape { /* byte offsets */
-	uint64_t buckets, rows, cells, waits, hosts, end;
-	uint32_t n_buckets;
+	uint64_t buckets, rows, cells, waits, hosts, terms, slots, sessions, end;
+	uint32_t n_buckets, n_records, records_each;
 };
 
 /* A bucket for each row, or nearly two: chains of one, mostly. */
@@ -34,20 +34,27 @@ static struct shape shape_of(const struct table_capacity *c)
 {
 	struct shape s = { .n_buckets = buckets_for(c->rows) };
 
+	if (c->sessions)
+		s.records_each = MIN(GATE_RECORDS_EACH, GATE_RECORDS_MAX / c->sessions);
+	s.n_records = c->sessions * s.records_each;
+
 	s.buckets = align_up(sizeof(struct tables), 64);
 	s.rows = align_up(s.buckets + (uint64_t)s.n_buckets * sizeof(table_bucket), 64);
 	/* Index 0 means none: one more of each. */
 	s.cells = align_up(s.rows + ((uint64_t)c->rows + 1) * sizeof(struct table_row), 64);
 	s.waits = align_up(s.cells + ((uint64_t)c->cells + 1) * KEY_CELL, 64);
 	s.hosts = align_up(s.waits + ((uint64_t)c->waits + 1) * sizeof(struct table_wait), 64);
-	s.end = align_up(s.hosts + (uint64_t)HOSTS_MAX * sizeof(struct host_row), 4096);
+	s.terms = align_up(s.hosts + (uint64_t)HOSTS_MAX * sizeof(struct host_row), 64);
+	s.slots = align_up(s.terms + ((uint64_t)c->gates + 1) * sizeof(struct gate_terms), 64);
+	s.sessions = align_up(s.slots + ((uint64_t)s.n_records + 1) * sizeof(uint16_t), 64);
+	s.end = align_up(s.sessions + ((uint64_t)c->sessions + 1) * sizeof(struct session_row), 4096);
 	return s;
 }
 
 static bool capacity_fits(const struct table_capacity *c)
 {
 	return c->rows >= 1 && c->rows <= TABLE_ROWS_MAX && c->cells >= 1 && c->cells <= TABLE_ROWS_MAX &&
-	       c->waits >= 1 && c->waits <= TABLE_ROWS_MAX;
+	       c->waits >= 1 && c->waits <= TABLE_ROWS_MAX && c->gates <= TABLE_ROWS_MAX && c->sessions <= SESSIONS_MAX;
 }
 
 struct table_capacity table_capacity_for(uint32_t rows)
@@ -60,6 +67,11 @@ uint64_t tables_size(const struct table_capacity *capacity)
 {
 	ASSERT(capacity_fits(capacity));
 	return shape_of(capacity).end;
+}
+
+uint32_t tables_records(const struct table_capacity *capacity)
+{
+	return shape_of(capacity).n_records;
 }
 
 void tables_format(struct tables *t, const struct table_capacity *capacity, const char *cluster, uint16_t self)
@@ -85,6 +97,13 @@ void tables_format(struct tables *t, const struct table_capacity *capacity, cons
 	t->cells_at = s.cells;
 	t->waits_at = s.waits;
 	t->hosts_at = s.hosts;
+	t->n_gates = capacity->gates;
+	t->n_sessions = capacity->sessions;
+	t->n_records = s.n_records;
+	t->records_each = s.records_each;
+	t->terms_at = s.terms;
+	t->slots_at = s.slots;
+	t->sessions_at = s.sessions;
 
 	for (uint32_t host = 0; host < HOSTS_MAX; host++)
 		tables_host(t, host)->sweep = HOST_SWEPT; /* no older incarnation, nothing left of it */
@@ -111,14 +130,16 @@ const char *tables_verify(const struct tables *t, uint64_t size)
 	if (t->segment.kind != SEGMENT_TABLES)
 		return "the segment is of another kind";
 
-	c = (struct table_capacity){ .rows = t->n_rows, .cells = t->n_cells, .waits = t->n_waits };
+	c = (struct table_capacity){ .rows = t->n_rows, .cells = t->n_cells, .waits = t->n_waits, .gates = t->n_gates, .sessions = t->n_sessions };
 	if (!capacity_fits(&c) || t->n_hosts != HOSTS_MAX)
 		return "a capacity is out of range";
 	s = shape_of(&c);
 	if (t->segment.size != s.end || size < s.end)
 		return "the segment's size does not fit its capacities";
 	if (t->n_buckets != s.n_buckets || t->buckets_at != s.buckets || t->rows_at != s.rows ||
-	    t->cells_at != s.cells || t->waits_at != s.waits || t->hosts_at != s.hosts)
+	    t->cells_at != s.cells || t->waits_at != s.waits || t->hosts_at != s.hosts ||
+	    t->n_records != s.n_records || t->records_each != s.records_each || t->terms_at != s.terms || t->slots_at != s.slots ||
+	    t->sessions_at != s.sessions)
 		return "an offset does not fit the capacities";
 	if (t->self >= t->n_hosts)
 		return "the host's id is out of range";

@@ -31,6 +31,9 @@ struct table_capacity { /* agreed for the whole cluster; each 1 .. TABLE_ROWS_MA
 	uint32_t rows;  /* locks that are held or waited for at once */
 	uint32_t cells; /* 64-byte cells for keys longer than KEY_INLINE */
 	uint32_t waits; /* waiting hosts, over all locks */
+	/* This host's own. */
+	uint32_t gates;    /* locks that it can hold at once; 0: none */
+	uint32_t sessions; /* 0 .. SESSIONS_MAX */
 };
 
 #define TABLE_ROWS_MAX (1u << 27)
@@ -41,6 +44,9 @@ struct table_capacity table_capacity_for(uint32_t rows);
 
 /* Bytes of a tables segment. */
 uint64_t tables_size(const struct table_capacity *capacity);
+
+/* Places to wait at gates that go with it. */
+uint32_t tables_records(const struct table_capacity *capacity);
 
 /* Makes zeroed memory of that size an empty table, ready to be read. Names are copied and cut to
  * NAME_BYTES - 1. The magic of the segment is written last. */
@@ -72,6 +78,18 @@ static inline struct table_wait *tables_wait(const struct tables *t, uint32_t i)
 static inline struct host_row *tables_host(const struct tables *t, uint32_t host)
 {
 	return (struct host_row *)((char *)t + t->hosts_at) + host;
+}
+static inline struct gate_terms *tables_terms(const struct tables *t, uint32_t gate)
+{
+	return (struct gate_terms *)((char *)t + t->terms_at) + gate;
+}
+static inline uint16_t *tables_slots(const struct tables *t) /* [record]: whose it is */
+{
+	return (uint16_t *)((char *)t + t->slots_at);
+}
+static inline struct session_row *tables_session(const struct tables *t, uint32_t slot)
+{
+	return (struct session_row *)((char *)t + t->sessions_at) + slot;
 }
 
 /* ---- the writer ---- */

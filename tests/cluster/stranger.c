@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../../lib/base.h"
+#include "../../shm/arena.h"
 #include "../../shm/ring.h"
 #include "../../shm/sys.h"
 #include "rig.h"
@@ -110,7 +111,7 @@ bool raw_open(struct raw_session *ret, const char *socket)
 
 void raw_announce(struct raw_session *s)
 {
-	if (ring_announce(s->arena, s->tables, s->slot))
+	if (arena_announce(s->arena, s->tables, s->slot))
 		(void)!send(s->socket, "r", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 

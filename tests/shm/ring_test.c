@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ring: what a session asks comes over whole and in order; nonsense is refused; one bell, one sleeper. */
+#include "../../shm/arena.h"
 #include "../../shm/ring.h"
 
 #include <criterion/criterion.h>
@@ -192,12 +193,12 @@ Test(ring, announcing_marks_the_session_and_says_whether_to_ring)
 	static struct tables t;
 	static struct arena a;
 
-	cr_assert_not(ring_announce(&a, &t, 1));
-	cr_assert_not(ring_announce(&a, &t, 64));
+	cr_assert_not(arena_announce(&a, &t, 1));
+	cr_assert_not(arena_announce(&a, &t, 64));
 	cr_assert_eq(a.pending[0], 2);
 	cr_assert_eq(a.pending[1], 1);
 	t.agent_sleeps = 1;
-	cr_assert(ring_announce(&a, &t, SESSIONS_MAX));
+	cr_assert(arena_announce(&a, &t, SESSIONS_MAX));
 	cr_assert_eq(a.pending[SESSIONS_MAX / 64], 1ull << SESSIONS_MAX % 64);
 }
 

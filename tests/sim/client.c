@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "../../shm/arena.h"
 #include "../../shm/atom.h"
 
 #define PROBED 60u       /* keys that are tried at the end */
@@ -237,7 +238,7 @@ void client_announce(struct sim *s, struct client *c)
 {
 	struct host *h = &s->host[c->host];
 
-	if (ring_announce(h->memory.arena, h->memory.tables, c->slot))
+	if (arena_announce(h->memory.arena, h->memory.tables, c->slot))
 		host_wake(s, h, sim_pick(s, 1, 10 * US));
 	else
 		CHECK(s, !h->agent || !h->asleep, "the agent of host %u sleeps, and program %u was not told to ring", h->id, c->id);

@@ -43,14 +43,13 @@ void host_init(struct sim *s, uint16_t id)
 	c->limits.sessions = (uint32_t)sim_pick(s, 2, SIM_SLOTS);
 	c->limits.claims = s->plan.limits.claims ? s->plan.limits.claims : (uint32_t)sim_pick(s, 6, 40);
 	h->private_size = agent_private_size(&c->limits);
-	h->tables_size = tables_size(&c->limits.capacity);
-	h->arena_size = sizeof(struct arena);
+	h->tables_size = agent_tables_size(&c->limits);
+	h->arena_size = agent_arena_size(&c->limits);
 	h->memory.private = calloc(1, h->private_size);
 	h->memory.tables = calloc(1, h->tables_size);
 	h->memory.arena = calloc(1, h->arena_size);
 	clock_init(s, h);
 	ASSERT(h->memory.private && h->memory.tables && h->memory.arena);
-	arena_format(h->memory.arena);
 }
 
 void host_end(struct host *h)
@@ -184,7 +183,6 @@ void host_lose_memory(struct sim *s, struct host *h)
 	memset(h->memory.private, 0, h->private_size);
 	memset(h->memory.tables, 0, h->tables_size);
 	memset(h->memory.arena, 0, h->arena_size);
-	arena_format(h->memory.arena);
 	h->config.founding = false;
 	h->votes = false;
 }

@@ -609,7 +609,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 bool agent_may_sleep(struct agent *a)
 {
 	atom_store_seq_cst(&a->tables->agent_sleeps, 1);
-	atom_fence_seq_cst(); /* pairs with ring_announce(): it sets the bit, then looks at agent_sleeps */
+	atom_fence_seq_cst(); /* pairs with arena_announce(): it sets the bit, then looks at agent_sleeps */
 	/* While a copy is installed no request is taken: it is paced, and who waits for it sleeps. */
 	for (uint32_t i = 0; i < ARRAY_LEN(a->arena->pending) && !take_installing(a); i++) {
 		if (atom_load_seq_cst(&a->arena->pending[i])) {

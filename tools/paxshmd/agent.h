@@ -31,7 +31,7 @@
 struct agent_limits {
 	struct table_capacity capacity; /* agreed for the cluster */
 	uint32_t sessions;              /* of this host; 1 .. SESSIONS_MAX */
-	uint32_t claims;                /* locks held or waited for on this host at once; 1 .. 2^20 */
+	uint32_t claims;                /* locks held, kept or waited for on this host at once; 1 .. 2^20 */
 	uint32_t log_slots, window, value_max;
 };
 
@@ -69,7 +69,10 @@ struct agent_memory { /* the mappings; `private` and tables zeroed when fresh */
 	struct arena *arena;
 };
 
+/* Bytes of each mapping. */
 uint64_t agent_private_size(const struct agent_limits *limits);
+uint64_t agent_tables_size(const struct agent_limits *limits);
+uint64_t agent_arena_size(const struct agent_limits *limits);
 
 struct agent;
 

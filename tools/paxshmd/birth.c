@@ -77,7 +77,7 @@ static void take_over(struct agent *a)
 static const char *attach(struct agent *a, const struct agent_memory *memory)
 {
 	struct private_memory *p = memory->private;
-	const struct table_capacity *capacity = &a->config.limits.capacity;
+	struct table_capacity capacity = memory_tables_capacity(&a->config.limits);
 	const char *wrong;
 	bool fresh;
 
@@ -86,14 +86,16 @@ static const char *attach(struct agent *a, const struct agent_memory *memory)
 		return wrong;
 	a->undo.log = a->m.undo;
 	undo_add_area(&a->undo, p, p->segment.size);
-	undo_add_area(&a->undo, memory->tables, tables_size(capacity));
+	undo_add_area(&a->undo, memory->tables, tables_size(&capacity));
 	if (fresh) {
-		tables_format(memory->tables, capacity, a->config.cluster, a->config.self);
-		arena_format(memory->arena);
+		tables_format(memory->tables, &capacity, a->config.cluster, a->config.self);
+		arena_format(memory->arena, memory->tables);
 		memory->tables->ready = 1;
 		atom_store_release(&p->segment.magic, SEGMENT_MAGIC);
 	}
-	wrong = tables_verify(memory->tables, tables_size(capacity));
+	wrong = tables_verify(memory->tables, tables_size(&capacity));
+	if (!wrong)
+		a->gates = arena_view(memory->arena, memory->tables);
 	if (!wrong && !fresh)
 		take_over(a);
 	return wrong;

@@ -55,31 +55,6 @@ void claim_answer(struct agent *a, uint32_t i, int result, const struct owner *o
 	claim_free(a, i);
 }
 
-/* Shows in this host's tables who owns the lock: what local readers of `holder` see. */
-static void show_owner(struct agent *a, const struct line *l)
-{
-	uint32_t row = table_find(a->tables, l->key, l->key_len);
-	struct lock_value v;
-
-	if (!row)
-		return;
-	v = table_value(a->tables, row);
-	if (v.delegation != l->delegation)
-		return;
-	v.owner_pid = v.owner_session = 0;
-	v.owner_start = v.owner_token = 0;
-	if (l->owner) {
-		const struct claim *c = claim_of(a, l->owner);
-		const struct session_record *s = &a->m.sessions[c->session];
-
-		v.owner_pid = s->identity.pid;
-		v.owner_session = c->session;
-		v.owner_start = s->identity.start;
-		v.owner_token = c->token;
-	}
-	table_set(a->tables, &a->undo, row, &v);
-}
-
 /* ---- settling ---- */
 
 /* How many other hosts wait for this lock. */
@@ -123,7 +98,6 @@ static void give(struct agent *a, struct line *l)
 	completion.flags = l->died ? COMPLETION_DIED : 0;
 	l->died = 0;
 	a->tables->grants++;
-	show_owner(a, l);
 	complete(a, i, &completion);
 }
 
@@ -324,7 +298,6 @@ void claim_release(struct agent *a, uint32_t i, bool died)
 		a->tables->deaths++;
 	}
 	claim_free(a, i);
-	show_owner(a, l);
 	line_settle(a, line);
 }
 
@@ -432,8 +405,7 @@ static void compare_line(struct agent *a, uint32_t i, uint64_t last_number)
 		if (!ours || v.delegation != l->delegation)
 			agent_fatal(a, "a copy of the tables gives away a lock that this host holds");
 		else
-			show_owner(a, l);
-		return;
+				return;
 	}
 	if (l->state == LINE_IDLE || l->number > last_number)
 		return; /* `ours` would be what we are giving back; the answer is still to come */
@@ -512,8 +484,7 @@ void line_lapse(struct agent *a, uint32_t i)
 		CHANGE(claim_of(a, owner)->state, CLAIM_FREE);
 		CHANGE(l->owner, 0);
 		claim_free(a, owner);
-		show_owner(a, l);
-	}
+		}
 	undo_save(&a->undo, l, sizeof(*l));
 	l->state = LINE_IDLE;
 	l->died = l->queued = 0;

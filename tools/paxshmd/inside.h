@@ -26,6 +26,8 @@
 #define PAXSHM_TOOLS_PAXSHMD_INSIDE_H
 
 #include "../../shm/atom.h"
+#include "../../shm/arena.h"
+#include "../../shm/gate_repair.h"
 #include "../../shm/ring.h"
 #include "../../shm/state/apply.h"
 #include "../../shm/state/host_table.h"
@@ -44,6 +46,7 @@ struct agent {
 	struct memory m;
 	struct tables *tables;
 	struct arena *arena;
+	struct gate_view gates; /* in the arena: gates[line] */
 	struct undo undo;
 	struct paxos paxos;
 	struct paxos_update update;

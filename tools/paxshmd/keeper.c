@@ -157,12 +157,12 @@ static int make_segment(int *ret, const char *name, uint64_t size, const char *s
 static int make_memory(struct keeper *k, char *why)
 {
 	struct agent_limits limits = config_limits(k->config);
-	int rc = make_segment(&k->segment[TABLES], "tables", tables_size(&limits.capacity), "locks", why);
+	int rc = make_segment(&k->segment[TABLES], "tables", agent_tables_size(&limits), "locks", why);
 
 	if (!rc)
 		rc = make_segment(&k->segment[PRIVATE], "agent", agent_private_size(&limits), "locks, claims or sessions", why);
 	if (!rc)
-		rc = make_segment(&k->segment[ARENA], "arena", sizeof(struct arena), "locks", why);
+		rc = make_segment(&k->segment[ARENA], "arena", agent_arena_size(&limits), "claims or sessions", why);
 	if (rc)
 		return rc;
 	do

@@ -3,6 +3,7 @@
 #include "memory.h"
 #include "../../lib/mutant.h"
 
+#include "../../shm/arena.h"
 #include "../../shm/state/apply.h"
 #include "../../shm/state/snapshot.h"
 
@@ -92,6 +93,30 @@ static uint64_t place(struct private_memory *p, const struct agent_limits *l)
 	p->inbox_at = at;
 	p->inbox_size = memory_inbox_size(&l->capacity);
 	return at + p->inbox_size;
+}
+
+/* A gate for each line: they share an index. */
+struct table_capacity memory_tables_capacity(const struct agent_limits *l)
+{
+	struct table_capacity c = l->capacity;
+
+	c.gates = lines_for(l);
+	c.sessions = l->sessions;
+	return c;
+}
+
+uint64_t agent_tables_size(const struct agent_limits *limits)
+{
+	struct table_capacity c = memory_tables_capacity(limits);
+
+	return tables_size(&c);
+}
+
+uint64_t agent_arena_size(const struct agent_limits *limits)
+{
+	struct table_capacity c = memory_tables_capacity(limits);
+
+	return arena_size(c.gates, tables_records(&c));
 }
 
 uint64_t agent_private_size(const struct agent_limits *limits)

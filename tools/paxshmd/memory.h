@@ -142,6 +142,9 @@ struct memory {
 const char *memory_attach(struct memory *ret, struct private_memory *p, const struct agent_config *config,
 			  bool *ret_fresh);
 
+/* What the tables of a host with these limits hold: its own capacities beside the agreed ones. */
+struct table_capacity memory_tables_capacity(const struct agent_limits *limits);
+
 /* Room for the largest snapshot of tables with this capacity, and for making it. */
 uint64_t memory_inbox_size(const struct table_capacity *capacity);
 

@@ -292,7 +292,7 @@ void session_scan(struct agent *a)
 
 		if (atom_load_relaxed(&a->arena->pending[word]) == 0)
 			continue;
-		/* seq_cst: pairs with ring_announce(), which publishes before it sets the bit. */
+		/* seq_cst: pairs with arena_announce(), which publishes before it sets the bit. */
 		bits = atom_exchange_seq_cst(&a->arena->pending[word], 0);
 		for (; bits; bits &= bits - 1) {
 			uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(bits);

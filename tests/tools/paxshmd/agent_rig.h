@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdlib.h>
+#include "../../../shm/arena.h"
 #include "../../../shm/atom.h"
 #include "../../../shm/ring.h"
 #include "../../../shm/state/snapshot.h"
@@ -147,8 +148,8 @@ static inline void make_cluster(unsigned n, uint32_t rows)
 		h->config.seed = 7 + i;
 		h->config.nonce = 100 + i;
 		h->memory.private = calloc(1, agent_private_size(l));
-		h->memory.tables = calloc(1, tables_size(&l->capacity));
-		h->memory.arena = calloc(1, sizeof(struct arena));
+		h->memory.tables = calloc(1, agent_tables_size(l));
+		h->memory.arena = calloc(1, agent_arena_size(l));
 		start_agent(h);
 	}
 	for (uint16_t i = 1; i <= n; i++)
@@ -214,7 +215,7 @@ static inline uint32_t open_session(struct host *h, uint32_t pid)
 static inline void request(struct host *h, uint32_t slot, struct ring_request r)
 {
 	cr_assert(ring_push(h->rings[slot], &r));
-	ring_announce(h->memory.arena, h->memory.tables, slot);
+	arena_announce(h->memory.arena, h->memory.tables, slot);
 }
 
 static inline struct ring_request wish(uint32_t op, uint32_t call, const char *key, uint32_t flags)

@@ -164,8 +164,8 @@ Test(agent, a_host_that_lost_its_memory_registers_anew_and_frees_what_it_held)
 	acquire(h, s, "k");
 	agent_free(h->agent);
 	memset(h->memory.private, 0, agent_private_size(&h->config.limits));
-	memset(h->memory.tables, 0, tables_size(&h->config.limits.capacity));
-	memset(h->memory.arena, 0, sizeof(struct arena));
+	memset(h->memory.tables, 0, agent_tables_size(&h->config.limits));
+	memset(h->memory.arena, 0, agent_arena_size(&h->config.limits));
 	h->config.founding = false;
 	h->config.nonce = 999;
 	start_agent(h);
@@ -198,7 +198,7 @@ Test(agent, trap_38_hosts_with_other_leases_are_told_apart_and_so_is_their_own_m
 		*leases[i] /= 2;
 		cr_assert_eq(agent_new(&other, &h->config, &h->memory, now_ns, &why), -EPROTO, "what was promised under the old ones stands");
 		fresh.private = calloc(1, agent_private_size(&h->config.limits));
-		fresh.tables = calloc(1, tables_size(&h->config.limits.capacity));
+		fresh.tables = calloc(1, agent_tables_size(&h->config.limits));
 		cr_assert_eq(agent_new(&other, &h->config, &fresh, now_ns, &why), 0);
 		cr_assert_neq(agent_hello(other).voters_id, hello.voters_id);
 		agent_free(other);

@@ -317,7 +317,7 @@ Test(give, what_changes_meanwhile_is_sent_as_it_was)
 		cr_assert_neq(snapshot_state_hash(t), hash);
 		queue_first = queue_end = 0;
 	}
-	theirs = calloc(1, tables_size(&giver->config.limits.capacity));
+	theirs = calloc(1, agent_tables_size(&giver->config.limits));
 	tables_format(theirs, &giver->config.limits.capacity, "test", 2);
 	cr_assert_null(snapshot_verify(theirs, copy, len));
 	snapshot_install(theirs, copy, len);

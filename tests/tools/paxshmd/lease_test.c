@@ -77,8 +77,8 @@ static void begin_anew(uint16_t host, uint64_t heir_of)
 	lose_links(host);
 	agent_free(h->agent);
 	memset(h->memory.private, 0, agent_private_size(&h->config.limits));
-	memset(h->memory.tables, 0, tables_size(&h->config.limits.capacity));
-	memset(h->memory.arena, 0, sizeof(struct arena));
+	memset(h->memory.tables, 0, agent_tables_size(&h->config.limits));
+	memset(h->memory.arena, 0, agent_arena_size(&h->config.limits));
 	h->config.founding = false;
 	h->config.nonce += 1000;
 	h->config.heir_of = heir_of;

@@ -62,7 +62,7 @@ Test(sessions, trap_17_nonsense_in_a_ring_bans_the_writer_and_nobody_else)
 
 	(void)held;
 	atom_store_release(&h->rings[bad]->request_tail, h->rings[bad]->request_tail + RING_REQUESTS + 1);
-	ring_announce(h->memory.arena, h->memory.tables, bad);
+	arena_announce(h->memory.arena, h->memory.tables, bad);
 	settle();
 	cr_assert(h->banned[bad]);
 	cr_assert_eq(h->lines, lines, "its line is written with ACTION_BANNED, where lines are limited");
@@ -87,7 +87,7 @@ Test(sessions, a_request_whose_bit_another_session_cleared_is_taken_within_a_sec
 	struct ring_completion c;
 
 	settle();
-	cr_assert(ring_push(h->rings[s], &r)); /* and no ring_announce() */
+	cr_assert(ring_push(h->rings[s], &r)); /* and no arena_announce() */
 	pass(1100);
 	cr_assert(answered(h, s, &c));
 	cr_assert_eq(c.result, 0);
