@@ -159,7 +159,11 @@ struct tables {
 	uint64_t agent_starts;                                            /* agents that served this memory */
 	uint64_t grants, releases, handovers, refusals, deaths, requests; /* counters since the memory was made */
 	uint64_t host_lease_ns;                                           /* how long a lease is */
-	uint64_t counters_spare[6];
+	uint64_t revocations; /* locks given back because another host waited */
+	uint64_t evictions;   /* locks given back because nobody here used them */
+	uint64_t repairs;     /* gates put right after a death */
+	uint64_t nonsense;    /* gates that somebody had written over */
+	uint64_t counters_spare[2];
 	uint64_t changing; /* odd while a slot is being applied: whoever reads across rows looks before and after */
 
 	struct agreed agreed;

@@ -43,7 +43,7 @@ static uint32_t line_new(struct agent *a, const void *key, uint32_t len, uint64_
 		CHANGE(p->lines_free, a->m.lines[i].next);
 	} else {
 		if (p->lines_high == p->n_lines)
-			return 0;
+			return gates_make_room(a) ? line_new(a, key, len, hash) : 0;
 		i = p->lines_high + 1;
 		CHANGE(p->lines_high, i);
 	}
@@ -54,6 +54,7 @@ static uint32_t line_new(struct agent *a, const void *key, uint32_t len, uint64_
 	l->hash = hash;
 	l->next = *bucket;
 	memcpy(l->key, key, len);
+	gate_new_key(a, i);
 	CHANGE(*bucket, i);
 	CHANGE(p->lines_used, p->lines_used + 1);
 	return i;
@@ -65,7 +66,7 @@ void line_free(struct agent *a, uint32_t i)
 	struct line *l = line_of(a, i);
 	uint32_t *link = &a->m.buckets[l->hash & (p->n_buckets - 1)];
 
-	ASSERT(l->state == LINE_IDLE && !l->owner && !l->head && !l->asks);
+	ASSERT(l->state == LINE_IDLE && !l->given && !l->head && !l->asks);
 	while (*link != i) {
 		ASSERT(*link);
 		link = &a->m.lines[*link].next;

@@ -6,7 +6,8 @@
  *   birth.c     an agent is made, over fresh memory or its predecessor's
  *   sessions.c  rings: requests in, completions out; the end of a session
  *   claims.c    the places of lines and claims, queues and asks
- *   delegate.c  lines and claims: who on this host has, or waits for, which lock
+ *   delegate.c  lines and claims: who on this host waits for which lock; what the cluster is asked for
+ *   gates.c     a delegated lock is opened to this host's sessions, given to one of them, and got back
  *   ask.c       questions to other hosts: who of yours owns this lock?
  *   lease.c     until when delegations may be trusted; as leader, which hosts are alive
  *   commands.c  this host's numbered commands, forwarded to the leader; as leader, batches
@@ -52,6 +53,7 @@ struct agent {
 	struct paxos_update update;
 	uint64_t now_ns;
 	uint64_t suspended_ns; /* what CLOCK_MONOTONIC lacks of it */
+	uint64_t clock_gap_ns; /* between CLOCK_REALTIME and CLOCK_MONOTONIC */
 
 	/* actions of this step */
 	struct agent_action *actions;
@@ -66,7 +68,10 @@ struct agent {
 	unsigned n_completed, max_completed;
 
 	struct session_rings **rings; /* [slot]; NULL: not mapped */
-	uint32_t ending;              /* sessions in SESSION_ENDING */
+	uint32_t ending;              /* sessions in SESSION_ENDING; of these … */
+	uint32_t lingering;           /* … so many own nothing any more, but places in lines that others stand in: looked at again at */
+	uint64_t linger_at_ns;
+	uint8_t *lingers; /* [slot] */
 	bool more_requests;           /* a ring was left with requests in it */
 	uint64_t look_at_all_ns;      /* when to look into every ring, announced or not */
 
@@ -74,6 +79,15 @@ struct agent {
 	uint32_t *dirty, dirty_first, dirty_count;
 	uint8_t *is_dirty; /* [line] */
 	bool more_dirty;   /* some of them want no command, only a group of their own */
+
+	/* gates.c */
+	uint32_t *watched, n_watched; /* lines that are looked at again at watch_at_ns */
+	uint8_t *is_watched;          /* [line] */
+	uint64_t watch_at_ns, watch_ns;
+	uint32_t hand;        /* the line that is looked at next for one that nobody uses */
+	uint64_t hand_at_ns;
+	uint32_t *last_count; /* [line]: the gate's count when the hand passed */
+	uint8_t *reuse;       /* [hash]: whether keeping pays: see gates.c */
 	unsigned sent_off; /* claims that left a line's queue in this group: see GROUP_CLAIMS */
 
 	/* commands.c */
@@ -167,6 +181,7 @@ struct owner {
 enum { LINKED_VOTES = 1,
        LINKED_LEARNS = 2 };
 
+#define REUSE_SLOTS 4096u /* a power of two */
 #define PENDING_BYTES (1u << 20)
 #define CHUNK_BYTES (64u * 1024) /* of a snapshot in one frame */
 #define CHUNKS_AHEAD 4u          /* sent before the first is acknowledged */
@@ -247,11 +262,41 @@ void claim_ask(struct agent *a, uint32_t claim, enum ask_stage stage); /* into i
 /* Takes it out of wherever it stands, without an answer. */
 void claim_leave(struct agent *a, uint32_t claim);
 
+/* ---- gates.c ---- */
+
+/* In a group: the line's lock was delegated to us, with these values. */
+void gate_delegated(struct agent *a, uint32_t line, uint32_t row);
+/* Does at a delegated line's gate all that can be done now; groups of its own, so between groups only. False: there is no
+ * room for a command. */
+bool gate_settle(struct agent *a, uint32_t line);
+bool gate_has_waiters(struct agent *a, uint32_t line);
+struct owner gate_owner_now(const struct agent *a, uint32_t line); /* pid 0: no session */
+uint32_t gate_used(const struct agent *a, uint32_t line);          /* tokens of the delegation */
+void gate_asked_elsewhere(struct agent *a, const struct command *c);
+void gate_new_key(struct agent *a, uint32_t line);
+void gate_lapse_line(struct agent *a, uint32_t line);
+void gate_send_away(struct agent *a, uint32_t line); /* all who wait arrive anew; the agent owns the gate */
+void gates_rebuild(struct agent *a);
+void gates_tick(struct agent *a);
+uint64_t gates_wake_at(const struct agent *a);
+void gate_watch(struct agent *a, uint32_t line);
+bool gates_make_room(struct agent *a); /* gives one idle lock back: a line is free then */
+
+/* The end of a session: all its places and gates, a bite a call. True: done. */
+bool gates_sweep_session(struct agent *a, uint32_t slot, bool died);
+bool gates_forget_session(struct agent *a, uint32_t slot); /* true: none of its places is in a line any more */
+void gates_session(struct agent *a, uint32_t slot, const struct session_identity *identity); /* NULL: nobody's */
+
 /* ---- delegate.c ---- */
+
+bool line_give_back(struct agent *a, uint32_t line, uint32_t used, bool died);
+uint32_t line_hosts_waiting(const struct agent *a, const struct line *l);
+void line_complete(struct agent *a, uint32_t claim, struct ring_completion *completion);
+void line_tries_refused(struct agent *a, uint32_t line);
+bool line_told_no_quorum(struct agent *a, uint32_t line);
 
 /* Answers its call and frees it. */
 void claim_answer(struct agent *a, uint32_t claim, int result, const struct owner *owner);
-void claim_release(struct agent *a, uint32_t claim, bool died);
 
 /* Does for a line all that can be done now. */
 void line_settle(struct agent *a, uint32_t line);
@@ -270,7 +315,6 @@ void line_lapse(struct agent *a, uint32_t line); /* whatever was delegated to us
 
 /* ---- ask.c ---- */
 
-struct owner owner_of_line(const struct agent *a, const struct line *l);
 void ask_look(struct agent *a, uint32_t claim); /* stage ASK_LOOK: answers it, or asks the host */
 void ask_tick(struct agent *a);
 void ask_applied(struct agent *a); /* the index of what is applied has risen */
