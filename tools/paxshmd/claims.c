@@ -74,6 +74,7 @@ void line_free(struct agent *a, uint32_t i)
 	CHANGE(*link, l->next);
 	CHANGE(l->next, p->lines_free);
 	CHANGE(l->key_len, 0);
+	gate_new_key(a, i);
 	CHANGE(p->lines_free, i);
 	CHANGE(p->lines_used, p->lines_used - 1);
 }

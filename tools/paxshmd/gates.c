@@ -35,7 +35,7 @@
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 #define SETTLE_ROUNDS 64u    /* of one gate in one turn; then the others' turn comes first */
 #define SWEEPS_A_TURN 512u   /* gates looked at for one session that ends */
-#define HAND_STEPS 16u       /* the hand goes round in so many steps */
+#define ROUND_STEPS 16u      /* all lines are looked at in so many steps */
 #define HAND_LINES 64u       /* looked at in one turn while room is short */
 #define WATCH_MAX_NS NS_PER_S
 #define REUSE_KEEP 2u
@@ -166,8 +166,8 @@ void gate_delegated(struct agent *a, uint32_t i, uint32_t row)
 	*reuse_of(a, l->hash) &= (uint8_t)~REUSE_OTHERS;
 }
 
-/* Whoever still holds the index of the gate for another key sees that it is not his any more; and who already stands there
- * is sent away. The count goes on: it rises for ever. */
+/* The gate is no key's any more, or another's. Whoever still has it in mind for the one before sees that it is not his; and
+ * who stands there already is sent away. The count goes on: it rises for ever. */
 void gate_new_key(struct agent *a, uint32_t i)
 {
 	struct gate_terms *t = terms_of(a, i);
@@ -432,7 +432,7 @@ static bool give_back(struct agent *a, uint32_t i)
 	ASSERT(gate_owner(word_of(a, i)) == GATE_AGENT);
 	if (!line_give_back(a, i, used, gate_flags(word_of(a, i)) & GATE_DIED))
 		return false;
-	reuse_learn(a, l, used > 1 || !revoked);
+	reuse_learn(a, l, used > 2 || !revoked); /* getting it back was one */
 	a->tables->revocations += revoked;
 	atom_store_release(&terms_of(a, i)->delegation, (uint64_t)0);
 	agent_commit(a);
@@ -625,15 +625,33 @@ static uint32_t hand_next(struct agent *a)
 	return a->hand;
 }
 
-static void hand_moves(struct agent *a, uint32_t n)
+static void look_for_idle(struct agent *a, uint32_t i)
 {
-	for (n = MIN(n, a->m.p->lines_high); n && commands_room(a); n--) {
-		uint32_t i = hand_next(a);
+	if (is_idle(a, i))
+		evict(a, i);
+	agent_commit(a);
+}
 
-		if (is_idle(a, i))
-			evict(a, i);
-		agent_commit(a);
-	}
+/* Room is wanted soon. */
+static void hand_moves(struct agent *a)
+{
+	for (uint32_t n = MIN(HAND_LINES, a->m.p->lines_high); n && commands_room(a); n--)
+		look_for_idle(a, hand_next(a));
+}
+
+/* A part of the round that is made once in keep_ns. */
+static void round_goes_on(struct agent *a)
+{
+	uint32_t n = a->m.p->lines_high / ROUND_STEPS + 1;
+
+	for (; n && a->round_line < a->m.p->lines_high && commands_room(a); n--)
+		look_for_idle(a, ++a->round_line);
+	a->round_at_ns = a->now_ns + a->config.keep_ns / ROUND_STEPS;
+	if (a->round_line < a->m.p->lines_high)
+		return;
+	a->round_line = 0;
+	a->round_ns = MAX(a->round_ns + a->config.keep_ns, a->now_ns);
+	a->round_at_ns = MAX(a->round_at_ns, a->round_ns);
 }
 
 /* A line is wanted now. What it costs is bounded: the hand passes each line twice. */
@@ -673,17 +691,15 @@ void gates_tick(struct agent *a)
 			agent_commit(a);
 		}
 	}
-	if (a->config.keep_ns && a->now_ns >= a->hand_at_ns) {
-		a->hand_at_ns = a->now_ns + a->config.keep_ns / HAND_STEPS;
-		hand_moves(a, a->m.p->lines_high / HAND_STEPS + 1);
-	}
+	if (a->config.keep_ns && a->now_ns >= a->round_at_ns)
+		round_goes_on(a);
 	if (a->config.keep_ns && room_is_short(a))
-		hand_moves(a, HAND_LINES);
+		hand_moves(a);
 }
 
 uint64_t gates_wake_at(const struct agent *a)
 {
-	return MIN(a->n_watched ? a->watch_at_ns : NEVER, a->config.keep_ns && a->m.p->lines_used ? a->hand_at_ns : NEVER);
+	return MIN(a->n_watched ? a->watch_at_ns : NEVER, a->config.keep_ns && a->m.p->lines_used ? a->round_at_ns : NEVER);
 }
 
 /* What the predecessor had begun is ended: whoever it was giving a gate has it, whoever it had chosen is woken. */
