@@ -213,7 +213,7 @@ static bool settle_ours(struct agent *a, struct line *l)
 
 static bool settle_idle(struct agent *a, struct line *l)
 {
-	struct command c = { .kind = COMMAND_ACQUIRE };
+	struct command c = { .kind = COMMAND_ACQUIRE, .mode = LOCK_MODE_EX };
 
 	if ((a->no_quorum && !told_no_quorum(a, l)) || !l->head)
 		return true;
