@@ -11,9 +11,39 @@ enum look { LOOK_AGAIN,
 	    LOOK_FOUND,
 	    LOOK_NOTHING };
 
+/* Where the holders go, if anybody wants them. */
+struct holders {
+	struct table_wait *at;
+	uint32_t cap;
+};
+
+/* The holders that a value leads to, which may be torn or old: the caller looks at its row's seq afterwards. An entry
+ * is changed only when another value is shown, with release: who meets one that was finds another seq. */
+static bool copy_holders(const struct tables *t, const struct lock_value *v, const struct holders *h)
+{
+	uint32_t i = v->holder;
+
+	if (h->cap == 0)
+		return true;
+	for (uint32_t n = 0; n < v->holders; n++) {
+		struct table_wait w;
+		uint64_t words[sizeof(w) / 8];
+
+		if (i == 0 || i > t->n_waits)
+			return false;
+		for (unsigned word = 0; word < ARRAY_LEN(words); word++)
+			words[word] = atom_load_acquire((const uint64_t *)tables_wait(t, i) + word); /* pairs with table_wait_set */
+		memcpy(&w, words, sizeof(w));
+		if (n < h->cap)
+			h->at[n] = w;
+		i = w.next;
+	}
+	return i == 0;
+}
+
 /* One walk along the chain of a key. Any index may be torn, so each is checked; and a walk that was
  * led into another chain ends when it sees the version move. */
-static enum look look_up(const struct tables *t, const struct key_words *k, struct lock_value *ret)
+static inline enum look look_up(const struct tables *t, const struct key_words *k, struct lock_value *ret, const struct holders *h)
 {
 	const table_bucket *bucket = tables_bucket(t, k->hash);
 	table_bucket first = atom_load_acquire(bucket);
@@ -31,7 +61,7 @@ static enum look look_up(const struct tables *t, const struct key_words *k, stru
 		seq = atom_load_acquire(&row->seq);
 		if (row_has_key(t, row, k)) {
 			row_copy_value(row, seq, ret);
-			if (atom_load_acquire(&row->seq) != seq)
+			if (!copy_holders(t, ret, h) || atom_load_acquire(&row->seq) != seq)
 				return LOOK_AGAIN;
 			found = LOOK_FOUND;
 			break;
@@ -45,7 +75,7 @@ static enum look look_up(const struct tables *t, const struct key_words *k, stru
 }
 
 static enum look look_at_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
-			     struct lock_value *ret)
+			     struct lock_value *ret, const struct holders *h)
 {
 	const struct table_row *row = tables_row(t, i);
 	uint32_t seq = atom_load_acquire(&row->seq);
@@ -58,6 +88,8 @@ static enum look look_at_row(const struct tables *t, uint32_t i, void *ret_key, 
 	row_copy_key(t, row, len, ret_key);
 	row_copy_value(row, seq, ret);
 	*ret_len = len;
+	if (!copy_holders(t, ret, h))
+		return LOOK_AGAIN;
 	return atom_load_acquire(&row->seq) == seq ? LOOK_FOUND : LOOK_AGAIN;
 }
 
@@ -76,7 +108,8 @@ static bool look_holds(const struct tables *t, uint32_t recoveries)
 	return atom_load_acquire(&t->ready) && atom_load_acquire(&t->recoveries) == recoveries;
 }
 
-int table_read(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value)
+static inline int read_key(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
+			   const struct holders *h)
 {
 	struct lock_value value;
 	struct key_words k;
@@ -92,7 +125,7 @@ int table_read(const struct tables *t, const void *key, uint32_t len, struct loc
 		if (rc < 0)
 			continue;
 
-		enum look found = look_up(t, &k, &value);
+		enum look found = look_up(t, &k, &value, h);
 
 		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
 			continue;
@@ -103,9 +136,27 @@ int table_read(const struct tables *t, const void *key, uint32_t len, struct loc
 	return -EAGAIN;
 }
 
+int table_read(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value)
+{
+	return read_key(t, key, len, ret_value, &(const struct holders){ 0 });
+}
+
+int table_read_holders(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
+		       struct table_wait *ret_holders, uint32_t cap)
+{
+	return read_key(t, key, len, ret_value, &(const struct holders){ ret_holders, cap });
+}
+
 int table_read_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
 		   struct lock_value *ret_value)
 {
+	return table_read_row_holders(t, i, ret_key, ret_len, ret_value, NULL, 0);
+}
+
+int table_read_row_holders(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
+			   struct lock_value *ret_value, struct table_wait *ret_holders, uint32_t cap)
+{
+	const struct holders h = { ret_holders, cap };
 	unsigned char key[KEY_MAX];
 	struct lock_value value;
 	uint32_t key_len = 0;
@@ -121,7 +172,7 @@ int table_read_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *
 		if (rc < 0)
 			continue;
 
-		enum look found = look_at_row(t, i, key, &key_len, &value);
+		enum look found = look_at_row(t, i, key, &key_len, &value, &h);
 
 		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
 			continue;

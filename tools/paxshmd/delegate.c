@@ -179,7 +179,7 @@ static bool somebody_waits(struct agent *a, uint32_t i)
 static bool settle_idle(struct agent *a, uint32_t i)
 {
 	struct line *l = line_of(a, i);
-	struct command c = { .kind = COMMAND_ACQUIRE };
+	struct command c = { .kind = COMMAND_ACQUIRE, .mode = LOCK_MODE_EX };
 
 	if ((a->no_quorum && !line_told_no_quorum(a, i)) || !somebody_waits(a, i) || (l->full && a->is_watched[i]))
 		return true;
@@ -370,7 +370,8 @@ static void compare_line(struct agent *a, uint32_t i, uint64_t last_number)
 		if (!ours || v.delegation != l->delegation)
 			agent_fatal(a, "a copy of the tables gives away a lock that this host holds");
 		else
-				return;
+			line_granted(a, row); /* the copy does not say which gate */
+		return;
 	}
 	if (l->state == LINE_IDLE || l->number > last_number)
 		return; /* `ours` would be what we are giving back; the answer is still to come */
