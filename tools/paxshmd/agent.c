@@ -173,9 +173,10 @@ static void react(struct agent *a, const struct command *c, const struct effects
 	if (e->applied != APPLIED_DONE)
 		return;
 	for (unsigned i = 0; i < e->n_grants; i++) {
-		struct lock_value v = table_value(a->tables, e->grants[i]);
+		struct lock_hold hold;
 
-		if (v.host == a->config.self && agent_registered(a) && v.incarnation == a->m.p->incarnation)
+		if (agent_registered(a) && lock_table_hold(a->tables, e->grants[i], a->config.self, &hold) &&
+		    hold.incarnation == a->m.p->incarnation && hold.delegation > e->delegations)
 			line_granted(a, e->grants[i]);
 	}
 	if (c->kind == COMMAND_ACQUIRE && c->host != a->config.self)
@@ -527,7 +528,7 @@ static uint64_t wake_at(const struct agent *a)
 
 	if (take_installing(a))
 		return at;
-	at = MIN(MIN(at, commands_wake_at(a)), gates_wake_at(a));
+	at = MIN(MIN(at, commands_wake_at(a)), MIN(gates_wake_at(a), keep_wake_at(a)));
 	if (a->lingering)
 		at = MIN(at, a->linger_at_ns);
 	if (a->asking)
@@ -556,6 +557,7 @@ static void turn(struct agent *a)
 	if (!take_installing(a)) {
 		session_scan(a);
 		gates_tick(a);
+		keep_tick(a);
 		lines_settle_dirty(a);
 	}
 	take_turn(a);

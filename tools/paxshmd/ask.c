@@ -76,6 +76,30 @@ static void somebody_owns(struct agent *a, uint32_t i, const struct owner *owner
 	answer(a, i, a->m.claims[i].op == REQUEST_HOLDER ? 0 : -EBUSY, owner);
 }
 
+/* Who of this host owns it now; of several, one. */
+static struct owner line_owner(const struct agent *a, uint32_t line)
+{
+	const struct line *l = &a->m.lines[line];
+
+	if (l->state != LINE_OURS)
+		return (struct owner){ .host = a->config.self };
+	return l->mode == LOCK_MODE_PR ? shared_owner(a, line) : gate_owner_now(a, line);
+}
+
+/* Another host to which it is delegated; of several, another one each heartbeat. */
+static uint16_t other_holder(const struct agent *a, const struct lock_value *v)
+{
+	uint32_t skip = v->holders ? (uint32_t)(a->now_ns / a->config.heartbeat_ns % v->holders) : 0;
+	uint16_t other = 0;
+
+	if (!v->holders)
+		return v->host != a->config.self ? v->host : 0;
+	for (uint32_t w = v->holder; w; w = tables_wait(a->tables, w)->next, skip -= skip != 0)
+		if (tables_wait(a->tables, w)->host != a->config.self && (!other || skip))
+			other = tables_wait(a->tables, w)->host;
+	return other;
+}
+
 void ask_look(struct agent *a, uint32_t i)
 {
 	struct claim *c = &a->m.claims[i];
@@ -89,17 +113,17 @@ void ask_look(struct agent *a, uint32_t i)
 	if (!v.delegation) {
 		nobody_owns(a, i);
 	} else if (a->now_ns >= c->give_up_ns) {
-		struct owner unknown = { .host = v.host };
+		struct owner unknown = { .host = v.holders ? tables_wait(a->tables, v.holder)->host : v.host };
 
 		somebody_owns(a, i, &unknown);
-	} else if (v.host != a->config.self) {
-		CHANGE(c->stage, ASK_SENT);
-		send_ask(a, i, v.host);
-	} else if (l->state == LINE_OURS && gate_owner_now(a, c->line).pid) {
-		struct owner owner = gate_owner_now(a, c->line);
+	} else if (line_owner(a, c->line).pid) {
+		struct owner owner = line_owner(a, c->line);
 
 		somebody_owns(a, i, &owner);
-	} else if (v.incarnation != a->m.p->incarnation) {
+	} else if (other_holder(a, &v)) {
+		CHANGE(c->stage, ASK_SENT);
+		send_ask(a, i, other_holder(a, &v));
+	} else if (!v.holders && v.incarnation != a->m.p->incarnation) {
 		struct owner unknown = { .host = v.host }; /* an older life of this host: not swept yet */
 
 		somebody_owns(a, i, &unknown);
@@ -270,7 +294,7 @@ static void asked(struct agent *a, uint16_t from, struct reader *r)
 		tell(a, from, claim, gen, TOLD_NOT_MINE, &owner);
 		return;
 	}
-	owner = gate_owner_now(a, line);
+	owner = line_owner(a, line);
 	tell(a, from, claim, gen, owner.pid ? TOLD_OWNED : TOLD_FREE, &owner);
 	if (try && !owner.pid) {
 		CHANGE(line_of(a, line)->wanted, 1);

@@ -32,11 +32,16 @@ static const char *check_line(const struct agent *a, uint32_t i)
 	}
 	if (waiting != l->n_waiting || blocking != l->n_blocking || l->tail != prev)
 		return "a queue that is counted wrong";
+	for (uint32_t c = l->sharers; c; c = a->m.claims[c].next)
+		if (a->m.claims[c].state != CLAIM_OWNER || a->m.claims[c].line != i)
+			return "one who shares a lock and owns nothing";
+	if (l->sharers && (l->state != LINE_OURS || l->mode != LOCK_MODE_PR || l->shared > LOCK_SHARED_RANGE))
+		return "a lock that is shared without a delegation";
 	if (l->given && (l->state != LINE_OURS || a->m.claims[l->given].state != CLAIM_GIVEN))
 		return "a gift without a delegation";
-	if (l->state != LINE_OURS && gate_owner(atom_load_relaxed(&a->gates.gates[i].word)) != GATE_AGENT)
+	if ((l->state != LINE_OURS || l->mode != LOCK_MODE_EX) && gate_owner(atom_load_relaxed(&a->gates.gates[i].word)) != GATE_AGENT)
 		return "a gate that is open without a delegation";
-	if ((l->state == LINE_OURS ? l->delegation : 0) != tables_terms(a->tables, i)->delegation)
+	if ((l->state == LINE_OURS && l->mode == LOCK_MODE_EX ? l->delegation : 0) != tables_terms(a->tables, i)->delegation)
 		return "terms of another delegation";
 	return NULL;
 }

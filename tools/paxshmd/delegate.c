@@ -25,7 +25,7 @@
 
 /* ---- answers ---- */
 
-static void complete(struct agent *a, uint32_t i, struct ring_completion *completion)
+void line_answer(struct agent *a, uint32_t i, struct ring_completion *completion)
 {
 	struct claim *c = claim_of(a, i);
 
@@ -56,13 +56,13 @@ void claim_answer(struct agent *a, uint32_t i, int result, const struct owner *o
 	if (result == -EBUSY)
 		a->tables->refusals++;
 	claim_leave(a, i);
-	complete(a, i, &completion);
+	line_answer(a, i, &completion);
 	claim_free(a, i);
 }
 
 void line_complete(struct agent *a, uint32_t i, struct ring_completion *completion)
 {
-	complete(a, i, completion);
+	line_answer(a, i, completion);
 	claim_free(a, i);
 }
 
@@ -124,7 +124,7 @@ static bool may_send_off(struct agent *a, const struct line *l)
 void line_tries_refused(struct agent *a, uint32_t i)
 {
 	struct line *l = line_of(a, i);
-	struct owner owner = gate_owner_now(a, i);
+	struct owner owner = l->mode == LOCK_MODE_PR ? shared_owner(a, i) : gate_owner_now(a, i);
 	uint32_t next;
 
 	for (uint32_t c = l->head; c && l->n_waiting > l->n_blocking; c = next) {
@@ -176,6 +176,18 @@ static bool somebody_waits(struct agent *a, uint32_t i)
 	return line_of(a, i)->head || gate_has_waiters(a, i);
 }
 
+/* The mode that the oldest of those who wait here wants. Who stands at the gate wants it alone. */
+static uint8_t first_mode(struct agent *a, uint32_t i)
+{
+	const struct line *l = line_of(a, i);
+	uint32_t record = gate_has_waiters(a, i) ? gate_oldest_waiter(a, i) : 0;
+
+	if (!l->head || (record && atom_load_relaxed(&a->gates.records[record].since_ns) <
+					   agent_monotonic_ns(a, claim_of(a, l->head)->since_ns)))
+		return LOCK_MODE_EX;
+	return (uint8_t)claim_of(a, l->head)->mode;
+}
+
 static bool settle_idle(struct agent *a, uint32_t i)
 {
 	struct line *l = line_of(a, i);
@@ -183,6 +195,7 @@ static bool settle_idle(struct agent *a, uint32_t i)
 
 	if ((a->no_quorum && !line_told_no_quorum(a, i)) || !somebody_waits(a, i) || (l->full && a->is_watched[i]))
 		return true;
+	c.mode = first_mode(a, i);
 	c.flags = l->n_blocking || gate_has_waiters(a, i) ? 0 : COMMAND_TRY;
 	if (!issue(a, l, &c))
 		return false;
@@ -210,7 +223,7 @@ static void free_if_done(struct agent *a, uint32_t i)
 {
 	const struct line *l = line_of(a, i);
 
-	if (l->state == LINE_IDLE && !l->given && !l->head && !l->asks && !gate_has_waiters(a, i))
+	if (l->state == LINE_IDLE && !l->sharers && !l->given && !l->head && !l->asks && !gate_has_waiters(a, i))
 		line_free(a, i);
 }
 
@@ -323,9 +336,9 @@ void line_acquired(struct agent *a, const struct command *c, enum lock_outcome o
 
 static bool row_is_ours(const struct agent *a, uint32_t row)
 {
-	struct lock_value v = table_value(a->tables, row);
+	struct lock_hold hold;
 
-	return v.delegation && v.host == a->config.self && v.incarnation == a->m.p->incarnation;
+	return lock_table_hold(a->tables, row, a->config.self, &hold) && hold.incarnation == a->m.p->incarnation;
 }
 
 void line_cancelled(struct agent *a, const struct command *c)
@@ -367,7 +380,9 @@ static void compare_line(struct agent *a, uint32_t i, uint64_t last_number)
 	bool ours = row && row_is_ours(a, row);
 
 	if (l->state == LINE_OURS) {
-		if (!ours || v.delegation != l->delegation)
+		struct lock_hold hold;
+
+		if (!ours || !lock_table_hold(a->tables, row, a->config.self, &hold) || hold.delegation != l->delegation)
 			agent_fatal(a, "a copy of the tables gives away a lock that this host holds");
 		else
 			line_granted(a, row); /* the copy does not say which gate */
@@ -446,6 +461,13 @@ void line_lapse(struct agent *a, uint32_t i)
 
 	if (!l->key_len)
 		return;
+	while (l->sharers) {
+		uint32_t sharer = l->sharers;
+
+		claim_leave(a, sharer);
+		claim_free(a, sharer);
+		agent_commit(a);
+	}
 	gate_lapse_line(a, i);
 	undo_save(&a->undo, l, LINE_HEAD);
 	l->state = LINE_IDLE;

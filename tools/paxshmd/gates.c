@@ -18,12 +18,6 @@
  * longer than it, at most handover_max of them, and for at most handover_ns; then the lock goes back. The first owner of a
  * delegation is always let in.
  *
- * Keeping. A lock that nobody here uses stays with this host, so that its next use asks nobody, until another host wants
- * it, room is short, or it was not used for keep_ns. That does not pay for a lock that is mostly taken away again: then
- * giving it back at once saves that host a wait. A counter of two bits for each key (by its hash) says which, as branch
- * predictors do (Smith, "A study of branch prediction strategies", 1981, strategy 7): one less when a delegation is taken away
- * after at most one use, one more when it was used again, or when we ask for it again and nobody else did in between.
- *
  * What stands in the arena may have been written by a process gone mad. Nothing here believes it: a count out of range ends
  * the delegation, an owner that is no session is taken for a dead one, a line that makes no sense is cut.
  */
@@ -33,34 +27,13 @@
 #include <syslog.h>
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
-#define SETTLE_ROUNDS 64u    /* of one gate in one turn; then the others' turn comes first */
-#define SWEEPS_A_TURN 512u   /* gates looked at for one session that ends */
-#define ROUND_STEPS 16u      /* all lines are looked at in so many steps */
-#define HAND_LINES 64u       /* looked at in one turn while room is short */
+#define SETTLE_ROUNDS 64u  /* of one gate in one turn; then the others' turn comes first */
+#define SWEEPS_A_TURN 512u /* gates looked at for one session that ends */
 #define WATCH_MAX_NS NS_PER_S
-#define REUSE_KEEP 2u
-#define REUSE_MAX 3u
-#define REUSE_OTHERS 4u /* another host asked for it since we had it */
-
-static uint64_t word_of(const struct agent *a, uint32_t i)
-{
-	return atom_load_acquire(&a->gates.gates[i].word);
-}
 
 static bool session_owns(uint64_t word)
 {
 	return gate_owner(word) != 0 && gate_owner(word) != GATE_AGENT;
-}
-
-/* On the clock that programs go by. */
-static uint64_t monotonic_ns(const struct agent *a, uint64_t at_ns)
-{
-	return at_ns - a->suspended_ns;
-}
-
-static struct gate_terms *terms_of(const struct agent *a, uint32_t i)
-{
-	return tables_terms(a->tables, i);
 }
 
 static uint32_t range_of(const struct agent *a)
@@ -70,14 +43,14 @@ static uint32_t range_of(const struct agent *a)
 
 uint32_t gate_used(const struct agent *a, uint32_t i)
 {
-	uint32_t used = gate_count(word_of(a, i)) - terms_of(a, i)->opened_at;
+	uint32_t used = gate_count(gate_word_of(a, i)) - gate_terms_of(a, i)->opened_at;
 
 	return MIN(used, LOCK_RANGE); /* more only if somebody wrote over it */
 }
 
 struct owner gate_owner_now(const struct agent *a, uint32_t i)
 {
-	uint64_t word = word_of(a, i);
+	uint64_t word = gate_word_of(a, i);
 	uint32_t slot = gate_owner(word);
 	struct owner o = { .host = a->config.self };
 
@@ -87,39 +60,18 @@ struct owner gate_owner_now(const struct agent *a, uint32_t i)
 	o.pid = s->identity.pid;
 	o.session = slot;
 	o.start = s->identity.start;
-	o.token = terms_of(a, i)->base + (gate_count(word) - terms_of(a, i)->opened_at) - 1;
+	o.token = gate_terms_of(a, i)->base + (gate_count(word) - gate_terms_of(a, i)->opened_at) - 1;
 	return o;
 }
 
-/* ---- whether keeping pays ---- */
-
-static uint8_t *reuse_of(const struct agent *a, uint64_t hash)
-{
-	return &a->reuse[hash_mix(hash) & (REUSE_SLOTS - 1)];
-}
-
-static void reuse_learn(const struct agent *a, const struct line *l, bool paid)
-{
-	uint8_t *r = reuse_of(a, l->hash);
-	unsigned score = REUSE_MAX - (*r & REUSE_MAX); /* counted down, so that zeroed memory keeps */
-
-	if (paid && score < REUSE_MAX)
-		--*r;
-	else if (!paid && score > 0)
-		++*r;
-}
-
-static bool keeping_pays(const struct agent *a, const struct line *l)
-{
-	return a->config.keep_ns && REUSE_MAX - (*reuse_of(a, l->hash) & REUSE_MAX) >= REUSE_KEEP;
-}
+/* ---- another host asks ---- */
 
 void gate_asked_elsewhere(struct agent *a, const struct command *c)
 {
 	uint64_t hash = hash_bytes(0, c->key, c->key_len);
 	uint32_t i = line_find(a, c->key, c->key_len, hash);
 
-	*reuse_of(a, hash) |= REUSE_OTHERS;
+	keep_asked_elsewhere(a, hash);
 	if (i && line_of(a, i)->state == LINE_OURS)
 		line_settle(a, i);
 }
@@ -139,44 +91,47 @@ static void show_gate(struct agent *a, uint32_t i, uint32_t row)
 void gate_delegated(struct agent *a, uint32_t i, uint32_t row)
 {
 	struct line *l = line_of(a, i);
-	struct lock_value v = table_value(a->tables, row);
-	struct gate_terms *t = terms_of(a, i);
+	struct gate_terms *t = gate_terms_of(a, i);
+	struct lock_hold hold;
 	uint32_t count = 0;
 	enum gate_next next;
 
-	show_gate(a, i, row);
-	if (l->state == LINE_OURS && l->delegation == v.delegation)
+	ASSERT(lock_table_hold(a->tables, row, a->config.self, &hold));
+	if (hold.mode == LOCK_MODE_EX)
+		show_gate(a, i, row);
+	if (l->state == LINE_OURS && l->delegation == hold.delegation)
 		return; /* a copy of the tables came */
-	while ((next = gate_begin(&a->gates, i, v.flags & LOCK_DIED, &count)) != GATE_DONE)
+	while ((next = gate_begin(&a->gates, i, hold.died, &count)) != GATE_DONE)
 		if (next == GATE_LOST) /* no session can own it but one that wrote there */
 			gate_lapse_line(a, i);
 	undo_save(&a->undo, l, LINE_HEAD);
 	l->state = LINE_OURS;
-	l->delegation = v.delegation;
+	l->mode = hold.mode;
+	l->delegation = hold.delegation;
+	l->base = hold.base;
 	l->remote_since_ns = 0;
 	l->wanted = l->queued = 0;
-	l->full = 0;
-	atom_store_relaxed(&t->incarnation, v.incarnation);
-	atom_store_relaxed(&t->base, v.base);
+	l->full = l->shared = 0;
+	atom_store_relaxed(&t->incarnation, hold.incarnation);
+	atom_store_relaxed(&t->base, hold.base);
 	atom_store_relaxed(&t->opened_at, count);
-	atom_store_relaxed(&t->range, range_of(a));
-	atom_store_release(&t->delegation, v.delegation);
-	if (!(*reuse_of(a, l->hash) & REUSE_OTHERS))
-		reuse_learn(a, l, true);
-	*reuse_of(a, l->hash) &= (uint8_t)~REUSE_OTHERS;
+	atom_store_relaxed(&t->range, MIN(range_of(a), hold.range));
+	if (hold.mode == LOCK_MODE_EX)
+		atom_store_release(&t->delegation, hold.delegation);
+	keep_begins(a, l);
 }
 
 /* The gate is no key's any more, or another's. Whoever still has it in mind for the one before sees that it is not his; and
  * who stands there already is sent away. The count goes on: it rises for ever. */
 void gate_new_key(struct agent *a, uint32_t i)
 {
-	struct gate_terms *t = terms_of(a, i);
+	struct gate_terms *t = gate_terms_of(a, i);
 
 	atom_store_relaxed(&t->delegation, (uint64_t)0);
 	atom_store_seq_cst(&t->serial, t->serial + 1);
 	atom_fence_seq_cst(); /* pairs with the arriver's: it pushes, then reads the serial */
 	a->last_count[i] = 0;
-	if (gate_top(word_of(a, i)))
+	if (gate_top(gate_word_of(a, i)))
 		gate_send_away(a, i);
 }
 
@@ -193,20 +148,20 @@ void gate_watch(struct agent *a, uint32_t i)
 
 /* Notes since when other hosts wait. From then on the passing here has its bounds, whoever decides about it: a session
  * that releases while the gate is closing, or the agent. */
-static void note_hosts(struct agent *a, uint32_t i)
+void gate_note_hosts(struct agent *a, uint32_t i)
 {
 	struct line *l = line_of(a, i);
-	struct gate_terms *t = terms_of(a, i);
+	struct gate_terms *t = gate_terms_of(a, i);
 	bool wait = line_hosts_waiting(a, l) != 0;
 
 	if (wait && !l->remote_since_ns) {
-		CHANGE(l->remote_since_ns, MAX(monotonic_ns(a, a->now_ns), 1u));
-		atom_store_relaxed(&t->stop_at, gate_count(word_of(a, i)) + a->config.handover_max);
+		CHANGE(l->remote_since_ns, MAX(agent_monotonic_ns(a, a->now_ns), 1u));
+		atom_store_relaxed(&t->stop_at, gate_count(gate_word_of(a, i)) + a->config.handover_max);
 		atom_store_relaxed(&t->stop_ns, l->remote_since_ns + a->config.handover_ns);
 	} else if (!wait) {
 		if (l->remote_since_ns)
 			CHANGE(l->remote_since_ns, 0);
-		atom_store_relaxed(&t->stop_at, gate_count(word_of(a, i)) + LOCK_RANGE);
+		atom_store_relaxed(&t->stop_at, gate_count(gate_word_of(a, i)) + LOCK_RANGE);
 		atom_store_relaxed(&t->stop_ns, NEVER);
 	}
 }
@@ -217,20 +172,20 @@ static uint64_t waits_since_ns(struct agent *a, uint32_t i)
 	const struct line *l = line_of(a, i);
 	uint64_t since_ns = NEVER;
 
-	note_hosts(a, i);
+	gate_note_hosts(a, i);
 	if (l->remote_since_ns)
 		since_ns = l->remote_since_ns;
 	if (l->n_blocking)
-		since_ns = MIN(since_ns, monotonic_ns(a, claim_of(a, l->head)->since_ns));
+		since_ns = MIN(since_ns, agent_monotonic_ns(a, claim_of(a, l->head)->since_ns));
 	return since_ns;
 }
 
 /* The gate is to come back to the agent; who waits there since before may still have it. Written before it is asked for;
  * afterwards it may be drawn tighter. */
-static enum gate_next close_gate(struct agent *a, uint32_t i, uint64_t since_ns)
+enum gate_next gate_take_back(struct agent *a, uint32_t i, uint64_t since_ns)
 {
-	struct gate_terms *t = terms_of(a, i);
-	uint64_t word = word_of(a, i);
+	struct gate_terms *t = gate_terms_of(a, i);
+	uint64_t word = gate_word_of(a, i);
 	bool closing = gate_flags(word) & GATE_CLOSING;
 	enum gate_next next;
 
@@ -274,11 +229,11 @@ static void nonsense(struct agent *a, uint32_t i, const char *what)
 {
 	a->tables->nonsense++;
 	agent_log(a, LOG_WARNING, "event=gate.nonsense gate=%u count=%u text=\"%s: a program of this host writes where it must not; put right\"",
-		  i, gate_count(word_of(a, i)), what);
+		  i, gate_count(gate_word_of(a, i)), what);
 }
 
 /* The oldest of the gate's line: its record, or 0. The agent owns the gate. */
-static uint32_t oldest_waiter(struct agent *a, uint32_t i)
+uint32_t gate_oldest_waiter(struct agent *a, uint32_t i)
 {
 	struct gate_pass p = gate_agent_pass(&a->gates, i);
 	enum gate_next next;
@@ -294,7 +249,7 @@ static uint32_t oldest_waiter(struct agent *a, uint32_t i)
 
 bool gate_has_waiters(struct agent *a, uint32_t i)
 {
-	return gate_top(word_of(a, i)) && oldest_waiter(a, i);
+	return gate_top(gate_word_of(a, i)) && gate_oldest_waiter(a, i);
 }
 
 /* ---- who is next ---- */
@@ -305,7 +260,7 @@ static bool give_end(struct agent *a, uint32_t i)
 	struct line *l = line_of(a, i);
 	uint32_t given = l->given;
 	struct claim *c = claim_of(a, given);
-	const struct gate_terms *t = terms_of(a, i);
+	const struct gate_terms *t = gate_terms_of(a, i);
 	bool died = false;
 	enum gate_next next;
 
@@ -329,7 +284,7 @@ static bool give_end(struct agent *a, uint32_t i)
 	};
 
 	a->tables->grants++;
-	atom_store_relaxed(&a->gates.gates[i].since_ns, monotonic_ns(a, a->now_ns));
+	atom_store_relaxed(&a->gates.gates[i].since_ns, agent_monotonic_ns(a, a->now_ns));
 	line_complete(a, given, &completion);
 	agent_commit(a);
 	return true;
@@ -381,22 +336,24 @@ enum turn_of { NOBODY,
 static enum turn_of turn_of(struct agent *a, uint32_t i, uint64_t word)
 {
 	struct line *l = line_of(a, i);
-	const struct gate_terms *t = terms_of(a, i);
-	uint32_t record = gate_has_waiters(a, i) ? oldest_waiter(a, i) : 0;
-	uint64_t claim_ns = l->head ? monotonic_ns(a, claim_of(a, l->head)->since_ns) : NEVER;
+	const struct gate_terms *t = gate_terms_of(a, i);
+	uint32_t record = gate_has_waiters(a, i) ? gate_oldest_waiter(a, i) : 0;
+	uint64_t claim_ns = l->head ? agent_monotonic_ns(a, claim_of(a, l->head)->since_ns) : NEVER;
 	uint64_t record_ns = record ? atom_load_relaxed(&a->gates.records[record].since_ns) : NEVER;
 	bool first = gate_count(word) == t->opened_at;
 
-	note_hosts(a, i);
+	gate_note_hosts(a, i);
 	if (!l->head && !record)
-		return l->remote_since_ns || l->wanted || !keeping_pays(a, l) ? ELSEWHERE : NOBODY;
+		return l->remote_since_ns || l->wanted || !keep_pays(a, l) ? ELSEWHERE : NOBODY;
 	if (gate_used(a, i) >= t->range)
 		return ELSEWHERE; /* a new delegation brings new tokens */
 	if (l->remote_since_ns && !first &&
 	    (MIN(claim_ns, record_ns) > l->remote_since_ns || (int32_t)(t->stop_at - gate_count(word) - 1) < 0 ||
-	     monotonic_ns(a, a->now_ns) >= t->stop_ns))
+	     agent_monotonic_ns(a, a->now_ns) >= t->stop_ns))
 		return ELSEWHERE;
-	return l->head && claim_ns <= record_ns ? CLAIM : WAITER;
+	if (l->head && claim_ns <= record_ns) /* who would share it needs it in the other mode */
+		return claim_of(a, l->head)->mode == LOCK_MODE_EX ? CLAIM : ELSEWHERE;
+	return WAITER;
 }
 
 /* ---- settling ---- */
@@ -418,8 +375,8 @@ static void settle_held(struct agent *a, uint32_t i, uint64_t word)
 	if (lease_valid(a)) /* else it may be another's */
 		line_tries_refused(a, i);
 	uint64_t since_ns = waits_since_ns(a, i);
-	if (since_ns != NEVER || l->wanted || !keeping_pays(a, l))
-		close_gate(a, i, since_ns);
+	if (since_ns != NEVER || l->wanted || !keep_pays(a, l))
+		gate_take_back(a, i, since_ns);
 	agent_commit(a);
 }
 
@@ -429,12 +386,12 @@ static bool give_back(struct agent *a, uint32_t i)
 	uint32_t used = gate_used(a, i);
 	bool revoked = line_hosts_waiting(a, l) != 0;
 
-	ASSERT(gate_owner(word_of(a, i)) == GATE_AGENT);
-	if (!line_give_back(a, i, used, gate_flags(word_of(a, i)) & GATE_DIED))
+	ASSERT(gate_owner(gate_word_of(a, i)) == GATE_AGENT);
+	if (!line_give_back(a, i, used, gate_flags(gate_word_of(a, i)) & GATE_DIED))
 		return false;
-	reuse_learn(a, l, used > 2 || !revoked); /* getting it back was one */
+	keep_ends(a, l, used > 2, revoked); /* getting it back was one */
 	a->tables->revocations += revoked;
-	atom_store_release(&terms_of(a, i)->delegation, (uint64_t)0);
+	atom_store_release(&gate_terms_of(a, i)->delegation, (uint64_t)0);
 	agent_commit(a);
 	return true;
 }
@@ -446,17 +403,19 @@ bool gate_settle(struct agent *a, uint32_t i)
 	if (a->no_quorum && !line_told_no_quorum(a, i))
 		return true; /* some of them are still to be told: it is looked at again */
 	agent_commit(a);
+	if (l->mode == LOCK_MODE_PR)
+		return shared_settle(a, i);
 	for (unsigned round = 0; round < SETTLE_ROUNDS; round++) {
-		uint64_t word = word_of(a, i);
+		uint64_t word = gate_word_of(a, i);
 
 		if (session_owns(word)) {
 			settle_held(a, i, word);
 			return true;
 		}
 		if (gate_owner(word) == 0) {
-			if (!l->head && waits_since_ns(a, i) == NEVER && !l->wanted && keeping_pays(a, l))
+			if (!l->head && waits_since_ns(a, i) == NEVER && !l->wanted && keep_pays(a, l))
 				return true; /* open to whoever comes */
-			close_gate(a, i, NEVER);
+			gate_take_back(a, i, NEVER);
 			continue;
 		}
 		if (!lease_valid(a))
@@ -505,7 +464,7 @@ void gate_lapse_line(struct agent *a, uint32_t i)
 		if (gate_lapsing(&a->gates, i, &owner, &count))
 			lapse_owner(a, i, owner, count);
 	} while (gate_lapse(&a->gates, i, owner, count) != GATE_DONE);
-	atom_store_release(&terms_of(a, i)->delegation, (uint64_t)0);
+	atom_store_release(&gate_terms_of(a, i)->delegation, (uint64_t)0);
 }
 
 /* ---- sessions come and go ---- */
@@ -590,88 +549,6 @@ bool gates_sweep_session(struct agent *a, uint32_t slot, bool died)
 	return s->sweep_at == SWEEP_DONE;
 }
 
-/* ---- locks that nobody uses ---- */
-
-static bool room_is_short(const struct agent *a)
-{
-	const struct private_memory *p = a->m.p;
-	const struct tables *t = a->tables;
-
-	return p->lines_used + MAX(p->n_lines / 8, 1u) > p->n_lines ||
-	       t->agreed.rows_used + MAX(t->n_rows / 8, 1u) > t->n_rows;
-}
-
-/* Whether nobody has used a lock that we keep since the hand was here last. */
-static bool is_idle(struct agent *a, uint32_t i)
-{
-	const struct line *l = &a->m.lines[i];
-	uint64_t word = word_of(a, i);
-	bool idle = gate_count(word) == a->last_count[i];
-
-	a->last_count[i] = gate_count(word);
-	return idle && l->key_len && l->state == LINE_OURS && !l->head && !l->given && gate_owner(word) == 0;
-}
-
-static void evict(struct agent *a, uint32_t i)
-{
-	CHANGE(a->m.lines[i].wanted, 1);
-	a->tables->evictions++;
-	line_settle(a, i);
-}
-
-static uint32_t hand_next(struct agent *a)
-{
-	a->hand = a->hand < a->m.p->lines_high ? a->hand + 1 : 1;
-	return a->hand;
-}
-
-static void look_for_idle(struct agent *a, uint32_t i)
-{
-	if (is_idle(a, i))
-		evict(a, i);
-	agent_commit(a);
-}
-
-/* Room is wanted soon. */
-static void hand_moves(struct agent *a)
-{
-	for (uint32_t n = MIN(HAND_LINES, a->m.p->lines_high); n && commands_room(a); n--)
-		look_for_idle(a, hand_next(a));
-}
-
-/* A part of the round that is made once in keep_ns. */
-static void round_goes_on(struct agent *a)
-{
-	uint32_t n = a->m.p->lines_high / ROUND_STEPS + 1;
-
-	for (; n && a->round_line < a->m.p->lines_high && commands_room(a); n--)
-		look_for_idle(a, ++a->round_line);
-	a->round_at_ns = a->now_ns + a->config.keep_ns / ROUND_STEPS;
-	if (a->round_line < a->m.p->lines_high)
-		return;
-	a->round_line = 0;
-	a->round_ns = MAX(a->round_ns + a->config.keep_ns, a->now_ns);
-	a->round_at_ns = MAX(a->round_at_ns, a->round_ns);
-}
-
-/* A line is wanted now. What it costs is bounded: the hand passes each line twice. */
-bool gates_make_room(struct agent *a)
-{
-	for (uint32_t n = 2 * a->m.p->lines_high; n && commands_room(a); n--) {
-		uint32_t i = hand_next(a);
-
-		if (!is_idle(a, i) || close_gate(a, i, NEVER) != GATE_DONE || gate_top(word_of(a, i)))
-			continue;
-		a->tables->evictions++;
-		if (!line_give_back(a, i, gate_used(a, i), gate_flags(word_of(a, i)) & GATE_DIED))
-			return false;
-		atom_store_release(&terms_of(a, i)->delegation, (uint64_t)0);
-		line_settle(a, i);
-		return a->m.p->lines_free != 0;
-	}
-	return false;
-}
-
 /* ---- time ---- */
 
 void gates_tick(struct agent *a)
@@ -691,15 +568,11 @@ void gates_tick(struct agent *a)
 			agent_commit(a);
 		}
 	}
-	if (a->config.keep_ns && a->now_ns >= a->round_at_ns)
-		round_goes_on(a);
-	if (a->config.keep_ns && room_is_short(a))
-		hand_moves(a);
 }
 
 uint64_t gates_wake_at(const struct agent *a)
 {
-	return MIN(a->n_watched ? a->watch_at_ns : NEVER, a->config.keep_ns && a->m.p->lines_used ? a->round_at_ns : NEVER);
+	return a->n_watched ? a->watch_at_ns : NEVER;
 }
 
 /* What the predecessor had begun is ended: whoever it was giving a gate has it, whoever it had chosen is woken. */

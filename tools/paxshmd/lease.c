@@ -279,9 +279,9 @@ static void lapse(struct agent *a)
 			CHANGE(p->lapse_at, 0);
 			a->register_at_ns = 0;
 		} else {
-			CHANGE(p->lapse_at, line + 1);
 			if (!MUTANT(301))
 				line_lapse(a, line);
+			CHANGE(p->lapse_at, line + 1);
 		}
 		agent_commit(a);
 	}

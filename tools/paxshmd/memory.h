@@ -61,7 +61,8 @@ struct claim {
 	uint32_t session, call, line;
 	uint32_t next, prev; /* queue or asks of the line; next also in the free list */
 	uint32_t session_next, session_prev;
-	uint32_t spare;
+	uint32_t mode;       /* ACQUIRE: LOCK_MODE_ */
+	uint64_t token;      /* OWNER */
 	uint64_t since_ns;   /* when it came into its state; ASK_SENT: when to ask again */
 	uint64_t number;     /* ASK_INDEXED */
 	uint64_t give_up_ns; /* ASKING: answer with what is known by then */
@@ -86,10 +87,12 @@ struct line {
 	uint32_t given, given_count;    /* CLAIM_GIVEN, and the gate's count before; 0: none */
 	uint32_t n_waiting, n_blocking; /* claims in the queue; of them, without TRY */
 	uint32_t full;                  /* IDLE: how often the cluster had no room for it */
-	uint32_t spare;
+	uint32_t mode;                  /* OURS: LOCK_MODE_ */
+	uint32_t sharers, shared;       /* in PR: OWNER claims, and tokens given */
 	uint64_t hash;
 	uint64_t number;          /* of the last command about this key */
-	uint64_t delegation;      /* OURS; what it allows stands in the terms of the gate that has the line's index */
+	uint64_t delegation;      /* OURS; in EX, what it allows stands in the terms of the gate that has the line's index */
+	uint64_t base;            /* OURS: of its tokens */
 	uint64_t remote_since_ns; /* OURS: since when another host waits, CLOCK_MONOTONIC; 0: none does */
 	uint8_t key[KEY_MAX + 1];
 };

@@ -17,7 +17,7 @@
 #define REQUESTS_A_TURN RING_REQUESTS /* of one session: all that its ring can hold */
 #define LOOK_AT_ALL_NS NS_PER_S       /* how often every ring is looked into */
 #define LINGER_NS (100 * NS_PER_MS)
-#define ENDS_A_TURN 64u               /* claims of ending sessions given up in one turn */
+#define ENDS_A_TURN 64u /* claims of ending sessions given up in one turn */
 
 static struct session_record *session_of(struct agent *a, uint32_t slot)
 {
@@ -75,11 +75,12 @@ static void answer(struct agent *a, uint32_t slot, uint32_t call, int result)
 
 static void acquire(struct agent *a, uint32_t slot, const struct ring_request *r)
 {
-	uint32_t i = claim_new(a, slot, r);
+	bool known = !r->mode || r->mode == LOCK_MODE_EX || r->mode == LOCK_MODE_PR;
+	uint32_t i = known ? claim_new(a, slot, r) : 0;
 	uint32_t line;
 
 	if (!i) {
-		answer(a, slot, r->call, -ENOSPC);
+		answer(a, slot, r->call, known ? -ENOSPC : -ENOSYS);
 		return;
 	}
 	line = a->m.claims[i].line;
@@ -114,7 +115,20 @@ static void holder(struct agent *a, uint32_t slot, const struct ring_request *r)
 
 static void release(struct agent *a, uint32_t slot, const struct ring_request *r)
 {
-	answer(a, slot, r->call, -ESTALE);
+	uint32_t i = (uint32_t)r->claim;
+	uint32_t gen = (uint32_t)(r->claim >> 32);
+	uint32_t line;
+
+	if (i == 0 || i > a->m.p->claims_high || (a->m.claims[i].gen != gen && !MUTANT(71)) ||
+	    (a->m.claims[i].session != slot && !MUTANT(171)) || a->m.claims[i].state != CLAIM_OWNER) {
+		answer(a, slot, r->call, -ESTALE);
+		return;
+	}
+	line = a->m.claims[i].line;
+	claim_leave(a, i);
+	claim_free(a, i);
+	line_settle(a, line);
+	answer(a, slot, r->call, 0);
 }
 
 /* A gate that we have, and at which somebody waits; or one whose line is gone, and who waits there is to find the next. */
