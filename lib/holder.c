@@ -7,6 +7,7 @@
 #include "../shm/atom.h"
 #include "../shm/sys.h"
 #include "../shm/table.h"
+#include "gateway.h"
 #include "session.h"
 
 enum seen {
@@ -15,18 +16,18 @@ enum seen {
 	SEEN_ELSEWHERE, /* the tables do not say which process */
 };
 
-/* What the tables know. */
-static enum seen look_here(const struct paxshm_session *s, const void *key, uint32_t len, struct lock_value *ret)
+/* What memory knows. */
+static enum seen look_here(const struct paxshm_session *s, const void *key, uint32_t len, struct paxshm_who *ret)
 {
-	int rc = table_read(s->tables, key, len, ret);
+	struct lock_value value;
+	int rc = gateway_holder(s, key, len, ret);
 
+	if (rc <= 0)
+		return rc ? SEEN_FREE : SEEN_HERE;
+	rc = table_read(s->tables, key, len, &value);
 	if (rc < 0)
 		return SEEN_ELSEWHERE; /* no steady look: the agent will know */
-	if (rc == 0 || !ret->delegation)
-		return SEEN_FREE;
-	if (ret->host == s->tables->self && ret->gate && false)
-		return SEEN_HERE;
-	return SEEN_ELSEWHERE;
+	return rc == 0 || !value.delegation ? SEEN_FREE : SEEN_ELSEWHERE;
 }
 
 static int ask(struct paxshm_session *s, const void *key, uint32_t len, uint32_t flags, struct paxshm_who *ret)
@@ -57,7 +58,7 @@ static int ask(struct paxshm_session *s, const void *key, uint32_t len, uint32_t
 
 int paxshm_holder(paxshm_session *s, const void *key, size_t len, uint32_t flags, struct paxshm_who *ret_who)
 {
-	struct lock_value value;
+	struct paxshm_who who;
 	enum seen seen = SEEN_ELSEWHERE;
 	int rc = session_mine(s);
 
@@ -70,11 +71,11 @@ int paxshm_holder(paxshm_session *s, const void *key, size_t len, uint32_t flags
 	if (session_lost(s))
 		return -ENOTCONN;
 	if (!(flags & PAXSHM_LINEARIZABLE))
-		seen = look_here(s, key, (uint32_t)len, &value);
+		seen = look_here(s, key, (uint32_t)len, &who);
 	if (!tables_fresh(s->tables))
 		return -ENETUNREACH;
 	if (seen == SEEN_HERE) {
-		who_from_value(s, &value, ret_who);
+		*ret_who = who;
 		return 0;
 	}
 	return seen == SEEN_FREE ? -ESRCH : ask(s, key, (uint32_t)len, flags, ret_who);
