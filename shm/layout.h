@@ -56,7 +56,7 @@ struct lock_value {
 	uint32_t spare;
 };
 
-#define LOCK_DIED 1u           /* the last owner died with the lock */
+#define LOCK_DIED 1u          /* the last owner died with the lock */
 #define LOCK_RANGE (1u << 30) /* tokens that one delegation reserves: what is not used of them is reserved again, unless the host died */
 
 #define LOCK_VALUE_WORDS (sizeof(struct lock_value) / 8)
@@ -137,7 +137,7 @@ struct tables {
 	uint32_t n_rows, n_cells, n_waits, n_hosts;                 /* capacities: agreed for the whole cluster */
 	uint64_t buckets_at, rows_at, cells_at, waits_at, hosts_at; /* byte offsets */
 	/* This host's own capacities; the gates and records themselves stand in the arena. */
-	uint32_t n_gates, n_sessions, n_records, records_each;      /* session slot i has the records (i-1) * records_each + 1 .. */
+	uint32_t n_gates, n_sessions, n_records, records_each; /* session slot i has the records (i-1) * records_each + 1 .. */
 	uint64_t terms_at, slots_at, sessions_at;
 
 	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
@@ -159,7 +159,11 @@ struct tables {
 	uint64_t agent_starts;                                            /* agents that served this memory */
 	uint64_t grants, releases, handovers, refusals, deaths, requests; /* counters since the memory was made */
 	uint64_t host_lease_ns;                                           /* how long a lease is */
-	uint64_t counters_spare[6];
+	uint64_t revocations;                                             /* counters too: delegations taken back because another host waited */
+	uint64_t evictions;                                               /* idle delegations given back for room */
+	uint64_t repairs;                                                 /* gates put right after a death */
+	uint64_t nonsense;                                                /* gates or records found scribbled over */
+	uint64_t counters_spare[2];
 	uint64_t changing; /* odd while a slot is being applied: whoever reads across rows looks before and after */
 
 	struct agreed agreed;
@@ -173,7 +177,7 @@ typedef uint64_t table_bucket;
 struct arena {
 	struct segment_header segment;
 	uint64_t pending[(SESSIONS_MAX + 64) / 64]; /* bit of a session slot: look into its ring; atomic */
-	uint64_t gates_at, records_at; /* byte offsets; what they hold is checked against the tables, never believed */
+	uint64_t gates_at, records_at;              /* byte offsets; what they hold is checked against the tables, never believed */
 	uint32_t n_gates, n_records;
 };
 
@@ -215,7 +219,7 @@ struct gate_terms {
 	uint32_t opened_at;       /* count at the opening */
 	uint32_t range;           /* tokens from `base` on */
 	uint32_t serial;          /* rises when the gate is given to another key */
-	uint64_t spare;
+	uint64_t revoked;         /* for people: times that it was taken back because another host waited, for this key */
 };
 
 /* ---- session: rings ---- */
@@ -266,7 +270,7 @@ struct ring_completion {
 	int32_t result; /* 0 or -errno */
 	uint64_t claim; /* of a shared grant: index and generation, to be named in its release */
 	uint64_t token;
-	uint64_t incarnation; /* under which it was granted */
+	uint64_t incarnation;         /* under which it was granted */
 	uint32_t gate, serial, count; /* of an exclusive grant: the gate, which key it serves, and the acquisition there */
 	uint32_t flags;               /* COMPLETION_DIED */
 	uint32_t holder_host;         /* host id; 0: nobody */
