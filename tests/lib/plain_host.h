@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * plain_host: a host in plain memory: tables, arena and one session, and no agent. What an agent and other sessions would
+ * plain_host: a host's memory: tables, arena and one session, and no agent. What an agent and other sessions would
  * write, tests write. Host 1 is this one; session i is process 100 + i, program "prog-i".
  */
 #ifndef PAXSHM_TESTS_LIB_PLAIN_HOST_H
@@ -14,6 +14,8 @@
 #include "../../shm/arena.h"
 #include "../../shm/atom.h"
 #include "../../shm/gate.h"
+#include "../../shm/ring.h"
+#include "../../shm/segment.h"
 #include "../../shm/state/lock_table.h"
 #include "../../shm/sys.h"
 #include "../../shm/table.h"
@@ -34,13 +36,15 @@ static inline struct plain_host *plain_host_new(void)
 {
 	static const struct table_capacity capacity = { .rows = 8, .cells = 8, .waits = 8, .gates = 4, .sessions = PLAIN_SESSIONS };
 	struct plain_host *h = calloc(1, sizeof(*h));
-	struct tables *t = aligned_alloc(4096, tables_size(&capacity));
-	uint64_t bytes = arena_size(capacity.gates, tables_records(&capacity));
-	struct arena *a = aligned_alloc(4096, bytes);
+	struct segment tables, arena, rings;
 
-	cr_assert(h && t && a);
-	memset(t, 0, tables_size(&capacity));
-	memset(a, 0, bytes);
+	cr_assert(h);
+	cr_assert_eq(segment_create(&tables, "tables", tables_size(&capacity)), 0);
+	cr_assert_eq(segment_create(&arena, "arena", arena_size(capacity.gates, tables_records(&capacity))), 0);
+	cr_assert_eq(segment_create(&rings, "rings", sizeof(struct session_rings)), 0);
+	struct tables *t = tables.at;
+	struct arena *a = arena.at;
+
 	tables_format(t, &capacity, "plain", 1);
 	arena_format(a, t);
 	t->incarnation = PLAIN_INCARNATION;
@@ -65,21 +69,24 @@ static inline struct plain_host *plain_host_new(void)
 	h->session = (struct paxshm_session){
 		.mine = &h->mine,
 		.socket = -1,
+		.tables_segment = tables,
+		.arena_segment = arena,
+		.rings_segment = rings,
 		.tables = t,
 		.arena = a,
-		.rings = calloc(1, sizeof(struct session_rings)),
+		.rings = rings.at,
 		.slot = 1,
 		.host = 1,
 	};
-	cr_assert(h->session.rings);
+	rings_format(h->session.rings, 1, PLAIN_INCARNATION);
 	return h;
 }
 
 static inline void plain_host_free(struct plain_host *h)
 {
-	free(h->session.rings);
-	free(h->session.arena);
-	free(h->tables);
+	segment_release(&h->session.tables_segment);
+	segment_release(&h->session.arena_segment);
+	segment_release(&h->session.rings_segment);
 	free(h);
 }
 

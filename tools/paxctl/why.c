@@ -8,7 +8,7 @@
 
 #include "escape.h"
 #include "paxctl.h"
-#include "process_state.h"
+#include "doing.h"
 #include "who.h"
 
 #define WAITERS_SHOWN 20u /* as text; --json shows all */
@@ -97,7 +97,7 @@ static int find_out(paxshm_session *s, const char *key, struct findings *f)
 	if (rc == 0)
 		find_owner(s, f);
 	if (f->owner.pid && is_here(f))
-		f->state = process_state(f->owner.pid, f->owner.start_time);
+		f->state = process_doing(f->owner.pid, f->owner.start_time);
 	f->now_ns = paxshm_deadline_ms(0);
 	return rc;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "process_state.h"
+#include "doing.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 #define START_FIELD 22 /* of proc(5); the state is field 3, the first behind the name */
 
-char process_state(uint32_t pid, uint64_t start_time)
+char process_doing(uint32_t pid, uint64_t start_time)
 {
 	char path[64], line[1024], *at;
 	uint64_t start = 0;
