@@ -337,21 +337,3 @@ int gateway_look(const struct paxshm_lock_handle *l)
 		return -ESTALE;
 	return rc;
 }
-
-int gateway_holder(const struct paxshm_session *s, const void *key, uint32_t len, struct paxshm_who *ret)
-{
-	uint32_t gate, serial;
-
-	if (!gate_find(s, key, len, &gate, &serial))
-		return BY_AGENT;
-	uint64_t word = atom_load_acquire(&s->view.gates[gate].word);
-	struct paxshm_who who = { 0 };
-	bool named = name_owner(s, gate, word, &who);
-	/* It served the key when the word was read. */
-	if (atom_load_acquire(&s->view.terms[gate].serial) != serial || (gate_owner(word) && !named))
-		return BY_AGENT;
-	if (!named)
-		return -ESRCH;
-	*ret = who;
-	return 0;
-}

@@ -88,9 +88,6 @@ bool gateway_return_late(struct paxshm_session *s, const struct ring_completion 
 /* Whether what an owned handle got is still its own: as lease_look(). */
 int gateway_look(const struct paxshm_lock_handle *l);
 
-/* Who owns a key whose gate is here. 0 and *ret; -ESRCH: nobody; BY_AGENT. */
-int gateway_holder(const struct paxshm_session *s, const void *key, uint32_t len, struct paxshm_who *ret);
-
 /* Rings all who wait in a line; async-signal-safe. */
 void gateway_cancel(struct paxshm_session *s);
 

@@ -30,7 +30,7 @@
 
 #include <pthread.h>
 
-#include "../shm/gate.h"
+#include "../shm/gate_read.h"
 #include "../shm/layout.h"
 #include "../shm/segment.h"
 #include "base.h"
@@ -178,7 +178,28 @@ bool tables_fresh(const struct tables *t);
 /* The holder that a completion names. */
 void holder_from(const struct paxshm_session *s, const struct ring_completion *answer, struct paxshm_who *ret);
 
-/* The owner that a row names: only host and name are known. */
-void who_from_value(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret);
+/* ---- owner.c ---- */
+
+enum owner_seen {
+	OWNER_NONE,  /* nobody owns it; a host may keep it */
+	OWNER_KNOWN, /* a session of this host owns it */
+	OWNER_HOST,  /* a host has it; which process owns it, if any, the tables do not say */
+	OWNER_MOVED, /* it changed under the look: read the row again */
+};
+
+/* Who owns a lock, by its row. *ret names the host that has it, and the process when it is KNOWN; *ret_shown is the gate's,
+ * when one of this host's serves the lock. MOVED again and again: the host is giving the lock back. */
+enum owner_seen owner_see(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret, struct gate_shown *ret_shown);
+
+/* Fills in which process has a session of this host; false: none. */
+bool who_from_session(const struct paxshm_session *s, uint32_t slot, struct paxshm_who *ret);
+
+/* A time that stands in memory which sessions write: 0 when it cannot be true. */
+uint64_t since_told(uint64_t since_ns);
+
+/* ---- waiters.c ---- */
+
+/* How many wait at a gate of this host. */
+uint32_t line_length(const struct paxshm_session *s, uint32_t gate);
 
 #endif

@@ -228,7 +228,7 @@ struct gate_terms {
 	uint32_t opened_at;       /* count at the opening */
 	uint32_t range;           /* tokens from `base` on */
 	uint32_t serial;          /* rises when the gate is given to another key */
-	uint64_t spare;
+	uint64_t revoked;         /* for people: times that it was taken back because another host waited, for this key */
 };
 
 /* ---- session: rings ---- */

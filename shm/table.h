@@ -157,4 +157,8 @@ int table_read_holders(const struct tables *t, const void *key, uint32_t len, st
 int table_read_row_holders(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
 			   struct lock_value *ret_value, struct table_wait *ret_holders, uint32_t cap);
 
+/* The hosts that wait for a key, in the order of their turns, as they stood between two slots: how many there are, and
+ * the first `max` of them in ret[]. -EAGAIN, -ENETUNREACH as above. */
+int table_read_queue(const struct tables *t, const void *key, uint32_t len, struct table_wait *ret, uint32_t max);
+
 #endif

@@ -43,7 +43,7 @@ static bool copy_holders(const struct tables *t, const struct lock_value *v, con
 
 /* One walk along the chain of a key. Any index may be torn, so each is checked; and a walk that was
  * led into another chain ends when it sees the version move. */
-static inline enum look look_up(const struct tables *t, const struct key_words *k, struct lock_value *ret, const struct holders *h)
+static inline enum look look_up(const struct tables *t, const struct key_words *k, struct lock_value *ret, const struct holders *h, uint32_t *ret_row)
 {
 	const table_bucket *bucket = tables_bucket(t, k->hash);
 	table_bucket first = atom_load_acquire(bucket);
@@ -63,6 +63,7 @@ static inline enum look look_up(const struct tables *t, const struct key_words *
 			row_copy_value(row, seq, ret);
 			if (!copy_holders(t, ret, h) || atom_load_acquire(&row->seq) != seq)
 				return LOOK_AGAIN;
+			*ret_row = i;
 			found = LOOK_FOUND;
 			break;
 		}
@@ -113,6 +114,7 @@ static inline int read_key(const struct tables *t, const void *key, uint32_t len
 {
 	struct lock_value value;
 	struct key_words k;
+	uint32_t row;
 
 	if (!key_words_init(&k, key, len))
 		return 0;
@@ -125,7 +127,7 @@ static inline int read_key(const struct tables *t, const void *key, uint32_t len
 		if (rc < 0)
 			continue;
 
-		enum look found = look_up(t, &k, &value, h);
+		enum look found = look_up(t, &k, &value, h, &row);
 
 		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
 			continue;
@@ -182,6 +184,53 @@ int table_read_row_holders(const struct tables *t, uint32_t i, void *ret_key, ui
 		*ret_len = key_len;
 		*ret_value = value;
 		return 1;
+	}
+	return -EAGAIN;
+}
+
+/* Entries change while a slot is applied, and `changing` is odd then. Each index may be torn. */
+static uint32_t look_at_queue(const struct tables *t, uint32_t row, struct table_wait *ret, uint32_t max)
+{
+	uint32_t n = 0, at = atom_load_acquire(&tables_row(t, row)->queue_head);
+
+	while (at && at <= t->n_waits && n < HOSTS_MAX) { /* a host stands in it once */
+		const struct table_wait *wait = tables_wait(t, at);
+
+		if (n < max) {
+			ret[n].incarnation = atom_load_acquire(&wait->incarnation);
+			ret[n].next = 0;
+			ret[n].host = atom_load_acquire(&wait->host);
+			ret[n].mode = atom_load_acquire(&wait->mode);
+		}
+		n++;
+		at = atom_load_acquire(&wait->next);
+	}
+	return n;
+}
+
+int table_read_queue(const struct tables *t, const void *key, uint32_t len, struct table_wait *ret, uint32_t max)
+{
+	struct lock_value value;
+	struct key_words k;
+
+	if (!key_words_init(&k, key, len))
+		return 0;
+	for (unsigned tries = 0; tries < READ_TRIES; tries++, atom_pause()) {
+		uint64_t changing = atom_load_acquire(&t->changing);
+		uint32_t recoveries, row = 0, n = 0;
+		int rc = look_begins(t, &recoveries);
+
+		if (rc == -ENETUNREACH)
+			return rc;
+		if (rc < 0 || changing & 1)
+			continue;
+
+		enum look found = look_up(t, &k, &value, &(const struct holders){ 0 }, &row);
+
+		if (found == LOOK_FOUND && value.delegation) /* else the words are the died list's */
+			n = look_at_queue(t, row, ret, max);
+		if (found != LOOK_AGAIN && look_holds(t, recoveries) && atom_load_acquire(&t->changing) == changing)
+			return (int)n;
 	}
 	return -EAGAIN;
 }

@@ -128,6 +128,7 @@ void gate_new_key(struct agent *a, uint32_t i)
 	struct gate_terms *t = gate_terms_of(a, i);
 
 	atom_store_relaxed(&t->delegation, (uint64_t)0);
+	atom_store_relaxed(&t->revoked, (uint64_t)0);
 	atom_store_seq_cst(&t->serial, t->serial + 1);
 	atom_fence_seq_cst(); /* pairs with the arriver's: it pushes, then reads the serial */
 	a->last_count[i] = 0;
@@ -391,6 +392,7 @@ static bool give_back(struct agent *a, uint32_t i)
 		return false;
 	keep_ends(a, l, used > 2, revoked); /* getting it back was one */
 	a->tables->revocations += revoked;
+	atom_store_relaxed(&gate_terms_of(a, i)->revoked, gate_terms_of(a, i)->revoked + revoked);
 	atom_store_release(&gate_terms_of(a, i)->delegation, (uint64_t)0);
 	agent_commit(a);
 	return true;
