@@ -116,7 +116,8 @@ uint32_t table_key(const struct tables *t, uint32_t row, void *ret_key);
 /* An entry for a queue or a list of holders from the pool, all zeros, or 0. Given back with table_wait_free.
  *
  * Readers walk the holders that a row's shown value leads to. So an entry is written before a value shows
- * it, and what was shown is changed only after another value of that row is (or the row was removed). */
+ * it, and freed after another value of that row is shown (or the row was removed). The link past one who leaves is
+ * changed before that: who counts one too few looks again. */
 uint32_t table_wait_new(struct tables *t, struct undo *u);
 void table_wait_set(struct tables *t, struct undo *u, uint32_t wait, const struct table_wait *to);
 void table_wait_free(struct tables *t, struct undo *u, uint32_t wait);
@@ -151,7 +152,8 @@ int table_read_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *
 		   struct lock_value *ret_value);
 
 /* The same two, with those that share the lock at that instant: the first `cap` of ret_value->holders of them,
- * in no order that means anything. */
+ * in no order that means anything. Unlike a value alone they cannot be had while a writer stands still in the midst
+ * of changing them: then it is -EAGAIN, until he goes on or his successor has put things right. */
 int table_read_holders(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
 		       struct table_wait *ret_holders, uint32_t cap);
 int table_read_row_holders(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,

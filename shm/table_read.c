@@ -18,7 +18,7 @@ struct holders {
 };
 
 /* The holders that a value leads to, which may be torn or old: the caller looks at its row's seq afterwards. An entry
- * is changed only when another value is shown, with release: who meets one that was finds another seq. */
+ * is freed only when another value is shown, with release: who meets one that was finds another seq. */
 static bool copy_holders(const struct tables *t, const struct lock_value *v, const struct holders *h)
 {
 	uint32_t i = v->holder;

@@ -68,28 +68,23 @@ uint32_t lock_line_holder(const struct tables *t, const struct lock_value *v, ui
 	return at;
 }
 
-/* Takes one of them out of the value. The entry itself still stands as it was: readers may be looking at it
- * until another value is shown. */
-void lock_line_leave(const struct tables *t, struct lock_value *v, uint32_t holder)
+/* Readers may be walking along. Until another value is shown they count one too few and look again, and the entry
+ * that leaves stands as it was. */
+void lock_line_leave(struct tables *t, struct undo *u, struct lock_value *v, uint32_t holder, uint32_t before)
 {
+	struct table_wait w = { 0 };
+
 	ASSERT(v->holders != 0);
-	if (v->holder == holder)
+	if (before) {
+		w = *tables_wait(t, before);
+		w.next = tables_wait(t, holder)->next;
+		table_wait_set(t, u, before, &w);
+	} else {
 		v->holder = tables_wait(t, holder)->next;
+	}
 	v->holders--;
 	if (tables_wait(t, holder)->host == t->self)
 		v->gate = 0; /* what this host did with it is over */
-}
-
-/* After that. `before`: whose link led to it, 0: that of the value. */
-void lock_line_forget(struct tables *t, struct undo *u, uint32_t holder, uint32_t before)
-{
-	if (before) {
-		struct table_wait w = *tables_wait(t, before);
-
-		w.next = tables_wait(t, holder)->next;
-		table_wait_set(t, u, before, &w);
-	}
-	table_wait_free(t, u, holder);
 }
 
 /* ---- grants ---- */

@@ -4,7 +4,7 @@
  * is. Both are made of the entries of one pool: who waits to share becomes a holder where he stands.
  *
  * Some of these work on a value that is not shown yet (`v`): the caller shows it when all is done. Readers
- * walk the holders that the shown value leads to; so nothing that it leads to is changed before another is shown.
+ * walk the holders that the shown value leads to; so no entry of them is freed before another value is shown.
  *
  * Deterministic and pure. Who may enter: lock_table.
  */
@@ -26,10 +26,9 @@ bool lock_line_alive(const struct tables *t, const struct table_wait *w);
 /* ---- the holders of a row in PR: who came last is the first ---- */
 
 uint32_t lock_line_holder(const struct tables *t, const struct lock_value *v, uint16_t host, uint32_t *ret_before);
-/* Takes one of them out of the value … */
-void lock_line_leave(const struct tables *t, struct lock_value *v, uint32_t holder);
-/* … and, once another value is shown, out of the list. `before`: whose link led to it, 0: that of the value. */
-void lock_line_forget(struct tables *t, struct undo *u, uint32_t holder, uint32_t before);
+/* Takes one of them out of the list. `before`: whose link led to it, 0: that of the value. Once the value is shown,
+ * and not before, the entry is the caller's to free. */
+void lock_line_leave(struct tables *t, struct undo *u, struct lock_value *v, uint32_t holder, uint32_t before);
 
 /* ---- turns ---- */
 

@@ -183,9 +183,9 @@ static enum lock_outcome acquire_queue(struct tables *t, struct undo *u, uint32_
 		lock_line_cut(t, u, row, wait, before);
 		v.waiting--;
 	} else if (v.mode == LOCK_MODE_PR && (holder = lock_line_holder(t, &v, q->host, &before))) {
-		lock_line_leave(t, &v, holder);
+		lock_line_leave(t, u, &v, holder, before);
 		table_set(t, u, row, &v);
-		lock_line_forget(t, u, holder, before);
+		table_wait_free(t, u, holder);
 		if (!v.holders)
 			v = lock_line_vacant(v.base, v.flags & LOCK_DIED, v.waiting);
 	}
@@ -266,11 +266,11 @@ static enum lock_outcome end_holder(struct tables *t, struct undo *u, uint32_t r
 	struct lock_value v = table_value(t, row);
 	enum lock_outcome outcome;
 
-	lock_line_leave(t, &v, holder);
+	lock_line_leave(t, u, &v, holder, before);
 	if (!v.holders)
 		v = lock_line_vacant(v.base, v.flags & LOCK_DIED, v.waiting);
 	outcome = go_on(t, u, row, &v, ret_row);
-	lock_line_forget(t, u, holder, before);
+	table_wait_free(t, u, holder);
 	return outcome;
 }
 

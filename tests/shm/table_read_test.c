@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../shm/state/lock_table.h"
 #include "step.h"
 
 /* ---- readers ---- */
@@ -86,6 +87,7 @@ struct outcome { /* of one look */
 	struct lock_value value;
 	char row_key[KEY_MAX];
 	uint32_t row_len;
+	struct table_wait holders[4];
 };
 
 static struct {
@@ -97,6 +99,7 @@ static struct {
 	volatile bool in_child;
 	volatile bool bad; /* a child met with a bad outcome: `*shown`, after instruction `at` */
 	unsigned long at;
+	unsigned long until; /* not 0: only so many of its instructions */
 	struct outcome got, *shown;
 } stage;
 
@@ -118,7 +121,7 @@ static void stage_look(unsigned long n)
 	pid_t pid;
 	int status;
 
-	if (stage.bad || n % (STEP_STRIDE * MAX(stage.stride, 1ul)))
+	if (stage.bad || n % (STEP_STRIDE * MAX(stage.stride, 1ul)) || (stage.until && n > stage.until))
 		return;
 	pid = fork();
 	if (pid == 0) {
@@ -387,4 +390,209 @@ Test(table_read, a_reader_of_a_row_never_mixes_its_lives)
 	undo_commit(&stage.s.undo);
 	stage.row = 1;
 	stage_play(stage_read_row, use_row_again, row_fits_its_key);
+}
+
+/* ---- those who share a lock ---- */
+
+#define SHARED "shared"
+
+/* Step by step; behind each, what readers may see of it. What is freed by one is used again by the next. */
+static const struct step {
+	uint16_t host;
+	uint8_t mode;                          /* it asks in this mode; 0: it releases */
+	bool other;                            /* another lock */
+	uint64_t holders[4], next_base, owner; /* delegations of who shares the lock afterwards, or of its owner */
+} steps[] = {
+	{ 1, LOCK_MODE_PR, false, { 1 }, 1, 0 },
+	{ 2, LOCK_MODE_PR, false, { 1, 2 }, 2, 0 },
+	{ 3, LOCK_MODE_PR, false, { 1, 2, 3 }, 3, 0 },
+	{ 2, 0, false, { 1, 3 }, 3, 0 }, /* from the middle of the list */
+	{ 5, LOCK_MODE_PR, true, { 1, 3 }, 3, 0 },
+	{ 4, LOCK_MODE_PR, false, { 1, 3, 5 }, 4, 0 },
+	{ 4, 0, false, { 1, 3 }, 4, 0 }, /* its head */
+	{ 2, LOCK_MODE_PR, false, { 1, 3, 6 }, 5, 0 },
+	{ 1, 0, false, { 3, 6 }, 5, 0 }, /* its end */
+	{ 6, LOCK_MODE_EX, false, { 3, 6 }, 5, 0 },
+	{ 2, 0, false, { 3 }, 5, 0 },
+	{ 3, 0, false, { 0 }, 5, 7 }, /* to the owner */
+	{ 1, LOCK_MODE_PR, false, { 0 }, 5, 7 },
+	{ 2, LOCK_MODE_PR, false, { 0 }, 5, 7 },
+	{ 6, 0, false, { 8, 9 }, 7, 0 }, /* and to two at once */
+};
+
+static void take_step(const struct step *step)
+{
+	const struct lock_request q = { .host = step->host, .incarnation = 1, .mode = step->mode };
+	const char *key = step->other ? "other" : SHARED;
+	uint32_t row = table_find(stage.s.t, key, (uint32_t)strlen(key));
+	struct lock_hold hold = { 0 };
+
+	if (step->mode) {
+		lock_table_acquire(stage.s.t, &stage.s.undo, &q, key, (uint32_t)strlen(key), &row);
+		return;
+	}
+	cr_assert(lock_table_hold(stage.s.t, row, step->host, &hold));
+	lock_table_release(stage.s.t, &stage.s.undo, step->host, key, (uint32_t)strlen(key), hold.delegation, 0, false, &row);
+}
+
+static void read_shared(void)
+{
+	stage.got.rc = table_read_holders(stage.s.t, SHARED, strlen(SHARED), &stage.got.value, stage.got.holders, 4);
+}
+
+static void read_shared_row(void)
+{
+	stage.got.rc = table_read_row_holders(stage.s.t, 1, stage.got.row_key, &stage.got.row_len, &stage.got.value,
+					      stage.got.holders, 4);
+}
+
+static bool fits_step(const struct step *step)
+{
+	const struct lock_value *v = &stage.got.value;
+	unsigned n = 0;
+
+	if (v->base != 1 + step->next_base * LOCK_SHARED_RANGE)
+		return false;
+	if (step->owner && (v->mode != LOCK_MODE_EX || v->delegation != step->owner))
+		return false;
+	while (n < 4 && step->holders[n])
+		n++;
+	for (unsigned i = 0; i < n && v->holders == n; i++) {
+		const struct table_wait *w = &stage.got.holders[n - 1 - i];
+
+		if (w->delegation != step->holders[i] || w->mode != LOCK_MODE_PR || w->incarnation != 1 || w->base >= v->base)
+			return false;
+	}
+	return v->holders == n;
+}
+
+/* What is shown is what stood there after one of the steps. */
+static bool shared_as_it_was(void)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(steps) && stage.got.rc == 1; i++)
+		if (fits_step(&steps[i]))
+			return true;
+	return false;
+}
+
+static void stage_shared(unsigned from)
+{
+	stage_init();
+	for (uint16_t host = 1; host <= 6; host++) {
+		tables_host(stage.s.t, host)->incarnation = 1;
+		tables_host(stage.s.t, host)->sweep = HOST_SWEPT;
+	}
+	for (unsigned i = 0; i < from; i++) {
+		take_step(&steps[i]);
+		undo_commit(&stage.s.undo);
+	}
+}
+
+Test(table_read, the_holders_are_those_of_one_instant)
+{
+	struct lock_value v;
+	struct table_wait one;
+
+	stage_shared(1);
+	for (unsigned i = 1; i < ARRAY_LEN(steps); i++) {
+		take_step(&steps[i]);
+		read_shared();
+		cr_assert(fits_step(&steps[i]), "step %u", i);
+		read_shared_row();
+		cr_assert(fits_step(&steps[i]), "step %u", i);
+		assert_sound(stage.s.t);
+	}
+	cr_assert_eq(table_read_holders(stage.s.t, SHARED, strlen(SHARED), &v, &one, 1), 1);
+	cr_assert_eq(v.holders, 2, "there are more than were asked for");
+	cr_assert_eq(one.delegation, 9);
+}
+
+Test(table_read, torn_lists_of_holders_end_in_eagain)
+{
+	struct lock_value v;
+	uint32_t row;
+
+	stage_shared(3);
+	row = table_find(stage.s.t, SHARED, strlen(SHARED));
+	v = table_value(stage.s.t, row);
+	tables_wait(stage.s.t, v.holder)->next = v.holder; /* a ring */
+	read_shared();
+	cr_assert_eq(stage.got.rc, -EAGAIN);
+	tables_wait(stage.s.t, v.holder)->next = UINT32_MAX;
+	read_shared();
+	cr_assert_eq(stage.got.rc, -EAGAIN);
+	tables_wait(stage.s.t, v.holder)->next = 0;
+	read_shared();
+	cr_assert_eq(stage.got.rc, -EAGAIN);
+	cr_assert_eq(table_read(stage.s.t, SHARED, strlen(SHARED), &v), 1, "who does not ask for them does not mind");
+}
+
+static unsigned next_step;
+
+/* The writer goes on while the reader stands still, as far as entries are used again. */
+static void take_three_steps(void)
+{
+	for (unsigned i = next_step; i < MIN(next_step + 3, (unsigned)ARRAY_LEN(steps)); i++) {
+		take_step(&steps[i]);
+		undo_commit(&stage.s.undo);
+	}
+}
+
+Test(table_read, a_reader_of_holders_stopped_anywhere_sees_those_of_one_instant, .timeout = 60)
+{
+	stage_shared(3);
+	stage.stride = 7;
+	for (next_step = 3; next_step < ARRAY_LEN(steps); next_step++) {
+		stage_play(read_shared, take_three_steps, shared_as_it_was);
+		stage_play(read_shared_row, take_three_steps, shared_as_it_was);
+		take_step(&steps[next_step]);
+		undo_commit(&stage.s.undo);
+	}
+}
+
+static bool shared_or_busy(void)
+{
+	return shared_as_it_was() || stage.got.rc == -EAGAIN;
+}
+
+/* And with the writer stopped at any of its saves before. */
+Test(table_read, reader_and_writer_of_holders_stopped_anywhere, .timeout = 120)
+{
+	stage_shared(3);
+	stage.stride = 11;
+	stage.until = 900; /* some looks: while the writer stands still in the midst of it, each ends alike */
+	for (next_step = 3; next_step < ARRAY_LEN(steps); next_step++) {
+		images.n = 0;
+		stage.s.undo.probe = take_image;
+		take_step(&steps[next_step]);
+		stage.s.undo.probe = NULL;
+		undo_commit(&stage.s.undo);
+		take_image(NULL);
+		for (unsigned i = 0; i + 1 < images.n; i++) {
+			show_image(i);
+			stage_play(read_shared, go_on_to_the_end, shared_or_busy);
+		}
+		show_image(images.n - 1);
+	}
+}
+
+static void recover_and_share_anew(void)
+{
+	table_recover(stage.s.t, &stage.s.undo);
+	take_step(&(struct step){ .host = 5, .mode = LOCK_MODE_PR });
+}
+
+/* A release that is taken back, and the entry that it freed used in the same place by another. */
+static bool shared_or_anew(void)
+{
+	const struct step anew = { .holders = { 1, 2, 3, 4 }, .next_base = 4 };
+
+	return shared_as_it_was() || (stage.got.rc == 1 && fits_step(&anew));
+}
+
+Test(table_read, a_reader_of_holders_is_not_fooled_by_what_is_taken_back, .timeout = 60)
+{
+	stage_shared(3);
+	take_step(&steps[3]); /* and here the writer died */
+	stage_play(read_shared, recover_and_share_anew, shared_or_anew);
 }

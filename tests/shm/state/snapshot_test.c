@@ -19,6 +19,22 @@ static void fill(struct state *s, uint64_t seed, unsigned steps)
 	}
 }
 
+/* Two share a lock for which somebody waits, and another has an owner for whom somebody waits. */
+static bool some_share(void)
+{
+	unsigned shared = 0, owned = 0;
+
+	for (uint32_t i = 1; i <= from.tables->agreed.rows_high; i++) {
+		struct lock_value v = table_value(from.tables, i);
+
+		if (!tables_row(from.tables, i)->key_len || !v.waiting)
+			continue;
+		shared += v.holders > 1;
+		owned += v.mode == LOCK_MODE_EX;
+	}
+	return shared && owned;
+}
+
 static void up(void)
 {
 	uint64_t seed = 1;
@@ -29,7 +45,8 @@ static void up(void)
 		const struct agreed *a = &from.tables->agreed;
 
 		fill(&from, ++seed, 50);
-		if (a->rows_free && a->cells_free && a->waits_free && a->cells_used > 1 && a->waits_used > 2 && a->died_count > 1)
+		if (a->rows_free && a->cells_free && a->waits_free && a->cells_used > 1 && a->waits_used > 2 && a->died_count > 1 &&
+		    some_share())
 			break;
 	} while (true);
 	len = snapshot_size(from.tables);
@@ -317,9 +334,10 @@ static uint32_t row_which(const struct snapshot_view *v, bool (*is)(const struct
 
 static bool is_free(const struct row_record *r) { return !r->key_len; }
 static bool is_died(const struct row_record *r) { return r->key_len && !r->value.delegation; }
-static bool is_waited_for(const struct row_record *r) { return r->value.waiting != 0; }
+static bool is_waited_for(const struct row_record *r) { return r->value.waiting != 0 && r->value.mode == LOCK_MODE_EX; }
+static bool is_shared(const struct row_record *r) { return r->value.holders > 1 && r->value.waiting; }
 static bool has_cells(const struct row_record *r) { return r->cell[0] != 0; }
-static bool is_held(const struct row_record *r) { return r->value.delegation != 0; }
+static bool is_held(const struct row_record *r) { return r->value.mode == LOCK_MODE_EX; }
 
 static uint64_t row_at(const struct snapshot_view *v, bool (*is)(const struct row_record *r))
 {
@@ -434,6 +452,64 @@ Test(snapshot, queues_end_where_they_should)
 	lie(wait + 8, HOSTS_MAX, 2, "host");
 	lie(freed, 1, 4, "a free entry with a row");
 	lie(freed + 4, v.agreed.waits_free, 4, "free entries in a circle");
+}
+
+Test(snapshot, those_who_share_fit_their_row)
+{
+	struct snapshot_view v = view();
+	uint64_t row = row_at(&v, is_shared);
+	struct row_record r = snapshot_row(&v, row_which(&v, is_shared));
+	uint64_t holder = v.extent.waits_at + (uint64_t)(r.value.holder - 1) * WAIT_BYTES;
+	uint64_t waits = v.extent.waits_at + (uint64_t)(r.queue_head - 1) * WAIT_BYTES;
+	struct wait_record first = snapshot_wait(&v, r.value.holder), second = snapshot_wait(&v, first.next);
+
+	lie(row + ROW_VALUE, first.delegation - 1, 8, "a later delegation than the row's last");
+	lie(row + ROW_VALUE + 8, 1, 8, "an owner's life beside them");
+	lie(row + ROW_VALUE + 16, first.base, 8, "tokens that are given come again");
+	lie(row + ROW_VALUE + 24, 1, 2, "an owner beside them");
+	lie(row + ROW_VALUE + 26, LOCK_MODE_EX, 1, "another mode");
+	lie(row + ROW_VALUE + 26, 0, 1, "no mode");
+	lie(row + ROW_VALUE + 30, 0, 2, "shared by nobody");
+	lie(row + ROW_VALUE + 30, r.value.holders + 1u, 2, "more than there are");
+	lie(row + ROW_VALUE + 30, r.value.holders - 1u, 2, "less than there are");
+	lie(row + ROW_VALUE + 30, UINT16_MAX, 2, "more than all hosts");
+	lie(row + ROW_VALUE + 32, 0, 4, "no first one");
+	lie(row + ROW_VALUE + 32, v.extent.waits + 1, 4, "first one out of range");
+	lie(row + ROW_VALUE + 32, r.queue_head, 4, "who waits as a holder");
+	lie(row + ROW_HEAD, r.value.holder, 4, "a holder who waits");
+	lie(holder, 0, 4, "without its row");
+	lie(holder + 4, r.value.holder, 4, "in a circle");
+	lie(holder + 8, second.host, 2, "a host twice");
+	lie(holder + 8, snapshot_wait(&v, r.queue_head).host, 2, "a host that has it and waits");
+	lie(holder + 8, HOSTS_MAX, 2, "host");
+	lie(holder + 10, LOCK_MODE_EX, 1, "mode");
+	lie(holder + 11, 0, 8, "incarnation");
+	lie(holder + 19, 0, 8, "no delegation");
+	lie(holder + 27, 0, 8, "no token");
+	lie(holder + 27, UINT64_MAX - 5, 8, "tokens that wrap around");
+	lie(waits + 10, 0, 1, "no mode that is waited for");
+	lie(waits + 19, 1, 8, "who waits has a delegation");
+}
+
+Test(snapshot, the_hash_sees_who_shares)
+{
+	uint64_t hash = snapshot_state_hash(from.tables);
+	struct snapshot_view v = view();
+	struct row_record r = snapshot_row(&v, row_which(&v, is_shared));
+	struct table_wait *w = tables_wait(from.tables, r.value.holder), kept = *w;
+
+#define seen(change) \
+	do { \
+		change; \
+		cr_assert_neq(snapshot_state_hash(from.tables), hash, #change); \
+		*w = kept; \
+	} while (0)
+	seen(w->host ^= 1);
+	seen(w->mode ^= 1);
+	seen(w->incarnation ^= 1);
+	seen(w->delegation ^= 1);
+	seen(w->base ^= 1);
+	cr_assert_eq(snapshot_state_hash(from.tables), hash);
 }
 
 Test(snapshot, what_is_taken_holds_together)
