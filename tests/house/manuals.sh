@@ -33,7 +33,7 @@ program() {
 	done
 }
 
-program paxctl docs/paxctl.1 lock holder ls status leader version
+program paxctl docs/paxctl.1 lock holder ls why top status leader version
 program paxcluster docs/paxcluster.1 start stop kill restart status leader run
 program paxshmd docs/paxshmd.8
 program paxbench docs/paxbench.1
