@@ -105,7 +105,7 @@ STORM_SRC  := $(wildcard tests/storm/storm_test.c)
 SLOW_SRC   := $(filter tests/cluster/% tests/model/%,$(TEST_SRC))
 QUICK_SRC  := $(filter-out $(SLOW_SRC) $(STORM_SRC),$(TEST_SRC))
 tests_of   = $(patsubst %.c,$(BUILD)/%,$(1))
-SLOW_SCRIPTS := $(sort $(wildcard tests/cluster/*_test.sh tests/bench/*_test.sh))
+SLOW_SCRIPTS := $(sort $(wildcard tests/model/*_test.sh tests/cluster/*_test.sh tests/bench/*_test.sh))
 
 PAXSHMD_PACKAGES := liburing libconfuse libsystemd
 PAXCTL_PACKAGES  := jansson

@@ -468,7 +468,8 @@ enum gate_next gate_decline(const struct gate_view *v, uint32_t gate, uint32_t s
 
 		if (!owned_by(word, slot, count))
 			return GATE_LOST;
-		if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), gate_flags(word) & GATE_DIED)))
+		uint32_t flags = GATE_MUTANT(FORGET_DIED) ? 0 : gate_flags(word) & GATE_DIED;
+		if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), flags)))
 			return GATE_TELL;
 	}
 	return g ? GATE_AGAIN : GATE_LOST;
@@ -499,7 +500,9 @@ enum gate_next gate_give(const struct gate_view *v, uint32_t gate, uint32_t coun
 		bool given = owned_by(word, slot, count + 1);
 
 		*ret_died = gate_flags(word) & GATE_DIED;
-		if (!given && !owned_by(word, GATE_AGENT, count))
+		if (GATE_MUTANT(GIVE_ALWAYS))
+			count = gate_count(word);
+		if ((!given || GATE_MUTANT(GIVE_ONCE)) && !owned_by(word, GATE_AGENT, count))
 			return GATE_LOST;
 		if (given || atom_cas_acq_rel(&g->word, word, gate_word(count + 1, gate_top(word), slot, gate_flags(word) & GATE_DIED)))
 			return GATE_DONE;
@@ -545,7 +548,7 @@ enum gate_next gate_close(const struct gate_view *v, uint32_t gate)
 			if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), gate_flags(word) & GATE_DIED)))
 				return GATE_DONE;
 		} else if (gate_flags(word) & GATE_CLOSING || atom_cas_acq_rel(&g->word, word, word | GATE_CLOSING)) {
-			return GATE_WAITS;
+			return GATE_MUTANT(CLOSE_HANGS) ? GATE_AGAIN : GATE_WAITS;
 		}
 	}
 	return GATE_AGAIN;

@@ -207,7 +207,9 @@ enum gate_next gate_open(const struct gate_view *v, struct gate_pass *p);
 struct gate_pass gate_agent_pass(const struct gate_view *v, uint32_t gate);
 
 /* Gives a gate that the agent owns as (GATE_AGENT, count) to a session, ahead of its line: (slot, count + 1). May be said
- * again. DONE and whether the owner before died; AGAIN; LOST. */
+ * again. Two things are the caller's: a successor that may have found an opening half done closes the gate before it chooses
+ * `count` (a choice of before could be the session's own: two of its threads would be owners); and what is to be given to
+ * a dead session is dropped before the sweep. DONE and whether the owner before died; AGAIN; LOST. */
 enum gate_next gate_give(const struct gate_view *v, uint32_t gate, uint32_t count, uint32_t slot, bool *ret_died);
 
 /* Takes those who left out of the line of a gate that the agent owns. WAITS: p->record waits longest; DONE: nobody does;

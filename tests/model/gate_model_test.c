@@ -94,6 +94,45 @@ Test(gate_model, four_sessions_with_three_asleep)
 	      (struct world_bounds){ .sessions = 4, .rounds = { 0, 1, 1, 1, 1 }, .asleep = 3, .cancels = 6, .kills = 1 });
 }
 
+/* ---- given by the agent, declined to the agent ---- */
+
+/* Whoever takes over cannot know whether the gate was given already, and says it again: one owner, and he hears of it. */
+Test(gate_model, given_by_the_agent_which_dies)
+{
+	holds("2 sessions, one asks the agent, which is killed twice",
+	      (struct world_bounds){ .sessions = 2, .rounds = { 0, 2, 1 }, .asks = 4, .agent_kills = 2 });
+}
+
+Test(gate_model, given_by_the_agent_which_dies_and_to_one_who_dies)
+{
+	holds("2 sessions, one asks, a kill, the agent killed",
+	      (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .asks = 4, .kills = 1, .agent_kills = 1 });
+}
+
+Test(gate_model, given_while_others_come_and_leave)
+{
+	holds("3 sessions, one asks, one asleep, two may cancel, a kill, agent killed",
+	      (struct world_bounds){ .sessions = 3, .rounds = { 0, 1, 1, 1 }, .asks = 4, .asleep = 1, .cancels = 6, .kills = 1, .agent_kills = 1 });
+}
+
+Test(gate_model, given_and_closed)
+{
+	holds("2 sessions, one asks and may give up, closed, agent killed",
+	      (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .asks = 4, .cancels = 4, .closes = 1, .agent_kills = 1 });
+}
+
+Test(gate_model, declined_because_the_lease_has_lapsed)
+{
+	holds("2 sessions, one asks, the lease lapses, a kill",
+	      (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .asks = 4, .lapses = 1, .kills = 1 });
+}
+
+Test(gate_model, declined_because_the_gate_serves_another_key)
+{
+	holds("2 sessions, closed and given to another key, a kill",
+	      (struct world_bounds){ .sessions = 2, .rounds = { 0, 2, 1 }, .asks = 4, .closes = 1, .rekeys = 1, .kills = 1 });
+}
+
 /* ---- planted mistakes ---- */
 
 static void is_found(const char *name, struct world_bounds bounds)
@@ -137,6 +176,7 @@ Test(gate_model, planted_lapsed_gate_before_its_record)
 		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .lapses = 1, .agent_kills = 1, .mutant = MUTANT_LAPSE_LATE });
 }
 
+/* A thread sleeps between its look at the lease and the swap: only the look after the swap counts. */
 Test(gate_model, planted_lease_looked_at_before_the_swap)
 {
 	is_found("the lease looked at before the swap",
@@ -153,6 +193,63 @@ Test(gate_model, planted_choice_that_outlives_the_closing)
 {
 	is_found("a choice that outlives the closing",
 		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .closes = 2, .agent_kills = 1, .mutant = MUTANT_NO_VOID });
+}
+
+/* A clean release races with the taking back: the release is proposed when the gate is closed and drained, not sooner. */
+Test(gate_model, planted_release_of_a_gate_that_is_not_drained)
+{
+	is_found("released before it is drained",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .closes = 1, .mutant = MUTANT_UNDRAINED });
+}
+
+/* Closed for release by one agent, opened by the next: the release, chosen later, would end what is then in use. */
+Test(gate_model, planted_gate_opened_after_its_release_was_proposed)
+{
+	is_found("opened after its release was proposed",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .closes = 1, .agent_kills = 1, .mutant = MUTANT_REOPEN });
+}
+
+/* A session is stopped inside the gate's steps: the agent's call ends all the same. */
+Test(gate_model, planted_agent_that_waits_for_the_owner)
+{
+	is_found("the agent waits for the owner",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .closes = 1, .stops = 1, .mutant = MUTANT_CLOSE_HANGS });
+}
+
+Test(gate_model, planted_given_gate_that_counts_as_lost)
+{
+	is_found("given before counts as lost",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .asks = 4, .agent_kills = 1, .mutant = MUTANT_GIVE_ONCE });
+}
+
+Test(gate_model, planted_giving_at_any_count)
+{
+	is_found("given at any count",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .asks = 4, .closes = 1, .agent_kills = 1, .mutant = MUTANT_GIVE_ALWAYS });
+}
+
+Test(gate_model, planted_giving_to_one_who_was_swept)
+{
+	is_found("given to one who was swept",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .asks = 4, .kills = 1, .agent_kills = 1, .mutant = MUTANT_GIVE_DEAD });
+}
+
+Test(gate_model, planted_death_forgotten_by_who_declines)
+{
+	is_found("who declines forgets the death",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 2, 2 }, .closes = 1, .rekeys = 1, .kills = 1, .mutant = MUTANT_FORGET_DIED });
+}
+
+Test(gate_model, planted_death_forgotten_with_a_grant_that_came_too_late)
+{
+	is_found("a grant that came too late is released",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 2 }, .asks = 4, .cancels = 4, .kills = 1, .mutant = MUTANT_LATE_FREES });
+}
+
+Test(gate_model, planted_gate_of_another_key)
+{
+	is_found("the gate serves another key",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .closes = 1, .rekeys = 1, .mutant = MUTANT_NO_SERIAL });
 }
 
 /* ---- one story, which takes four sessions ---- */
@@ -185,7 +282,7 @@ static const char *to_the_end(void)
 	return world_wrong_end();
 }
 
-/* The second has read that the first is on top; the third comes, the first leaves, is pruned, and comes again: the
+/* A record is used again while an old line still points to it. The second has read that the first is on top; the third comes, the first leaves, is pruned, and comes again: the
  * word is what the second has read, but the first is not who it was. */
 static const char *story_of_one_who_comes_again(enum world_mutant mutant)
 {

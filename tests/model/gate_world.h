@@ -29,12 +29,23 @@ enum world_mutant {
 	MUTANT_EARLY_CHECK, /* the lease is looked at before the swap */
 	MUTANT_NO_HOLDS,    /* nobody looks whether the gate is still his after he has read its terms */
 	MUTANT_NO_VOID,     /* closing leaves an older choice in force */
+	MUTANT_UNDRAINED,   /* the release is proposed when the gate is closing, not when it is drained */
+	MUTANT_REOPEN,      /* a new agent opens a gate whose release was proposed */
+	MUTANT_CLOSE_HANGS, /* closing goes on until the owner has let go */
+	MUTANT_GIVE_ONCE,   /* a gate that was given already counts as lost */
+	MUTANT_GIVE_ALWAYS, /* a gate is given again whatever its count */
+	MUTANT_GIVE_DEAD,   /* what was to be given to a dead session is not dropped before the sweep */
+	MUTANT_FORGET_DIED, /* who declines forgets that an owner died */
+	MUTANT_LATE_FREES,  /* a grant that comes too late is released, as if somebody had looked at it */
+	MUTANT_NO_SERIAL,   /* nobody looks whether the gate still serves the same key */
 };
 
 struct world_bounds {
 	uint8_t sessions;
 	uint8_t rounds[WORLD_SESSIONS + 1]; /* turns at the gate that each session wants */
-	uint8_t cancels;                    /* bit i: session i may leave the line */
+	uint8_t cancels;                    /* bit i: session i may leave the line, or give up what it asked for */
+	uint8_t asks;                       /* bit i: session i goes by the agent first, and when its acquisition did not count */
+	uint8_t rekeys;                     /* a drained gate may serve another key afterwards */
 	uint8_t asleep;                     /* so many sleep in the line when it begins, and the last session is inside */
 	uint8_t kills, stops, agent_kills, closes, lapses;
 	enum world_mutant mutant;
@@ -43,8 +54,10 @@ struct world_bounds {
 struct world_actor {
 	uint8_t pc, rounds, log_len, inside;
 	uint8_t dead, stopped, handled, checked;
-	uint32_t which;        /* the agent's: the session that it buries; a session's: it has stood in the line */
+	uint32_t late;         /* a session's: it has given up what it asked for */
+	uint32_t which;        /* the agent's: the session that it buries or serves; a session's: it has stood in the line */
 	uint32_t owner, count; /* the agent's, while it lapses a gate */
+	uint64_t serial;       /* of the gate, as the session has it in mind; 0: not yet */
 	uint64_t incarnation;  /* as the session read it … */
 	uint64_t delegation;   /* … and that of the terms that it goes by */
 	struct gate_place place;
@@ -58,6 +71,10 @@ struct world {
 	struct gate_terms terms[2];
 	uint64_t incarnation;
 	uint8_t expired, died_owed, kills, stops, agent_kills, closes, lapses, closing;
+	uint8_t asked, spare[3];        /* bit i: the agent has a request of session i */
+	uint32_t give_slot, give_count; /* what the agent has noted before it gives: its successor finds it */
+	uint32_t give_serial;
+	uint64_t give_incarnation;
 	uint32_t last_count, arrivals, served;
 	uint32_t arrival[WORLD_SESSIONS + 1];
 	struct world_actor actor[WORLD_SESSIONS + 1]; /* 0: the agent */

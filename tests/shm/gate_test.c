@@ -425,6 +425,105 @@ Test(gate, died_is_told_to_who_is_handed_the_agents_gate)
 	cr_assert(p.died);
 }
 
+/* ---- given and declined ---- */
+
+static bool is_given(uint32_t count, uint32_t slot, enum gate_next expected)
+{
+	bool died = false;
+
+	cr_assert_eq(gate_give(&view, 2, count, slot, &died), expected);
+	return died;
+}
+
+Test(gate, the_agents_gate_is_given_ahead_of_its_line)
+{
+	struct gate_place p = { .gate = 2, .slot = 3, .record = 3 };
+	struct gate_pass pass = { .gate = 2, .slot = 4, .count = 1 };
+
+	gate_arrive(&view, &p, 1);
+	cr_assert_not(is_given(0, 4, GATE_DONE));
+	cr_assert_eq(space->gates[2].word, gate_word(1, 3, 4, 0));
+	cr_assert_eq(gate_release(&view, &pass, 0), GATE_DONE);
+	cr_assert_eq(gate_look(&view, &p, false), GATE_MINE);
+	cr_assert_eq(p.count, 2);
+}
+
+Test(gate, giving_may_be_said_again_until_the_acquisition_has_ended)
+{
+	struct gate_pass pass = { .gate = 2, .slot = 4, .count = 6 };
+
+	space->gates[2].word = gate_word(5, 0, GATE_AGENT, GATE_DIED);
+	cr_assert(is_given(5, 4, GATE_DONE));
+	cr_assert(is_given(5, 4, GATE_DONE));
+	cr_assert_eq(space->gates[2].word, gate_word(6, 0, 4, GATE_DIED));
+	is_given(5, 3, GATE_LOST); /* and only to the same */
+	cr_assert_eq(gate_close(&view, 2), GATE_WAITS);
+	cr_assert(is_given(5, 4, GATE_DONE)); /* its owner is the same while it closes */
+	cr_assert_eq(space->gates[2].word, gate_word(6, 0, 4, GATE_DIED | GATE_CLOSING));
+	cr_assert_eq(gate_release(&view, &pass, 0), GATE_TELL);
+	is_given(5, 4, GATE_LOST);
+	cr_assert_eq(space->gates[2].word, gate_word(7, 0, GATE_AGENT, 0));
+}
+
+Test(gate, nothing_is_given_after_the_gate_was_closed_again)
+{
+	cr_assert_eq(gate_close(&view, 2), GATE_DONE);
+	is_given(0, 4, GATE_LOST);
+	cr_assert_eq(space->gates[2].word, gate_word(1, 0, GATE_AGENT, 0));
+}
+
+/* Another thread of the session was chosen by an agent that died before it handed over. Both would be told that the gate
+ * is theirs; after gate_close() one is. */
+Test(gate, who_was_chosen_before_the_closing_has_no_part_in_what_is_given_to_his_session)
+{
+	struct gate_place p = { .gate = 2, .slot = 7, .record = 8 };
+	struct gate_pass open;
+
+	gate_arrive(&view, &p, 1);
+	gate_look(&view, &p, true);
+	open = gate_agent_pass(&view, 2);
+	cr_assert_eq(gate_open(&view, &open), GATE_WAKE);
+	cr_assert_eq(gate_close(&view, 2), GATE_DONE);
+	is_given(1, 7, GATE_DONE);
+	cr_assert_eq(gate_look(&view, &p, true), GATE_SLEEP);
+	cr_assert_eq(space->gates[2].word, gate_word(2, 8, 7, 0));
+}
+
+Test(gate, who_declines_leaves_line_and_death_to_the_agent)
+{
+	uint32_t count;
+	bool died;
+
+	space->gates[1].word = gate_word(10, 0, 0, GATE_DIED);
+	cr_assert(gate_take(&space->gates[1], 3, &count, &died));
+	struct gate_place p = comes(4);
+	cr_assert_eq(gate_decline(&view, 1, 3, 11), GATE_TELL);
+	cr_assert_eq(word(), gate_word(12, 4, GATE_AGENT, GATE_DIED));
+	struct gate_pass open = gate_agent_pass(&view, 1);
+	cr_assert_eq(gate_open(&view, &open), GATE_WAKE);
+	cr_assert_eq(gate_open(&view, &open), GATE_DONE);
+	is_mine(&p, 13);
+	cr_assert(p.died);
+}
+
+Test(gate, declining_is_for_the_owner_and_his_count_only)
+{
+	take(3);
+	cr_assert_eq(gate_decline(&view, 1, 4, 11), GATE_LOST);
+	cr_assert_eq(gate_decline(&view, 1, 3, 10), GATE_LOST);
+	cr_assert_eq(gate_decline(&view, 9, 3, 11), GATE_LOST);
+	cr_assert_eq(word(), gate_word(11, 0, 3, 0));
+}
+
+Test(gate, declining_a_closing_gate_gives_it_to_the_agent)
+{
+	take(3);
+	cr_assert_eq(gate_close(&view, 1), GATE_WAITS);
+	cr_assert_eq(gate_decline(&view, 1, 3, 11), GATE_TELL);
+	cr_assert_eq(word(), gate_word(12, 0, GATE_AGENT, 0));
+	cr_assert_eq(gate_decline(&view, 1, 3, 11), GATE_LOST);
+}
+
 /* ---- nonsense ---- */
 
 static void release_meets_nonsense(void)
