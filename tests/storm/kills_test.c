@@ -187,7 +187,7 @@ static unsigned caught_owner(void)
 
 static void let_go(void) { __atomic_store_n(&rivals->linger, 0, __ATOMIC_RELEASE); }
 
-/* Half of them anywhere, half of them in the midst of taking, owning or giving back. When the blow falls it may be past that:
+/* Some anywhere, more in the midst of taking, owning or giving back. When the blow falls it may be past that:
  * the order comes from another processor, and takes its time. */
 static unsigned some_victim(void)
 {
@@ -197,7 +197,8 @@ static unsigned some_victim(void)
 	case 0: seat = caught_in(RIVAL_ASKING); break;
 	case 1: seat = caught_in(RIVAL_RELEASING); break;
 	case 2:
-	case 3: seat = caught_owner(); break;
+	case 3:
+	case 4: seat = caught_owner(); break;
 	}
 	if (seat < RIVALS) {
 		spin_ns(some_delay_ns(13));

@@ -15,7 +15,9 @@
 #define LONG_KEY 200 /* such a key has cells of its own in the tables */
 #define SHORT_NS 5000
 #define LINGER_NS (2 * NS_PER_MS)
-#define REOPEN 2000 /* turns, on average, until a rival closes its session and opens another */
+#define REOPEN_NS (4 * NS_PER_S) /* at most, until a rival closes its session and opens another */
+#define LOOK_UP 64               /* turns from one look at the clock to the next */
+#define KEEP 64                  /* of so many turns at private locks one, once half the room is used */
 
 size_t rival_memory_size(uint32_t lives_max)
 {
@@ -110,16 +112,24 @@ static void spin(struct self *me, uint64_t most_ns)
 		;
 }
 
+/* A private lock is taken around others, never within: one place for those that are not kept is enough. */
+static uint64_t new_place(struct self *me, unsigned lock)
+{
+	if (lock >= RIVAL_HOT && me->seat->turns > RIVAL_TURNS / 2 && up_to(me, KEEP - 1))
+		return RIVAL_TURNS;
+	return me->seat->turns++ % RIVAL_TURNS;
+}
+
 static struct history_turn *begin_turn(struct self *me, struct rival_play *p, unsigned lock)
 {
-	uint64_t number = me->seat->turns++, now;
-	struct history_turn *t = &me->m->turn[me->number][number % RIVAL_TURNS];
+	uint64_t place = new_place(me, lock), now;
+	struct history_turn *t = &me->m->turn[me->number][place];
 
 	*t = (struct history_turn){ .key = lock, .process = me->life, .host = (uint16_t)rival_host(me->number) };
 	now = rival_now_ns();
 	__atomic_store_n(&t->called_ns, now, __ATOMIC_RELEASE);
 	p->lock = lock;
-	p->turn = number + 1;
+	p->turn = place + 1;
 	p->since_ns = now;
 	phase(p, RIVAL_ASKING);
 	return t;
@@ -243,7 +253,7 @@ static void one_turn(struct self *me, unsigned lock, unsigned within, unsigned d
 
 static void own(struct self *me, struct rival_play *p, unsigned within, const struct paxshm_grant *grant)
 {
-	struct history_turn *t = &me->m->turn[me->number][(p->turn - 1) % RIVAL_TURNS];
+	struct history_turn *t = &me->m->turn[me->number][p->turn - 1];
 	unsigned lock = p->lock;
 	uint32_t faults;
 
@@ -304,6 +314,17 @@ static void rest(struct self *me)
 	does(me, RIVAL_WORKING);
 }
 
+static void work(struct self *me)
+{
+	uint64_t until = rival_now_ns() + up_to(me, REOPEN_NS);
+
+	for (unsigned turn = 1; !over(me) && (turn % LOOK_UP || rival_now_ns() < until); turn++) {
+		work_once(me);
+		if (told_to(&me->m->rest))
+			rest(me);
+	}
+}
+
 static bool open_session(struct self *me)
 {
 	struct paxshm_options options = PAXSHM_INIT(options);
@@ -329,11 +350,7 @@ _Noreturn void rival_work(struct rival_memory *m, unsigned seat, uint32_t life)
 
 	while (open_session(&me)) {
 		does(&me, RIVAL_WORKING);
-		do {
-			work_once(&me);
-			if (told_to(&m->rest))
-				rest(&me);
-		} while (!over(&me) && up_to(&me, REOPEN));
+		work(&me);
 		does(&me, RIVAL_CLOSING);
 		rc = paxshm_close(me.session);
 		if (rc)

@@ -10,7 +10,8 @@
  *   seat.play     its rival: what it does with up to two locks at once, a private one around a hot one. Set before the call
  *                 that it speaks of and cleared after, so that after a death it names every lock that may be affected
  *   seat.doing    its rival
- *   turn          its rival: the last RIVAL_TURNS of a seat, for the history; older ones give way
+ *   turn          its rival: the last RIVAL_TURNS of a seat, for the history; older ones give way, and when they come fast
+ *                 only some of those at private locks are kept. A history says as much of those that it has
  *   disturbed_ns  the test: until when agents were missing or rivals stood still; NEVER while it is so
  *   else          the test
  *
@@ -51,7 +52,7 @@ enum rival_doing {
 struct rival_play {
 	uint32_t phase, lock;
 	uint64_t since_ns; /* it asks since; for every acquire of its own */
-	uint64_t turn;     /* of the seat, plus 1 */
+	uint64_t turn;     /* its place among the seat's, plus 1 */
 };
 
 enum { RIVAL_OUTER = 0,
@@ -61,7 +62,7 @@ enum { RIVAL_OUTER = 0,
 struct rival_seat {
 	uint32_t life, doing;
 	struct rival_play play[RIVAL_PLAYS];
-	uint64_t turns; /* begun, by all who sat here */
+	uint64_t turns; /* begun and kept, by all who sat here */
 	uint64_t granted;
 } __attribute__((aligned(64)));
 
@@ -78,9 +79,9 @@ struct rival_memory {
 	char words[256];
 	struct rival_seat seat[RIVALS];
 	struct witness_lock lock[RIVAL_LOCKS];
-	struct history_turn turn[RIVALS][RIVAL_TURNS];
-	uint32_t lives, lives_max;  /* 1 .. lives */
-	struct witness_life life[]; /* [lives_max + 1] */
+	struct history_turn turn[RIVALS][RIVAL_TURNS + 1]; /* the last place: for turns that are not kept */
+	uint32_t lives, lives_max;                         /* 1 .. lives */
+	struct witness_life life[];                        /* [lives_max + 1] */
 };
 
 size_t rival_memory_size(uint32_t lives_max);

@@ -136,7 +136,7 @@ static enum rivals_deed deed_of(const struct rival_seat *s)
 /* A turn that was not over ended with its process. */
 static void note_death(unsigned seat, const struct rival_play *p, uint64_t killed_ns)
 {
-	struct history_turn *t = &rivals->turn[seat][(p->turn - 1) % RIVAL_TURNS];
+	struct history_turn *t = &rivals->turn[seat][p->turn - 1];
 
 	rivals->lock[p->lock].deaths++;
 	if (!(t->returned_ns && t->outcome == HISTORY_REFUSED) && t->end == HISTORY_NOT_SAID)
