@@ -352,7 +352,7 @@ static void end_chapter(void)
 	WAIT(rivals_resting(), "all come to rest");
 	judge();
 	__atomic_store_n(&rivals->rest, 0, __ATOMIC_RELEASE);
-	if (storm.kills > 10 * CHAPTER)
+	if (storm.killed / (10 * CHAPTER) != (storm.killed - CHAPTER) / (10 * CHAPTER))
 		fprintf(stderr, "kills: %u of %u\n", storm.killed, storm.kills);
 }
 
@@ -531,11 +531,13 @@ static uint64_t granted(void)
 
 static void report(uint64_t grants, uint64_t took_ns)
 {
-	uint64_t told = 0;
+	uint64_t told = 0, deaths = 0;
 	double seconds = (double)took_ns / 1e9;
 
 	for (unsigned i = 0; i < RIVAL_LOCKS; i++)
 		told += rivals->lock[i].told;
+	for (unsigned n = 1; n <= rig->n; n++)
+		deaths += rig_status(n).deaths;
 	fprintf(stderr, "kills: %u kills in %.1f s, %.0f a second; %llu acquisitions, %.0f a second; %llu refused\n", storm.killed, seconds,
 		storm.killed / seconds, (unsigned long long)grants, (double)grants / seconds, (unsigned long long)rivals->refused);
 	fprintf(stderr, "kills: %u replaced by exec, %u by fork; %llu sessions closed and opened again\n", storm.by_exec,
@@ -546,8 +548,8 @@ static void report(uint64_t grants, uint64_t took_ns)
 		storm.stopped_owners, storm.went_on, storm.waited_for_stopped, storm.agents);
 	for (unsigned fault = 0; fault < WITNESS_FAULTS; fault++)
 		fprintf(stderr, "kills: %s %llu\n", witness_fault_name(fault), (unsigned long long)rivals->faults[fault]);
-	fprintf(stderr, "kills: owner died told %llu times; wrong answers %llu; longest wait, undisturbed, %.1f ms; history of %zu grants sound\n",
-		(unsigned long long)told, (unsigned long long)rivals->answers, (double)rivals->longest_wait_ns / 1e6, storm.judged);
+	fprintf(stderr, "kills: owner died told %llu times, agents counted %llu; wrong answers %llu; longest wait, undisturbed, %.1f ms; history of %zu grants sound\n",
+		(unsigned long long)told, (unsigned long long)deaths, (unsigned long long)rivals->answers, (double)rivals->longest_wait_ns / 1e6, storm.judged);
 	size_t quiet = say_recovery(true, false, "hot locks");
 	size_t loud = say_recovery(true, true, "hot locks, an agent missing or a rival stopped meanwhile");
 
