@@ -72,6 +72,7 @@ PAXCLUSTER_SRC := $(wildcard tools/paxcluster/*.c)
 PAXBENCH_SRC   := $(wildcard bench/*.c)
 DEMO_SRC       := $(wildcard tests/demo/*.c)
 THREADS_SRC    := $(wildcard tests/threads/*.c)
+RIVAL_SRC      := $(wildcard $(addprefix tests/storm/,rival_main.c rival.c witness.c history.c)) tools/paxcluster/process.c
 SIM_SRC        := $(filter-out %_test.c,$(wildcard tests/sim/*.c))
 FUZZ_SRC       := $(wildcard tests/fuzz/*_fuzz.c)
 TEST_SRC       := $(sort $(shell find tests -name '*_test.c'))
@@ -100,10 +101,11 @@ SIM := $(call program,sim,$(SIM_SRC))
 MUTANT_SRC := tests/mutants/mutant.c
 
 # Suites that start real agents, or try every interleaving, take their time: `make check` runs them, `make test` does not.
-# The storm has a verb of its own.
+# The storms have verbs of their own.
 STORM_SRC  := $(wildcard tests/storm/storm_test.c)
+KILLS_SRC  := $(wildcard tests/storm/kills_test.c)
 SLOW_SRC   := $(filter tests/cluster/% tests/model/%,$(TEST_SRC))
-QUICK_SRC  := $(filter-out $(SLOW_SRC) $(STORM_SRC),$(TEST_SRC))
+QUICK_SRC  := $(filter-out $(SLOW_SRC) $(STORM_SRC) $(KILLS_SRC),$(TEST_SRC))
 tests_of   = $(patsubst %.c,$(BUILD)/%,$(1))
 SLOW_SCRIPTS := $(sort $(wildcard tests/model/*_test.sh tests/cluster/*_test.sh tests/bench/*_test.sh))
 
@@ -112,7 +114,7 @@ PAXCTL_PACKAGES  := jansson
 BUILD_PACKAGES   := $(PAXSHMD_PACKAGES) $(PAXCTL_PACKAGES)
 packages = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 
-.PHONY: all lib tools demo threads test check check-suites suites cluster storm cluster-long house sim campaign sim-long mutants fuzz install install-files uninstall \
+.PHONY: all lib tools demo threads test check check-suites suites cluster storm kills storm-long cluster-long house sim campaign sim-long mutants fuzz install install-files uninstall \
 	format format-check lint deps clean help
 
 all: lib tools ## the library and the tools, into build/
@@ -182,6 +184,9 @@ $(BUILD)/demo: $(call objects,$(DEMO_SRC)) $(BUILD)/libpaxshm.a
 $(BUILD)/threads: $(call objects,$(THREADS_SRC)) $(BUILD)/libpaxshm.a
 	$(call link,$^)
 
+$(BUILD)/rival: $(call objects,$(RIVAL_SRC)) $(BUILD)/libpaxshm.a
+	$(call link,$^)
+
 $(BUILD)/gate_stress: $(BUILD)/tests/model/gate_stress.o $(call objects,shm/gate.c shm/gate_repair.c shm/gate_wait.c shm/sys.c)
 	$(call link,$^)
 
@@ -237,6 +242,16 @@ STORM := $(call tests_of,$(STORM_SRC))
 storm: all $(STORM) ## real clusters under every kind of fault: make storm STORM_SECONDS=60 STORM_SEED=42
 	@STORM_SECONDS=$(STORM_SECONDS) STORM_SEED=$(STORM_SEED) $(STORM) --jobs 1
 
+# A seed gives the same choices in the same order.
+KILLS      ?= 2000
+KILLS_SEED ?=
+KILLS_TEST := $(call tests_of,$(KILLS_SRC))
+kills: all $(KILLS_TEST) $(BUILD)/rival ## kill -9 of processes at any instruction: make kills KILLS=2000 KILLS_SEED=42
+	@KILLS=$(KILLS) KILLS_SEED=$(KILLS_SEED) tests/storm/alone $(KILLS_TEST)
+
+storm-long: ## a hundred thousand kills
+	@$(MAKE) -s kills KILLS=100000
+
 SECONDS ?= 0
 cluster-long: all $(STORM) ## storms with new seeds, until stopped or SECONDS have passed
 	@STORM=$(STORM) tests/storm/long $(SECONDS)
@@ -248,6 +263,7 @@ check: ## everything: house, suites, sanitizers, simulator, fuzzing, real cluste
 	@$(MAKE) -s WERROR=1 campaign SIM_SEEDS=1000 SIM_SECONDS=180 SIM_LEAST=200
 	@$(MAKE) -s WERROR=1 cluster
 	@$(MAKE) -s WERROR=1 storm
+	@$(MAKE) -s WERROR=1 kills
 	@$(MAKE) -s -j$(JOBS) WERROR= SAN=address,undefined check-suites
 	@$(MAKE) -s WERROR= SAN=address,undefined suites
 	@$(MAKE) -s -j$(JOBS) SAN=thread threads
