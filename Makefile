@@ -82,7 +82,9 @@ main_line := ^int main(
 without_main = $(if $(strip $(1)),$(shell grep -L '$(main_line)' $(1)))
 SHARED_SRC := $(call without_main,$(LIB_SRC) $(SHM_SRC) $(NET_SRC) $(PAXSHMD_SRC) $(PAXCTL_SRC) $(PAXCLUSTER_SRC) \
 	$(PAXBENCH_SRC))
-HELPER_SRC := $(call without_main,$(HELPER_SRC))
+# The gate's steps once more, compiled for one test: beside the true ones a test's other helpers could get these.
+HOOKED_SRC := $(wildcard tests/model/gate_hooked.c)
+HELPER_SRC := $(filter-out $(HOOKED_SRC),$(call without_main,$(HELPER_SRC)))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 # A program is built when its folder has sources.
@@ -137,7 +139,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/packages
 
 $(call objects,$(PAXSHMD_SRC) $(NET_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(PAXSHMD_PACKAGES))
 $(call objects,$(PAXCTL_SRC) $(PAXBENCH_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(PAXCTL_PACKAGES))
-$(call objects,$(TEST_SRC) $(HELPER_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(BUILD_PACKAGES) criterion)
+$(call objects,$(TEST_SRC) $(HELPER_SRC) $(HOOKED_SRC)): BASE_CFLAGS += $(call packages,--cflags,$(BUILD_PACKAGES) criterion)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
@@ -206,8 +208,9 @@ $(BUILD)/helpers.a: $(call objects,$(HELPER_SRC))
 	$(AR) rcsP $@ $^
 
 .SECONDARY: $(call objects,$(TEST_SRC))
+$(BUILD)/tests/model/gate_model_test: $(call objects,$(HOOKED_SRC))
 $(call tests_of,$(TEST_SRC)): %: %.o $(TEST_ARCHIVES)
-	$(call link,$< -Wl$(comma)--start-group $(TEST_ARCHIVES) -Wl$(comma)--end-group \
+	$(call link,$(filter %.o,$^) -Wl$(comma)--start-group $(TEST_ARCHIVES) -Wl$(comma)--end-group \
 		$(call packages,--libs,$(BUILD_PACKAGES) criterion) -lm)
 
 $(BUILD)/sim: $(call objects,$(SIM_SRC) $(MUTANT_SRC)) $(BUILD)/all.a

@@ -7,6 +7,7 @@
 #include "../shm/atom.h"
 #include "../shm/ring.h"
 #include "../shm/sys.h"
+#include "gateway.h"
 #include "session.h"
 
 #define LOOK_EVERY_NS NS_PER_S /* a sleeper looks whether the agent's side still stands */
@@ -46,8 +47,8 @@ static void slot_free(struct paxshm_session *s, unsigned slot)
 	atom_and_seq_cst(&s->waiting[slot / 64], ~(1ull << (slot % 64)));
 }
 
-/* What given-up calls still owe the agent: their CANCEL, or the release of a grant that nobody
- * waits for any more. As much of it as the ring has room for. */
+/* What given-up calls still owe the agent: their CANCEL, the release of a shared grant that nobody waits for any more, or
+ * the word that such an exclusive one went back to it. As much of it as the ring has room for. */
 static void owed_pay(struct paxshm_session *s)
 {
 	bool pushed = false;
@@ -57,7 +58,8 @@ static void owed_pay(struct paxshm_session *s)
 		struct ring_request request = { .call = CALL_NONE };
 
 		if (c->state == CALL_LATE) {
-			request.op = REQUEST_RELEASE;
+			request.op = c->answer.gate ? REQUEST_GATE : REQUEST_RELEASE;
+			request.target = c->answer.gate;
 			request.claim = c->answer.claim;
 		} else if (c->state == CALL_GIVEN_UP && c->uncancelled) {
 			request.op = REQUEST_CANCEL;
@@ -91,7 +93,7 @@ static void answer_late(struct paxshm_session *s, unsigned slot, const struct ri
 	}
 	ASSERT(s->silent);
 	s->silent--;
-	if (answer->result == 0) {
+	if (answer->result == 0 && (!answer->gate || gateway_return_late(s, answer))) {
 		c->state = CALL_LATE;
 		c->answer = *answer;
 		s->owed++;
@@ -143,12 +145,12 @@ static int push(struct paxshm_session *s, const struct ring_request *request, st
 	return 0;
 }
 
-int call_post(struct paxshm_session *s, const struct ring_request *request)
+int call_post(struct paxshm_session *s, const struct ring_request *request, struct patience patience)
 {
 	if (session_lost(s))
 		return -ENOTCONN;
 	answers_take(s);
-	int rc = push(s, request, (struct patience){ .deadline_ns = NEVER });
+	int rc = push(s, request, patience);
 	if (rc == 0)
 		session_announce(s);
 	return rc;

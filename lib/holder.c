@@ -9,24 +9,26 @@
 #include "../shm/table.h"
 #include "session.h"
 
-enum seen {
-	SEEN_HERE,      /* owned by a session of this host */
-	SEEN_FREE,      /* no host has it */
-	SEEN_ELSEWHERE, /* the tables do not say which process */
-};
+#define TRIES 16u
 
 /* What the tables know. */
-static enum seen look_here(const struct paxshm_session *s, const void *key, uint32_t len, struct lock_value *ret)
+static enum owner_seen look_here(const struct paxshm_session *s, const void *key, uint32_t len, struct paxshm_who *ret)
 {
-	int rc = table_read(s->tables, key, len, ret);
+	struct gate_shown shown;
+	struct lock_value value;
 
-	if (rc < 0)
-		return SEEN_ELSEWHERE; /* no steady look: the agent will know */
-	if (rc == 0 || !ret->delegation)
-		return SEEN_FREE;
-	if (ret->host == s->tables->self && ret->gate && false)
-		return SEEN_HERE;
-	return SEEN_ELSEWHERE;
+	for (unsigned i = 0; i < TRIES; i++) {
+		int rc = table_read(s->tables, key, len, &value);
+
+		if (rc == 0)
+			return OWNER_NONE;
+		if (rc < 0)
+			break;
+		enum owner_seen seen = owner_see(s, &value, ret, &shown);
+		if (seen != OWNER_MOVED)
+			return seen;
+	}
+	return OWNER_HOST; /* no steady look: the agent will know */
 }
 
 static int ask(struct paxshm_session *s, const void *key, uint32_t len, uint32_t flags, struct paxshm_who *ret)
@@ -57,8 +59,8 @@ static int ask(struct paxshm_session *s, const void *key, uint32_t len, uint32_t
 
 int paxshm_holder(paxshm_session *s, const void *key, size_t len, uint32_t flags, struct paxshm_who *ret_who)
 {
-	struct lock_value value;
-	enum seen seen = SEEN_ELSEWHERE;
+	enum owner_seen seen = OWNER_HOST;
+	struct paxshm_who who;
 	int rc = session_mine(s);
 
 	if (rc == 0)
@@ -70,14 +72,14 @@ int paxshm_holder(paxshm_session *s, const void *key, size_t len, uint32_t flags
 	if (session_lost(s))
 		return -ENOTCONN;
 	if (!(flags & PAXSHM_LINEARIZABLE))
-		seen = look_here(s, key, (uint32_t)len, &value);
+		seen = look_here(s, key, (uint32_t)len, &who);
 	if (!tables_fresh(s->tables))
 		return -ENETUNREACH;
-	if (seen == SEEN_HERE) {
-		who_from_value(s, &value, ret_who);
+	if (seen == OWNER_KNOWN) {
+		*ret_who = who;
 		return 0;
 	}
-	return seen == SEEN_FREE ? -ESRCH : ask(s, key, (uint32_t)len, flags, ret_who);
+	return seen == OWNER_NONE ? -ESRCH : ask(s, key, (uint32_t)len, flags, ret_who);
 }
 
 int paxshm_resolve(paxshm_session *s, const char *address, struct paxshm_who *ret_who)

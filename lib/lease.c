@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 #include "../shm/atom.h"
+#include "../shm/lease_check.h"
 #include "../shm/sys.h"
-#include "mutant.h"
+#include "gateway.h"
 #include "session.h"
 
 #define LOOK_AGAIN_NS (100 * NS_PER_MS) /* while suspended: how often to look whether it is over */
@@ -22,13 +23,10 @@
 int lease_look(const struct paxshm_session *s, uint64_t incarnation)
 {
 	const struct tables *t = s->tables;
-	/* In this order: an incarnation that still stands when it is read stood when its deadline was read. A later
-	 * one is shown only after the deadline of the earlier was taken back. */
-	uint64_t deadline_ns = atom_load_acquire(&t->deadline_boot_ns);
 
-	if (session_lost(s) || (atom_load_acquire(&t->incarnation) != incarnation && !MUTANT(12)))
+	if (session_lost(s))
 		return -ESTALE;
-	return deadline_ns == NEVER || sys_boot_ns() < deadline_ns || MUTANT(11) ? 0 : -ENETUNREACH;
+	return lease_check(t, incarnation, lease_margin_ns(atom_load_relaxed(&t->host_lease_ns)));
 }
 
 int lease_await(struct paxshm_session *s, uint64_t incarnation, struct patience patience, bool wait)
@@ -111,13 +109,21 @@ int paxshm_fd(paxshm_session *s)
 	return rc;
 }
 
+static bool lost(const struct paxshm_lock_handle *l)
+{
+	return atom_load_acquire(&l->count) && !l->told_lost && gateway_look(l) == -ESTALE;
+}
+
 static struct paxshm_lock_handle *find_lost(struct paxshm_session *s)
 {
-	struct paxshm_lock_handle *l = s->handles;
-
-	while (l && !(l->count && !l->told_lost && lease_look(s, l->incarnation) == -ESTALE))
-		l = l->next;
-	return l;
+	for (struct paxshm_lock_handle *l = s->handles; l; l = l->next)
+		if (lost(l)) {
+			/* Its thread may be releasing and acquiring it anew just now: once more, with that one outside. */
+			bias_share(&l->bias);
+			if (lost(l))
+				return l;
+		}
+	return NULL;
 }
 
 static bool host_suspended(const struct paxshm_session *s)
@@ -130,7 +136,7 @@ static bool host_suspended(const struct paxshm_session *s)
 int paxshm_next_event(paxshm_session *s, struct paxshm_event *ret_event)
 {
 	struct paxshm_event event = { .size = sizeof(event) };
-	struct paxshm_lock_handle *lost;
+	struct paxshm_lock_handle *gone;
 	uint64_t times;
 	int rc = session_mine(s);
 
@@ -148,10 +154,10 @@ int paxshm_next_event(paxshm_session *s, struct paxshm_event *ret_event)
 	 * and when the session is over here, find_lost() misses nothing. */
 	bool suspended = host_suspended(s), over = session_lost(s);
 
-	if ((lost = find_lost(s))) {
-		lost->told_lost = true;
+	if ((gone = find_lost(s))) {
+		gone->told_lost = true;
 		event.kind = PAXSHM_EVENT_LOST;
-		event.lock = lost;
+		event.lock = gone;
 	} else if (!over && suspended != s->told_suspended) {
 		s->told_suspended = suspended;
 		event.kind = suspended ? PAXSHM_EVENT_SUSPENDED : PAXSHM_EVENT_RESUMED;

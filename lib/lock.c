@@ -2,36 +2,38 @@
 /*
  * lock: handles, and the locks that they own.
  *
- * A handle is the owner. `count` says how often it was acquired; the agent knows of one claim only.
- * `busy` keeps a handle to one thread while that thread asks the agent or hands the release in, so
- * that requests about one handle reach the ring in the order in which they were made.
+ * A handle is the owner. `count` says how often it was acquired; the gate, and the agent, know of one acquisition only.
+ * The thread whose handle it is (bias.h) goes the short way: in, the gate, out. Everything else goes by the mutex; `busy`
+ * keeps a handle to one thread while that thread waits at the gate, asks the agent or hands a release in, so that
+ * requests about one handle reach the ring in the order in which they were made.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 
 #include "../shm/atom.h"
 #include "../shm/sys.h"
-#include "session.h"
+#include "gateway.h"
+#include "handle.h"
 
 #define TURN_EVERY_NS NS_PER_S /* who waits for another thread looks at the session meanwhile */
 
 /* ---- handles ---- */
 
-static struct paxshm_lock_handle *handle_new(struct paxshm_session *s, const void *key, size_t len, uint64_t thread)
+struct paxshm_lock_handle *handle_new(struct paxshm_session *s, const void *key, size_t len, uint64_t thread)
 {
 	struct paxshm_lock_handle *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return NULL;
 	l->session = s;
+	l->bias = (struct bias){ .thread = BIAS_NOBODY, .shared = !s->biased };
 	l->thread = thread;
 	l->key_len = (uint32_t)len;
 	memcpy(l->key, key, len);
 	return l;
 }
 
-/* The mutex is held. */
-static void handle_link(struct paxshm_lock_handle *l)
+void handle_link(struct paxshm_lock_handle *l)
 {
 	struct paxshm_session *s = l->session;
 
@@ -42,7 +44,7 @@ static void handle_link(struct paxshm_lock_handle *l)
 	s->handles = l;
 }
 
-static void handle_unlink(struct paxshm_lock_handle *l)
+void handle_unlink(struct paxshm_lock_handle *l)
 {
 	*l->link = l->next;
 	if (l->next)
@@ -54,11 +56,11 @@ static int handle_mine(const struct paxshm_lock_handle *l)
 	return l ? session_mine(l->session) : -EINVAL;
 }
 
-/* Whether what an owned handle got is still its own: as lease_look(). While it is suspended there is time to see
- * whether the keeper is gone; nobody else would ever tell who only asks for its lock. */
+/* As gateway_look(). While it is suspended there is time to see whether the keeper is gone; nobody else would ever tell
+ * who only asks for its lock. */
 static int handle_look(const struct paxshm_lock_handle *l)
 {
-	int rc = lease_look(l->session, atom_load_relaxed(&l->incarnation));
+	int rc = gateway_look(l);
 
 	return rc == -ENETUNREACH && session_look(l->session) ? -ESTALE : rc;
 }
@@ -102,19 +104,74 @@ int paxshm_lock_unref(paxshm_lock_handle *l)
 
 /* ---- acquire ---- */
 
-static int wish_check(const struct paxshm_acquire *how, struct paxshm_acquire *ret)
+static int wish_check(const struct paxshm_acquire *how)
 {
-	if (!how) {
-		*ret = (struct paxshm_acquire)PAXSHM_INIT(*ret);
-		return 0;
-	}
 	if (how->size < sizeof(*how) || how->mode > PAXSHM_EX || how->no_quorum > PAXSHM_RETURN ||
 	    how->flags & ~(PAXSHM_NOWAIT | PAXSHM_ASYNC | PAXSHM_STAMPS))
 		return -EINVAL;
-	if ((how->mode && how->mode != PAXSHM_EX) || how->flags & PAXSHM_ASYNC)
+	if ((how->mode && how->mode != PAXSHM_EX && how->mode != PAXSHM_PR) || how->flags & PAXSHM_ASYNC)
 		return -ENOSYS;
-	*ret = *how;
 	return 0;
+}
+
+/* Once more for who owns it already. 0 and counted. */
+static inline int handle_reenter(struct paxshm_lock_handle *l, uint32_t mode)
+{
+	uint32_t count = atom_load_relaxed(&l->count);
+	int rc;
+
+	if (mode == PAXSHM_EX && atom_load_relaxed(&l->mode) != PAXSHM_EX)
+		return -EDEADLK;
+	rc = gateway_look(l);
+	if (rc == 0 && count == UINT32_MAX)
+		rc = -ENOSPC;
+	if (rc == 0)
+		atom_store_release(&l->count, count + 1);
+	return rc;
+}
+
+/* Owned at its gate from now on. */
+static inline void handle_own(struct paxshm_lock_handle *l, const struct taken *taken)
+{
+	atom_store_relaxed(&l->mode, (uint32_t)PAXSHM_EX);
+	atom_store_relaxed(&l->taken, taken->count);
+	atom_store_relaxed(&l->token, taken->token);
+	atom_store_relaxed(&l->incarnation, taken->incarnation);
+	atom_store_release(&l->count, 1u); /* pairs with the acquire in paxshm_lock_check */
+}
+
+/* The short way. false: not gone, or not to its end: all is as it was. */
+static inline bool acquire_warm(struct paxshm_lock_handle *l, uint32_t mode, struct paxshm_grant *grant)
+{
+	enum take take = TAKE_NOT_FREE;
+	struct taken taken;
+	uint32_t flags = 0;
+	bool owned = false;
+
+	if (!bias_enter(&l->bias))
+		return false;
+	if (l->count) {
+		owned = handle_reenter(l, mode) == 0;
+		flags = PAXSHM_REENTERED;
+	} else if (mode == PAXSHM_EX && gateway_known(l)) {
+		take = gateway_take(l->session, l->gate, l->serial, &taken);
+		if (take == TAKE_DONE) {
+			handle_own(l, &taken);
+			owned = true;
+			flags = taken.died ? PAXSHM_OWNER_DIED : 0;
+		}
+	}
+	if (owned && grant) {
+		grant->flags = flags;
+		grant->token = l->token;
+		if (flags != PAXSHM_REENTERED)
+			memset(grant->stamp_ns, 0, sizeof(grant->stamp_ns));
+	}
+	uint32_t gate = l->gate;
+	bias_leave(&l->bias);
+	if (take == TAKE_VOID)
+		gateway_decline(l->session, gate, taken.count);
+	return owned;
 }
 
 /* Waits, the mutex held before and after, until another thread of this process may have finished. */
@@ -137,31 +194,28 @@ enum entered { ENTERED_FIRST,
 	       ENTERED_AGAIN };
 
 /* Gets the handle to oneself (busy), or acquires it once more. */
-static int handle_enter(struct paxshm_lock_handle *l, bool nowait, struct patience patience, uint64_t *ret_token)
+static int handle_enter(struct paxshm_lock_handle *l, uint32_t mode, bool nowait, struct patience patience, uint64_t *ret_token)
 {
 	struct paxshm_session *s = l->session;
 	int rc = 0;
 
 	pthread_mutex_lock(&s->mutex);
+	bias_come(&l->bias);
 	while (l->busy && rc == 0)
 		rc = nowait ? -EBUSY : turn_wait(s, patience);
-	if (rc == 0 && l->count) {
-		rc = handle_look(l);
-		if (rc) {
-			/* as it is */
-		} else if (l->count == UINT32_MAX) {
-			rc = -ENOSPC;
-		} else {
-			atom_store_release(&l->count, l->count + 1);
-			*ret_token = l->token;
+	bool owned = rc == 0 && l->count;
+	if (owned) {
+		rc = handle_reenter(l, mode);
+		*ret_token = l->token;
+		if (rc == 0)
 			rc = ENTERED_AGAIN;
-		}
 	} else if (rc == 0) {
 		l->busy = true;
 		rc = ENTERED_FIRST;
 	}
 	pthread_mutex_unlock(&s->mutex);
-	return rc;
+	/* As handle_look() does, without the mutex: it is a system call. */
+	return owned && rc == -ENETUNREACH && session_look(s) ? -ESTALE : rc;
 }
 
 /* Ends what handle_enter began; `got` NULL: nothing was granted. */
@@ -172,11 +226,15 @@ static void handle_leave(struct paxshm_lock_handle *l, const struct ring_complet
 	pthread_mutex_lock(&s->mutex);
 	ASSERT(l->busy && !l->count);
 	if (got) {
+		struct taken taken = { .count = got->count, .token = got->token, .incarnation = got->incarnation };
+
+		if (got->gate)
+			gateway_remember(l, got->gate, got->serial);
 		l->claim = got->claim;
-		l->token = got->token;
 		l->told_lost = false;
-		atom_store_relaxed(&l->incarnation, got->incarnation);
-		atom_store_release(&l->count, 1u); /* pairs with the acquire in paxshm_lock_check */
+		handle_own(l, &taken);
+		if (!got->gate)
+			atom_store_relaxed(&l->mode, (uint32_t)PAXSHM_PR);
 	}
 	l->busy = false;
 	bool waited = s->turn_waiters;
@@ -199,7 +257,7 @@ static void fail(struct paxshm_session *s, const struct paxshm_lock_handle *l)
 	abort();
 }
 
-static int acquire_ask(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience,
+static int acquire_ask(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, uint32_t mode, struct patience patience,
 		       struct ring_completion *ret)
 {
 	struct ring_request request = {
@@ -207,7 +265,7 @@ static int acquire_ask(struct paxshm_lock_handle *l, const struct paxshm_acquire
 		.flags = (how->flags & PAXSHM_NOWAIT ? REQUEST_TRY : 0) |
 			 (how->flags & PAXSHM_STAMPS ? REQUEST_STAMPS : 0) |
 			 (how->no_quorum != PAXSHM_RETRY ? REQUEST_RETURN : 0),
-		.mode = PAXSHM_EX,
+		.mode = (uint8_t)mode,
 		.key_len = (uint8_t)l->key_len,
 	};
 	int rc;
@@ -216,54 +274,57 @@ static int acquire_ask(struct paxshm_lock_handle *l, const struct paxshm_acquire
 	rc = call_run(l->session, &request, patience, ret);
 	if (rc == 0)
 		rc = ret->result > 0 ? -EPROTO : ret->result;
+	if (rc == 0 && (ret->gate > l->session->view.n_gates || (ret->gate != 0) != (mode == PAXSHM_EX)))
+		rc = -EPROTO;
 	return rc;
 }
 
 /* A grant that its caller will not get goes back. */
-static void decline(struct paxshm_session *s, uint64_t claim)
+static void decline(struct paxshm_session *s, const struct ring_completion *got)
 {
-	struct ring_request request = { .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = claim };
+	struct ring_request request = { .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = got->claim };
 
+	if (got->gate) {
+		gateway_decline(s, got->gate, got->count);
+		return;
+	}
 	pthread_mutex_lock(&s->mutex);
-	call_post(s, &request);
+	call_post(s, &request, (struct patience){ .deadline_ns = NEVER });
 	pthread_mutex_unlock(&s->mutex);
 }
 
-/* Asks, and looks at the lease after the grant: only that look proves that it counts. When the host's life has
+/* Asks the agent, and looks at the lease after the grant: only that look proves that it counts. When the host's life has
  * ended in between, the grant is void and the wish is not. */
-static int acquire_surely(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience,
-			  struct ring_completion *ret)
+static int acquire_by_agent(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, uint32_t mode, struct patience patience,
+			    struct ring_completion *ret)
 {
+	struct paxshm_session *s = l->session;
 	int rc;
 
 	do {
-		rc = acquire_ask(l, how, patience, ret);
+		rc = acquire_ask(l, how, mode, patience, ret);
 		if (rc)
 			return rc;
-		rc = lease_await(l->session, ret->incarnation, patience, how->no_quorum == PAXSHM_RETRY);
+		rc = lease_await(s, ret->incarnation, patience, how->no_quorum == PAXSHM_RETRY);
+		if (rc == 0 && ret->gate && !gate_holds(&s->view.gates[ret->gate], s->slot, ret->count))
+			rc = -ESTALE;
 	} while (rc == -ESTALE);
 	if (rc)
-		decline(l->session, ret->claim);
+		decline(s, ret);
+	else if (ret->gate)
+		atom_store_relaxed(&s->view.gates[ret->gate].since_ns, sys_coarse_ns());
 	return rc;
 }
 
-int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
+static int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, uint32_t mode, struct paxshm_grant *grant)
 {
-	struct ring_completion answer = { 0 };
-	struct paxshm_acquire want;
-	uint64_t token = 0;
-	int rc = handle_mine(l);
-
-	if (rc == 0)
-		rc = grant && grant->size < sizeof(*grant) ? -EINVAL : wish_check(how, &want);
-	if (rc)
-		return rc;
-
 	struct paxshm_session *s = l->session;
 	uint32_t cancels = atom_load_seq_cst(&s->cancels);
-	struct patience patience = { .deadline_ns = want.deadline_ns ? want.deadline_ns : NEVER, .cancels = &cancels };
+	struct patience patience = { .deadline_ns = how->deadline_ns ? how->deadline_ns : NEVER, .cancels = &cancels };
+	struct ring_completion answer = { 0 };
+	uint64_t token = 0;
+	int rc = handle_enter(l, mode, how->flags & PAXSHM_NOWAIT, patience, &token);
 
-	rc = handle_enter(l, want.flags & PAXSHM_NOWAIT, patience, &token);
 	if (rc == ENTERED_AGAIN) {
 		if (grant) {
 			grant->flags = PAXSHM_REENTERED;
@@ -272,7 +333,9 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
 		return 0;
 	}
 	if (rc == ENTERED_FIRST) {
-		rc = acquire_surely(l, &want, patience, &answer);
+		rc = mode == PAXSHM_EX ? gateway_acquire(l, how, patience, &answer) : BY_AGENT;
+		if (rc == BY_AGENT)
+			rc = acquire_by_agent(l, how, mode, patience, &answer);
 		handle_leave(l, rc == 0 ? &answer : NULL);
 	}
 	if (grant && rc == 0) {
@@ -282,24 +345,87 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
 	}
 	if (grant && rc == -EBUSY)
 		holder_from(s, &answer, &grant->holder);
-	if (rc == -ENETUNREACH && want.no_quorum == PAXSHM_FAIL)
+	if (rc == -ENETUNREACH && how->no_quorum == PAXSHM_FAIL)
 		fail(s, l);
 	return rc;
 }
 
+int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
+{
+	static const struct paxshm_acquire usual = PAXSHM_INIT(usual);
+	int rc = handle_mine(l);
+
+	if (rc == 0 && grant && grant->size < sizeof(*grant))
+		rc = -EINVAL;
+	if (rc == 0 && how)
+		rc = wish_check(how);
+	if (rc)
+		return rc;
+	uint32_t mode = how && how->mode ? how->mode : PAXSHM_EX;
+	return acquire_warm(l, mode, grant) ? 0 : acquire_slowly(l, how ? how : &usual, mode, grant);
+}
+
 /* ---- release and check ---- */
 
-/* The last release: the claim goes back. Nothing is awaited; what follows in the ring comes later. */
-static int release_last(struct paxshm_lock_handle *l)
+/* The short way. false: not gone: all is as it was. */
+static inline bool release_warm(struct paxshm_lock_handle *l)
+{
+	const struct paxshm_session *s = l->session;
+	bool released = false;
+
+	if (!bias_enter(&l->bias))
+		return false;
+	if (l->count == 1 && l->mode == PAXSHM_EX) {
+		/* The lease first: until then nobody else can have owned it, if the gate's word is still ours. */
+		released = !session_lost(s) && lease_glance(s->tables, l->incarnation, gateway_margin_ns(s->tables)) &&
+			   gate_free(&s->view.gates[l->gate], s->slot, l->taken);
+	} else if (l->count > 1) {
+		released = gateway_look(l) == 0;
+	}
+	if (released)
+		atom_store_release(&l->count, l->count - 1);
+	bias_leave(&l->bias);
+	return released;
+}
+
+/* The last release of a shared one: the claim goes back. Nothing is awaited; what follows in the ring comes later. */
+static int release_claim(struct paxshm_lock_handle *l)
 {
 	struct ring_request request = { .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = l->claim };
 	int rc;
 
 	l->busy = true;
 	atom_store_release(&l->count, 0u);
-	rc = call_post(l->session, &request);
+	rc = call_post(l->session, &request, (struct patience){ .deadline_ns = NEVER });
 	l->busy = false;
 	return rc == -ENOTCONN ? -ESTALE : rc;
+}
+
+static int release_slowly(struct paxshm_lock_handle *l)
+{
+	struct paxshm_session *s = l->session;
+	uint32_t gate = 0, taken = 0;
+	int rc, gone = 0;
+
+	pthread_mutex_lock(&s->mutex);
+	bias_come(&l->bias);
+	rc = l->count ? handle_look(l) : -ESTALE;
+	if (l->count == 1 && rc != -ESTALE && l->mode != PAXSHM_EX) {
+		gone = release_claim(l);
+	} else if (l->count) { /* what is lost is void: nobody must hear of it */
+		if (l->count == 1 && rc != -ESTALE) {
+			gate = l->gate;
+			taken = l->taken;
+		}
+		atom_store_release(&l->count, l->count - 1);
+	}
+	bool waited = s->turn_waiters;
+	pthread_mutex_unlock(&s->mutex);
+	if (gate) /* named by its count: another thread may be acquiring with this handle by now, it waits in the line */
+		gone = gateway_release(s, gate, taken);
+	if (waited)
+		session_turn(s);
+	return gone ? gone : rc;
 }
 
 int paxshm_lock_release(paxshm_lock_handle *l)
@@ -308,25 +434,7 @@ int paxshm_lock_release(paxshm_lock_handle *l)
 
 	if (rc)
 		return rc;
-	struct paxshm_session *s = l->session;
-	pthread_mutex_lock(&s->mutex);
-	if (!l->count) {
-		rc = -ESTALE;
-	} else {
-		rc = handle_look(l);
-		if (rc == -ESTALE || l->count > 1) { /* a lost lock's claim is void: the agent must not hear of it */
-			atom_store_release(&l->count, l->count - 1);
-		} else {
-			int gone = release_last(l);
-
-			rc = gone ? gone : rc;
-		}
-	}
-	bool waited = s->turn_waiters;
-	pthread_mutex_unlock(&s->mutex);
-	if (waited)
-		session_turn(s);
-	return rc;
+	return release_warm(l) ? 0 : release_slowly(l);
 }
 
 int paxshm_lock_check(paxshm_lock_handle *l)
@@ -335,129 +443,5 @@ int paxshm_lock_check(paxshm_lock_handle *l)
 
 	if (rc)
 		return rc;
-	return atom_load_acquire(&l->count) ? handle_look(l) : -ESTALE; /* acquire: pairs with handle_leave */
-}
-
-/* ---- by name: one handle for each key and thread, from the first lock to the last unlock ---- */
-
-/* Never given twice, unlike thread ids: a new thread does not inherit what an ended one held. */
-static uint64_t this_thread(void)
-{
-	static uint64_t threads;
-	static __thread uint64_t number;
-
-	if (!number)
-		number = atom_add_relaxed(&threads, 1) + 1;
-	return number;
-}
-
-static struct paxshm_lock_handle **named_bucket(struct paxshm_session *s, const char *key, size_t len, uint64_t thread)
-{
-	return &s->named[hash_bytes(thread, key, len) & (NAMED_BUCKETS - 1)];
-}
-
-/* Where in its bucket's chain the handle of this thread stands, or the chain's end. The mutex is held. */
-static struct paxshm_lock_handle **named_find(struct paxshm_session *s, const char *key, size_t len)
-{
-	uint64_t thread = this_thread();
-	struct paxshm_lock_handle **at = named_bucket(s, key, len, thread);
-
-	while (*at && !((*at)->thread == thread && (*at)->key_len == len && memcmp((*at)->key, key, len) == 0))
-		at = &(*at)->named_next;
-	return at;
-}
-
-static struct paxshm_lock_handle *named_get(struct paxshm_session *s, const char *key)
-{
-	struct paxshm_lock_handle *l;
-
-	pthread_mutex_lock(&s->mutex);
-	l = *named_find(s, key, strlen(key));
-	pthread_mutex_unlock(&s->mutex);
-	return l; /* this thread's own: nobody else frees it */
-}
-
-static struct paxshm_lock_handle *named_make(struct paxshm_session *s, const char *key)
-{
-	struct paxshm_lock_handle *l = handle_new(s, key, strlen(key), this_thread());
-
-	if (!l)
-		return NULL;
-	pthread_mutex_lock(&s->mutex);
-	handle_link(l);
-	*named_find(s, key, l->key_len) = l;
-	pthread_mutex_unlock(&s->mutex);
-	return l;
-}
-
-static void named_drop_unowned(struct paxshm_lock_handle *l)
-{
-	struct paxshm_session *s = l->session;
-
-	if (l->count)
-		return;
-	pthread_mutex_lock(&s->mutex);
-	struct paxshm_lock_handle **at = named_find(s, (const char *)l->key, l->key_len);
-	ASSERT(*at == l);
-	*at = l->named_next;
-	handle_unlink(l);
-	pthread_mutex_unlock(&s->mutex);
-	free(l);
-}
-
-static int named_check(const struct paxshm_session *s, const char *key)
-{
-	int rc = session_mine(s);
-
-	if (rc)
-		return rc;
-	return key ? key_check(key, strnlen(key, KEY_MAX + 1)) : -EINVAL;
-}
-
-int paxshm_lock(paxshm_session *s, const char *key)
-{
-	struct paxshm_lock_handle *l;
-	int rc = named_check(s, key);
-
-	if (rc)
-		return rc;
-	l = named_get(s, key);
-	if (!l)
-		l = named_make(s, key);
-	if (!l)
-		return -ENOMEM;
-	rc = paxshm_lock_acquire(l, NULL, NULL);
-	named_drop_unowned(l);
-	return rc;
-}
-
-int paxshm_unlock(paxshm_session *s, const char *key)
-{
-	struct paxshm_lock_handle *l;
-	int rc = named_check(s, key);
-
-	if (rc)
-		return rc;
-	l = named_get(s, key);
-	if (!l)
-		return -ESTALE;
-	rc = paxshm_lock_release(l);
-	named_drop_unowned(l);
-	return rc;
-}
-
-int paxshm_token(paxshm_session *s, const char *key, uint64_t *ret_token)
-{
-	struct paxshm_lock_handle *l;
-	int rc = named_check(s, key);
-
-	if (rc == 0 && !ret_token)
-		rc = -EINVAL;
-	if (rc)
-		return rc;
-	l = named_get(s, key);
-	rc = l ? paxshm_lock_check(l) : -ESTALE;
-	if (rc == 0)
-		*ret_token = l->token;
-	return rc;
+	return atom_load_acquire(&l->count) ? handle_look(l) : -ESTALE; /* acquire: pairs with handle_own */
 }

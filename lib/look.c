@@ -43,19 +43,6 @@ void holder_from(const struct paxshm_session *s, const struct ring_completion *a
 	host_name(s, ret->host_id, ret->host);
 }
 
-void who_from_value(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret)
-{
-	uint32_t host = value->delegation ? value->host : 0;
-
-	/* Each field once: clearing all of it first would cost as much as the copy. */
-	_Static_assert(sizeof(*ret) == 32 + PAXSHM_NAME_BYTES, "no field is forgotten");
-	ret->size = sizeof(*ret);
-	ret->host_id = host;
-	ret->pid = ret->session = 0;
-	ret->start_time = ret->token = 0;
-	host_name(s, host, ret->host);
-}
-
 /* The lease ends no earlier than what was heard with its renewal grows old, and its clock goes on while the
  * machine is suspended. */
 bool tables_fresh(const struct tables *t)
@@ -76,8 +63,8 @@ static uint64_t lease_until_ns(const struct tables *t)
 	return deadline_ns - MIN(boot_ns - now_ns, deadline_ns - 1); /* in this order it is too early, if anything */
 }
 
-/* First in every call of this file. */
-static int look_begin(paxshm_session *s, const void *ret, size_t size, size_t known)
+/* First in every call of this file. `closely`: with a system call. */
+static int look_begin_with(paxshm_session *s, const void *ret, size_t size, size_t known, bool closely)
 {
 	int rc = session_mine(s);
 
@@ -85,7 +72,12 @@ static int look_begin(paxshm_session *s, const void *ret, size_t size, size_t kn
 		return rc;
 	if (!ret || size < known)
 		return -EINVAL;
-	return session_look(s) ? -ENOTCONN : 0;
+	return (closely ? session_look(s) : session_lost(s)) ? -ENOTCONN : 0;
+}
+
+static int look_begin(paxshm_session *s, const void *ret, size_t size, size_t known)
+{
+	return look_begin_with(s, ret, size, known, true);
 }
 
 /* The hash of all that was applied at one index: taken again while the tables move under it. */
@@ -157,6 +149,10 @@ int paxshm_status(paxshm_session *s, uint32_t flags, struct paxshm_status *ret_s
 		.refusals = atom_load_relaxed(&t->refusals),
 		.deaths = atom_load_relaxed(&t->deaths),
 		.requests = atom_load_relaxed(&t->requests),
+		.revocations = atom_load_relaxed(&t->revocations),
+		.evictions = atom_load_relaxed(&t->evictions),
+		.repairs = atom_load_relaxed(&t->repairs),
+		.nonsense = atom_load_relaxed(&t->nonsense),
 		.state_hash = hash,
 	};
 	name_copy(out.cluster, t->cluster);
@@ -196,18 +192,72 @@ int paxshm_next_host(paxshm_session *s, uint32_t *cursor, struct paxshm_host *re
 	return 0;
 }
 
-static int read_row(const struct tables *t, uint32_t row, struct paxshm_lock_info *out, struct lock_value *value)
-{
-	int rc = -EAGAIN;
+/* ---- locks ---- */
 
-	for (unsigned i = 0; i < TRIES && rc == -EAGAIN; i++)
-		rc = table_read_row(t, row, out->key, &out->key_len, value);
-	return rc;
+/* A row, its owner and its gate, of one instant each. 1; 0: no such row; or as table_read() answers. */
+static int see_row(const struct paxshm_session *s, struct paxshm_lock_info *out, uint32_t row)
+{
+	struct gate_shown shown;
+	struct lock_value value;
+	enum owner_seen seen = OWNER_MOVED;
+	bool steady = false;
+
+	for (unsigned i = 0; i < TRIES && seen == OWNER_MOVED; i++) {
+		int rc = row ? table_read_row(s->tables, row, out->key, &out->key_len, &value)
+			     : table_read(s->tables, out->key, out->key_len, &value);
+
+		if (rc == -EAGAIN)
+			continue;
+		if (rc != 1)
+			return rc;
+		steady = true;
+		seen = owner_see(s, &value, &out->owner, &shown);
+	}
+	if (seen == OWNER_MOVED && !steady)
+		return -EAGAIN;
+
+	bool delegated = value.delegation != 0, ours = delegated && value.host == s->tables->self, here = ours && value.gate && seen != OWNER_MOVED;
+	/* A gate that does not serve the row's delegation, however often one looks: its release is on its way. */
+	bool recalled = here ? shown.flags & GATE_CLOSING || (shown.owner == GATE_AGENT && value.waiting) : ours && seen == OWNER_MOVED;
+
+	out->waiting = value.waiting;
+	out->mode = delegated ? value.mode : 0;
+	out->holders = delegated; /* one row, one host */
+	out->flags = (!delegated && value.flags & LOCK_DIED ? PAXSHM_OWNER_DIED : 0) | (delegated && seen == OWNER_NONE ? PAXSHM_KEPT : 0) |
+		     (recalled ? PAXSHM_RECALLED : 0);
+	out->waiters = here && shown.line ? line_length(s, value.gate) : 0;
+	out->acquired = here ? shown.count : 0;
+	out->series = here ? (uint64_t)value.gate << 32 | shown.serial : 0;
+	out->handed = here ? shown.handed : 0;
+	out->revoked = here ? shown.revoked : 0;
+	return 1;
+}
+
+int paxshm_look(paxshm_session *s, const void *key, size_t len, struct paxshm_lock_info *ret_info)
+{
+	int rc = session_mine(s);
+
+	if (rc == 0)
+		rc = key_check(key, len);
+	if (rc == 0)
+		rc = look_begin(s, ret_info, ret_info ? ret_info->size : 0, sizeof(*ret_info));
+	if (rc)
+		return rc;
+
+	struct paxshm_lock_info out = { .size = sizeof(out), .key_len = (uint32_t)len };
+
+	memcpy(out.key, key, len);
+	rc = see_row(s, &out, 0);
+	if (rc == 1)
+		*ret_info = out;
+	return rc == 0 ? -ESRCH : MIN(rc, 0);
 }
 
 int paxshm_next_lock(paxshm_session *s, uint32_t *cursor, struct paxshm_lock_info *ret_info)
 {
-	int rc = look_begin(s, ret_info, ret_info ? ret_info->size : 0, sizeof(*ret_info));
+	/* A table may have a million rows: the socket is not looked at for each. */
+	bool closely = !cursor || *cursor % 256 == 0;
+	int rc = look_begin_with(s, ret_info, ret_info ? ret_info->size : 0, sizeof(*ret_info), closely);
 
 	if (rc == 0 && !cursor)
 		rc = -EINVAL;
@@ -217,17 +267,12 @@ int paxshm_next_lock(paxshm_session *s, uint32_t *cursor, struct paxshm_lock_inf
 	uint32_t high = MIN(atom_load_acquire(&t->agreed.rows_high), t->n_rows);
 	for (uint32_t row = *cursor; row < high;) {
 		struct paxshm_lock_info out = { .size = sizeof(out) };
-		struct lock_value value;
 
-		row++;
-		rc = read_row(t, row, &out, &value);
+		rc = see_row(s, &out, ++row);
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
 			continue;
-		out.waiting = value.waiting;
-		out.flags = !value.delegation && value.flags & LOCK_DIED ? PAXSHM_OWNER_DIED : 0;
-		who_from_value(s, &value, &out.owner);
 		*cursor = row;
 		*ret_info = out;
 		return 1;

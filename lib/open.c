@@ -319,8 +319,10 @@ static int session_map(struct paxshm_session *s, struct welcomed *in)
 	    (wrong = arena_verify(s->arena, s->arena_segment.size, s->tables)) ||
 	    (wrong = rings_verify(s->rings, s->rings_segment.size)))
 		return refuse(-EPROTO, "the agent's shared memory does not fit this library: %s", wrong);
-	if (s->rings->slot != in->welcome.slot || s->tables->self != in->welcome.host)
+	if (s->rings->slot != in->welcome.slot || s->tables->self != in->welcome.host ||
+	    (s->tables->n_records && in->welcome.slot > s->tables->n_sessions))
 		return refuse(-EPROTO, "the agent's welcome does not fit the memory that came with it");
+	s->view = arena_view(s->arena, s->tables);
 	return 0;
 }
 
@@ -342,6 +344,7 @@ static int session_new(struct paxshm_session **ret, const struct wish *w, int so
 	s->agent_timeout_ns = w->timeout_ns;
 	s->fatal = w->fatal;
 	s->fatal_context = w->fatal_context;
+	s->biased = bias_register();
 	rc = mine_new(&s->mine);
 	if (rc)
 		refuse(rc, "no page that tells forked children apart: %s", strerrordesc_np(-rc));

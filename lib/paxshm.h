@@ -54,8 +54,9 @@ extern "C" {
 #endif
 
 #define PAXSHM_KEY_MAX 255
-#define PAXSHM_NAME_BYTES 64 /* of cluster, space and host names, with the final NUL */
-#define PAXSHM_CALLS_MAX 256 /* calls of one session that may wait at once; one more: -ENOSPC */
+#define PAXSHM_NAME_BYTES 64    /* of cluster, space and host names, with the final NUL */
+#define PAXSHM_PROGRAM_BYTES 16 /* of a program's name, with the final NUL */
+#define PAXSHM_CALLS_MAX 256    /* calls of one session that may wait at once; one more: -ENOSPC */
 
 /* No majority can be reached: the same as -ENETUNREACH, in the words of this field. */
 #define PAXSHM_NO_QUORUM (-101)
@@ -93,12 +94,14 @@ struct paxshm_fresh<const T> : paxshm_fresh<T> {
 /* A process, named so that a pid used again is not mistaken for it. */
 struct paxshm_who {
 	uint32_t size;
-	uint32_t host_id;             /* 1 and up; 0: nobody is named here */
-	char host[PAXSHM_NAME_BYTES]; /* "": its name is not known here */
-	uint32_t pid;                 /* 0: the host is known, but did not say which process in time */
-	uint32_t session;             /* slot of the session on that host */
-	uint64_t start_time;          /* clock ticks since that host's boot (/proc/PID/stat, field 22) */
-	uint64_t token;               /* of the acquisition, when it is a lock's owner and known; else 0 */
+	uint32_t host_id;                   /* 1 and up; 0: nobody is named here */
+	char host[PAXSHM_NAME_BYTES];       /* "": its name is not known here */
+	uint32_t pid;                       /* 0: the host is known, but did not say which process in time */
+	uint32_t session;                   /* slot of the session on that host */
+	uint64_t start_time;                /* clock ticks since that host's boot (/proc/PID/stat, field 22) */
+	uint64_t token;                     /* of the acquisition, when it is a lock's owner and known; else 0 */
+	uint64_t since_ns;                  /* CLOCK_MONOTONIC: since when it owns the lock, or waits for it; 0: not known (another host's) */
+	char program[PAXSHM_PROGRAM_BYTES]; /* its name when it opened the session (/proc/PID/comm), any bytes; "": not known */
 };
 
 /* ---- sessions ----
@@ -344,7 +347,11 @@ struct paxshm_status {
 	uint32_t spare;
 	/* On this host since its memory was made. */
 	uint64_t grants, releases, handovers, refusals, deaths, requests;
-	uint64_t state_hash; /* of all that hosts have alike at `applied`; 0 unless asked for */
+	uint64_t revocations; /* locks given back to the cluster because another host waited */
+	uint64_t evictions;   /* idle locks given back for room */
+	uint64_t repairs;     /* gates put right after a death */
+	uint64_t nonsense;    /* gates, or places in their lines, found scribbled over */
+	uint64_t state_hash;  /* of all that hosts have alike at `applied`; 0 unless asked for */
 };
 
 #define PAXSHM_STATUS_HASH 1u /* also compute state_hash: reads the whole table */
@@ -364,18 +371,45 @@ struct paxshm_host {
 /* The hosts, one a call, by rising id. *cursor starts at 0 and is moved. 1: *ret_host; 0: no more. */
 int paxshm_next_host(paxshm_session *s, uint32_t *cursor, struct paxshm_host *ret_host);
 
+/* lock_info.flags beside PAXSHM_OWNER_DIED, which says: nobody owns it, the last owner died with it. */
+#define PAXSHM_KEPT 2u     /* nobody owns it; this host keeps it for whoever of its own comes next */
+#define PAXSHM_RECALLED 4u /* this host is giving it back, in general because another host waits */
+
 struct paxshm_lock_info {
 	uint32_t size;
 	uint32_t key_len;
 	unsigned char key[PAXSHM_KEY_MAX + 1]; /* with a NUL behind it */
-	struct paxshm_who owner;               /* pid 0: owned through another host (ask paxshm_holder), or only remembered */
+	struct paxshm_who owner;               /* pid 0: only the host that has it is known (ask paxshm_holder); host_id 0: only remembered */
 	uint32_t waiting;                      /* hosts that wait */
-	uint32_t flags;                        /* PAXSHM_OWNER_DIED: nobody owns it, the last owner died with it */
+	uint32_t flags;                        /* PAXSHM_OWNER_DIED, PAXSHM_KEPT, PAXSHM_RECALLED */
+	uint32_t mode;                         /* enum paxshm_mode in which hosts have it; 0: none has */
+	uint32_t holders;                      /* hosts that have it */
+	/* Of a lock that this host has; else 0. */
+	uint32_t waiters;  /* threads of this host that wait in its line */
+	uint32_t acquired; /* acquisitions so far, and times it was closed: goes round */
+	uint64_t series;   /* two looks at these counts compare when they show the same series */
+	uint64_t handed;   /* times that it went straight from one owner to the next */
+	uint64_t revoked;  /* times that it was given back because another host waited */
 };
 
-/* The locks that are owned, waited for or remembered, one a call, in no order. As paxshm_next_host().
+/* The locks that are owned, kept, waited for or remembered, one a call, in no order. As paxshm_next_host().
  * Each is shown as it was at one instant; locks that come and go meanwhile may or may not be shown. */
 int paxshm_next_lock(paxshm_session *s, uint32_t *cursor, struct paxshm_lock_info *ret_info);
+
+/* The same of one lock. 0: *ret_info, its size set before; -ESRCH: no host has it, and nobody waits for it. */
+int paxshm_look(paxshm_session *s, const void *key, size_t len, struct paxshm_lock_info *ret_info);
+
+struct paxshm_waiter {
+	uint32_t size;
+	uint32_t mode;         /* enum paxshm_mode: what it waits for */
+	struct paxshm_who who; /* pid 0: a host, for some process of its own */
+};
+
+/* Who waits for a lock: first the threads of this host that wait in its line, the one that waits longest first; then the
+ * hosts that wait, in the order of their turns. Threads that wait through their agent, as for a lock that another
+ * host has, are not named: their host is. `max` are written, ret_waiters[0].size says how large each is (the
+ * first alone needs it set); answers how many there are, which may be more. max 0: only that. */
+int paxshm_waiters(paxshm_session *s, const void *key, size_t len, struct paxshm_waiter *ret_waiters, size_t max);
 
 /* Asks the cluster to be led by the voter `host_id`. The leader gives its lease up and lets that host take its place;
  * 0: it was asked to, and paxshm_status() shows when it has happened, in general within milliseconds.

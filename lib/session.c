@@ -11,6 +11,7 @@
 #include "../shm/atom.h"
 #include "../shm/ring.h"
 #include "../shm/sys.h"
+#include "gateway.h"
 #include "session.h"
 
 #define CLOSE_WAIT_NS NS_PER_S
@@ -75,6 +76,7 @@ int paxshm_cancel(paxshm_session *s)
 			if (atom_add_seq_cst(bell, 2u) & 1u)
 				sys_futex_wake(bell, 1);
 		}
+	gateway_cancel(s);
 	session_turn(s);
 	errno = saved;
 	return 0;
@@ -174,7 +176,7 @@ void session_free(struct paxshm_session *s)
 
 	if (!s)
 		return;
-	for (struct paxshm_lock_handle *l = s->handles; l; l = next) {
+	for (struct paxshm_lock_handle *l = s->handles; l; l = next) { /* what they own goes with the session */
 		next = l->next;
 		free(l);
 	}

@@ -3,7 +3,8 @@
  * session: what stands behind paxshm_session and paxshm_lock_handle. Private to lib/.
  *
  * One mutex guards all that threads of this process share; it is held for a few instructions and
- * never across a sleep. Beside it there are words that are read without it:
+ * never across a sleep. A handle that one thread uses alone goes without it: see bias.h. Beside it there are words that
+ * are read without it:
  *
  *   mine      1 in the process that opened the session, 0 in its forked children (the kernel wipes
  *             the page); written once.
@@ -13,7 +14,9 @@
  *             means: look again.
  *   waiting   a bit for each call slot in use: whose bells paxshm_cancel() rings. Stale bit: a ring
  *             for nobody, or for a call that looks again and sleeps on.
- *   handle's count, incarnation: written under the mutex, read by paxshm_lock_check() without.
+ *   places    a bit for each of the session's records at the gates that is in use: whose bells paxshm_cancel() rings.
+ *   handle's words: written by its one thread or under the mutex, or by the thread that has made it busy; the first line
+ *             of them is read by paxshm_lock_check() without.
  *
  * A call slot: FREE -> WAITING (its request is in the ring) -> ANSWERED -> FREE, or
  * WAITING -> GIVEN_UP (its thread has gone: the agent was silent too long) -> FREE when the answer
@@ -27,9 +30,11 @@
 
 #include <pthread.h>
 
+#include "../shm/gate_read.h"
 #include "../shm/layout.h"
 #include "../shm/segment.h"
 #include "base.h"
+#include "bias.h"
 #include "paxshm.h"
 
 #define AGENT_TIMEOUT_MS 10000u
@@ -52,13 +57,20 @@ struct call {
 
 struct paxshm_lock_handle {
 	struct paxshm_session *session;
+	struct bias bias;
+	/* Atomic. Of what is owned: written before count leaves 0. */
+	uint32_t count;        /* times acquired; 0: not owned */
+	uint32_t mode;         /* PAXSHM_EX: owned at the gate; PAXSHM_PR: by claim */
+	uint32_t gate, serial; /* the gate of its key, and the serial of its terms then; gate 0: not known */
+	uint32_t taken;        /* EX: the gate's count of this acquisition */
+	uint64_t token, incarnation;
+	/* Rarely. */
+	uint64_t claim;                          /* PR */
 	struct paxshm_lock_handle *next, **link; /* all handles of the session */
 	struct paxshm_lock_handle *named_next;   /* in its bucket, when thread is not 0 */
 	uint64_t thread;                         /* paxshm_lock(): number of the thread; 0: made by paxshm_lock_ref() */
 	bool busy;                               /* a thread has let go of the mutex in the middle of an acquire or release */
-	uint32_t count;                          /* times acquired; 0: not owned */
-	bool told_lost;                          /* its EVENT_LOST was taken */
-	uint64_t claim, token, incarnation;      /* of the grant */
+	bool told_lost;                          /* its EVENT_LOST was taken; only of a shared handle */
 	uint32_t key_len;
 	uint8_t key[KEY_MAX];
 };
@@ -73,7 +85,9 @@ struct paxshm_session {
 	const struct tables *tables;
 	struct arena *arena;
 	struct session_rings *rings;
+	struct gate_view view;
 	uint32_t slot, host;
+	bool biased; /* handles may be one thread's: see bias.h */
 	char cluster[NAME_BYTES], host_name[NAME_BYTES];
 	uint64_t agent_timeout_ns;
 	paxshm_fatal_handler *fatal;
@@ -82,8 +96,10 @@ struct paxshm_session {
 	/* Atomic words: see above. */
 	uint32_t lost, cancels, turn;
 	uint64_t waiting[WAITING_WORDS];
+	uint64_t places;
 
 	pthread_mutex_t mutex;
+	uint64_t places_left; /* those that were left by a cancel, and may still stand in a line */
 	struct call calls[RING_CALLS];
 	uint32_t silent; /* acquires given up and not answered yet: new ones are refused meanwhile */
 	uint32_t owed;   /* slots that are LATE or uncancelled */
@@ -134,9 +150,9 @@ struct patience {
  * that came first; any other call is given up with -ETIMEDOUT. */
 int call_run(struct paxshm_session *s, struct ring_request *request, struct patience patience, struct ring_completion *ret);
 
-/* Hands a request in that is not answered. Waits while the ring is full. 0, -ENOTCONN. The mutex is
- * held by the caller and may be let go meanwhile. */
-int call_post(struct paxshm_session *s, const struct ring_request *request);
+/* Hands a request in that is not answered. Waits while the ring is full. 0, -ENOTCONN, -ETIMEDOUT, -ECANCELED. The mutex
+ * is held by the caller and may be let go meanwhile. */
+int call_post(struct paxshm_session *s, const struct ring_request *request, struct patience patience);
 
 /* Whether a thread should stop waiting: 0, -ETIMEDOUT, -ECANCELED. */
 int patience_over(const struct paxshm_session *s, struct patience patience);
@@ -144,7 +160,7 @@ int patience_over(const struct paxshm_session *s, struct patience patience);
 /* ---- lease.c ---- */
 
 /* What was granted under this incarnation of the host: 0: nobody else can own it now; -ENETUNREACH: the lease was not
- * renewed; -ESTALE: lost for good. Reads memory and a clock only. */
+ * renewed; -ESTALE: lost for good. Reads memory and clocks only: lease_check.h, and whether the session stands. */
 int lease_look(const struct paxshm_session *s, uint64_t incarnation);
 
 /* The same, waiting (if it may) while it is suspended: also -ETIMEDOUT, -ECANCELED, -ENOTCONN. */
@@ -162,7 +178,28 @@ bool tables_fresh(const struct tables *t);
 /* The holder that a completion names. */
 void holder_from(const struct paxshm_session *s, const struct ring_completion *answer, struct paxshm_who *ret);
 
-/* The owner that a row names; only host and name are known when it is another host's. */
-void who_from_value(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret);
+/* ---- owner.c ---- */
+
+enum owner_seen {
+	OWNER_NONE,  /* nobody owns it; a host may keep it */
+	OWNER_KNOWN, /* a session of this host owns it */
+	OWNER_HOST,  /* a host has it; which process owns it, if any, the tables do not say */
+	OWNER_MOVED, /* it changed under the look: read the row again */
+};
+
+/* Who owns a lock, by its row. *ret names the host that has it, and the process when it is KNOWN; *ret_shown is the gate's,
+ * when one of this host's serves the lock. MOVED again and again: the host is giving the lock back. */
+enum owner_seen owner_see(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret, struct gate_shown *ret_shown);
+
+/* Fills in which process has a session of this host; false: none. */
+bool who_from_session(const struct paxshm_session *s, uint32_t slot, struct paxshm_who *ret);
+
+/* A time that stands in memory which sessions write: 0 when it cannot be true. */
+uint64_t since_told(uint64_t since_ns);
+
+/* ---- waiters.c ---- */
+
+/* How many wait at a gate of this host. */
+uint32_t line_length(const struct paxshm_session *s, uint32_t gate);
 
 #endif

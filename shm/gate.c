@@ -512,6 +512,24 @@ enum gate_next gate_prune(const struct gate_view *v, struct gate_pass *p)
 	return release(v, p, PRUNE, 0);
 }
 
+enum gate_next gate_begin(const struct gate_view *v, uint32_t gate, bool died, uint32_t *ret_count)
+{
+	struct gate *g = &v->gates[gate];
+
+	for (unsigned i = 0; i < GATE_TRIES; i++) {
+		uint64_t word = atom_load_acquire(&g->word);
+		uint64_t begun = word_surrendered(word, gate_top(word), died ? GATE_DIED : 0);
+
+		if (gate_owner(word) != GATE_AGENT)
+			return GATE_LOST;
+		if (atom_cas_acq_rel(&g->word, word, begun)) {
+			*ret_count = gate_count(begun);
+			return GATE_DONE;
+		}
+	}
+	return GATE_AGAIN;
+}
+
 enum gate_next gate_close(const struct gate_view *v, uint32_t gate)
 {
 	struct gate *g = &v->gates[gate];

@@ -197,6 +197,10 @@ enum gate_next gate_decline(const struct gate_view *v, uint32_t gate, uint32_t s
  * himself to it by an older choice; WAITS: its owner will hand it over; AGAIN. */
 enum gate_next gate_close(const struct gate_view *v, uint32_t gate);
 
+/* Begins a new delegation at a gate that the agent owns: choices of before are void, and DIED is as said. DONE and the
+ * count; AGAIN, LOST. */
+enum gate_next gate_begin(const struct gate_view *v, uint32_t gate, bool died, uint32_t *ret_count);
+
 /* Gives the gate to whoever waits longest, or frees it. The terms stand already. Begin with gate_agent_pass(); DONE,
  * WAKE, AGAIN, CORRUPT, LOST (the agent does not own it). */
 enum gate_next gate_open(const struct gate_view *v, struct gate_pass *p);

@@ -50,7 +50,7 @@ enum gate_next gate_bury(const struct gate_view *v, uint32_t record, uint32_t sl
 	return atom_cas_acq_rel(&r->state, state, state_word(gen_of(state), GATE_RECORD_GONE, count)) ? GATE_DONE : GATE_AGAIN;
 }
 
-uint32_t gate_sweep(const struct gate_view *v, uint32_t slot, uint32_t *at, uint32_t n)
+uint32_t gate_sweep(const struct gate_view *v, uint32_t slot, uint32_t flags, uint32_t *at, uint32_t n)
 {
 	for (; n && *at <= v->n_gates; n--) {
 		struct gate *g = &v->gates[*at];
@@ -58,7 +58,7 @@ uint32_t gate_sweep(const struct gate_view *v, uint32_t slot, uint32_t *at, uint
 
 		if (gate_owner(word) != slot) {
 			++*at;
-		} else if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), GATE_DIED))) {
+		} else if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), flags))) {
 			return (*at)++;
 		}
 	}

@@ -17,15 +17,23 @@ static int over(const struct gate_patience *patience, uint64_t *ret_until_ns)
 		return -ECANCELED;
 	if (now_ns >= patience->deadline_ns)
 		return -ETIMEDOUT;
+	if (patience->serial) {
+		/* The place was pushed, now the serial is read; who gives the gate away moves the serial, then looks for
+		 * places at it: one of the two sees the other. */
+		atom_fence_seq_cst();
+		if (atom_load_acquire(patience->serial) != patience->serial_seen)
+			return -ENOENT;
+	}
 	*ret_until_ns = MIN(now_ns + GATE_WAIT_NS, patience->deadline_ns);
 	return 0;
 }
 
-/* 0: ours after all; else `why`. */
-static int leave(const struct gate_view *v, struct gate_place *p, int why)
+int gate_leave(const struct gate_view *v, struct gate_place *p, int why)
 {
 	enum gate_next next;
 
+	if (!p->stands)
+		return why;
 	do
 		next = gate_cancel(v, p);
 	while (next == GATE_AGAIN);
@@ -101,19 +109,23 @@ int gate_wait(const struct gate_view *v, struct gate_place *p, const struct gate
 		if (rc > 0)
 			return rc;
 		if (rc < 0)
-			return leave(v, p, rc);
+			return gate_leave(v, p, rc);
 	}
 }
 
 int gate_pass_on(const struct gate_view *v, uint32_t gate, uint32_t slot, uint32_t count)
 {
 	struct gate_pass pass = { .gate = gate, .slot = slot, .count = count };
+	bool counted = false;
 	/* Looked at when the gate is closing: bounds in milliseconds. */
 	uint64_t now_ns = sys_coarse_ns();
 
 	for (;;)
 		switch (gate_release(v, &pass, now_ns)) {
 		case GATE_WAKE:
+			/* Before the wake: the gate's words are ours until then. */
+			counted = true;
+			atom_add_relaxed(&v->gates[gate].handed, 1u);
 			sys_futex_wake(&v->records[pass.record].bell, 1);
 			break;
 		case GATE_AGAIN:
@@ -123,6 +135,8 @@ int gate_pass_on(const struct gate_view *v, uint32_t gate, uint32_t slot, uint32
 		case GATE_LOST:
 			return -ESTALE;
 		default:
+			if (pass.chosen && !counted)
+				atom_add_relaxed(&v->gates[gate].handed, 1u);
 			return 0;
 		}
 }

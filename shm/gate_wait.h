@@ -19,6 +19,8 @@ struct gate_patience {
 	uint64_t deadline_ns;    /* absolute CLOCK_MONOTONIC; NEVER: none */
 	const uint32_t *cancels; /* moves when the wait is to end; NULL: never. Whoever moves it rings the bell afterwards */
 	uint32_t cancels_seen;
+	const uint32_t *serial; /* of the gate, in its terms: moves when it is given to another key; NULL: not looked at */
+	uint32_t serial_seen;
 };
 
 /* What gate_wait() and gate_pass_on() answer beside 0. */
@@ -28,9 +30,13 @@ struct gate_patience {
 /* Waits for a gate that gate_take() found taken. `p` as gate.h has it, the same until this answers 0 or less:
  *   0            it is ours: (p->slot, p->count)
  *   -ETIMEDOUT, -ECANCELED   no longer waiting
+ *   -ENOENT      the gate serves another key now; no longer waiting
  *   -EBUSY       the record may still stand in an older line: use another
  *   -ESTALE      this session counts as dead */
 int gate_wait(const struct gate_view *v, struct gate_place *p, const struct gate_patience *patience);
+
+/* Ends the wait for a reason of the caller's, between two calls of gate_wait(): `why`; or 0 or -ESTALE as there. */
+int gate_leave(const struct gate_view *v, struct gate_place *p, int why);
 
 /* Ends an acquisition. 0; GATE_WAIT_TELL; -ESTALE: it was not ours any more. */
 int gate_pass_on(const struct gate_view *v, uint32_t gate, uint32_t slot, uint32_t count);

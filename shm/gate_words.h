@@ -3,7 +3,7 @@
  * gate_words: how the words of gates and records are put together and taken apart, and one step along a line. What they
  * mean stands in gate.h.
  *
- * Who may enter: gate.c and gate_repair.c alone.
+ * Who may enter: gate.c, gate_repair.c and gate_read.c alone.
  */
 #ifndef PAXSHM_SHM_GATE_WORDS_H
 #define PAXSHM_SHM_GATE_WORDS_H

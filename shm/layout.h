@@ -44,23 +44,28 @@ struct segment_header {
 
 /* A row of the lock table holds one value twice and shows one of them: see table.h. */
 struct lock_value {
-	uint64_t delegation;  /* id of the grant to the host; 0: nobody has it (kept for OWNER_DIED) */
-	uint64_t incarnation; /* of that host */
-	uint64_t base;        /* first token of the reserved range; without a delegation: the next one */
-	uint16_t host;
-	uint8_t mode;     /* of the delegation: PAXSHM_EX until shared modes exist */
-	uint8_t flags;    /* LOCK_DIED */
-	uint32_t waiting; /* hosts in the queue */
+	uint64_t delegation;  /* id of the grant to the host; shared: of the last one; 0: nobody has it (kept for OWNER_DIED) */
+	uint64_t incarnation; /* of that host; shared: 0 */
+	uint64_t base;        /* first token of the reserved range; shared, or without a delegation: the next one */
+	uint16_t host;        /* shared: 0 */
+	uint8_t mode;         /* LOCK_MODE_EX: one host has it; LOCK_MODE_PR: those in the list; 0: none */
+	uint8_t flags;        /* LOCK_DIED */
+	uint16_t waiting;     /* hosts in the queue */
+	uint16_t holders;     /* shared: how many hosts have it … */
+	uint32_t holder;      /* … and the first of them in waits[] */
 	/* What only the delegation's host knows. Never part of what hosts compare or send to each other. */
 	uint32_t gate; /* through which its sessions take the lock; 0: they ask the agent */
-	uint32_t spare;
 };
 
-#define LOCK_DIED 1u           /* the last owner died with the lock */
-#define LOCK_RANGE (1u << 30) /* tokens that one delegation reserves: what is not used of them is reserved again, unless the host died */
+#define LOCK_MODE_PR 3u /* = PAXSHM_PR */
+#define LOCK_MODE_EX 5u /* = PAXSHM_EX */
+
+#define LOCK_DIED 1u                 /* the last owner (EX) died with the lock */
+#define LOCK_RANGE (1u << 30)        /* tokens that one delegation reserves: what is not used of them is reserved again, unless the host died */
+#define LOCK_SHARED_RANGE (1u << 16) /* the same of a shared one: never reserved again */
 
 #define LOCK_VALUE_WORDS (sizeof(struct lock_value) / 8)
-#define LOCK_VALUE_AGREED_WORDS (offsetof(struct lock_value, gate) / 8)
+#define LOCK_VALUE_AGREED offsetof(struct lock_value, gate) /* bytes of it */
 
 #define KEY_INLINE 64u /* bytes of a key in its row; the rest stands in up to three cells */
 #define KEY_CELL 64u
@@ -79,10 +84,14 @@ struct table_row {
 	uint64_t value[2][LOCK_VALUE_WORDS];
 };
 
-struct table_wait { /* a host that waits for a lock */
+struct table_wait { /* a host that waits for a lock, or is one of those that share it */
 	uint64_t incarnation;
-	uint32_t next; /* in the queue, or in the free list */
-	uint16_t host, spare;
+	uint64_t delegation; /* id of the grant to this host; 0: it waits */
+	uint64_t base;       /* first token of its range; 0: it waits */
+	uint32_t next;       /* in the queue, in the list of holders, or in the free list */
+	uint16_t host;
+	uint8_t mode; /* LOCK_MODE_: that it waits for, or has */
+	uint8_t spare;
 };
 
 struct host_row {
@@ -137,7 +146,7 @@ struct tables {
 	uint32_t n_rows, n_cells, n_waits, n_hosts;                 /* capacities: agreed for the whole cluster */
 	uint64_t buckets_at, rows_at, cells_at, waits_at, hosts_at; /* byte offsets */
 	/* This host's own capacities; the gates and records themselves stand in the arena. */
-	uint32_t n_gates, n_sessions, n_records, records_each;      /* session slot i has the records (i-1) * records_each + 1 .. */
+	uint32_t n_gates, n_sessions, n_records, records_each; /* session slot i has the records (i-1) * records_each + 1 .. */
 	uint64_t terms_at, slots_at, sessions_at;
 
 	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
@@ -159,7 +168,11 @@ struct tables {
 	uint64_t agent_starts;                                            /* agents that served this memory */
 	uint64_t grants, releases, handovers, refusals, deaths, requests; /* counters since the memory was made */
 	uint64_t host_lease_ns;                                           /* how long a lease is */
-	uint64_t counters_spare[6];
+	uint64_t revocations;                                             /* locks given back because another host waited */
+	uint64_t evictions;                                               /* locks given back because nobody here used them */
+	uint64_t repairs;                                                 /* gates put right after a death */
+	uint64_t nonsense;                                                /* gates that somebody had written over */
+	uint64_t counters_spare[2];
 	uint64_t changing; /* odd while a slot is being applied: whoever reads across rows looks before and after */
 
 	struct agreed agreed;
@@ -173,7 +186,7 @@ typedef uint64_t table_bucket;
 struct arena {
 	struct segment_header segment;
 	uint64_t pending[(SESSIONS_MAX + 64) / 64]; /* bit of a session slot: look into its ring; atomic */
-	uint64_t gates_at, records_at; /* byte offsets; what they hold is checked against the tables, never believed */
+	uint64_t gates_at, records_at;              /* byte offsets; what they hold is checked against the tables, never believed */
 	uint32_t n_gates, n_records;
 };
 
@@ -215,7 +228,7 @@ struct gate_terms {
 	uint32_t opened_at;       /* count at the opening */
 	uint32_t range;           /* tokens from `base` on */
 	uint32_t serial;          /* rises when the gate is given to another key */
-	uint64_t spare;
+	uint64_t revoked;         /* for people: times that it was taken back because another host waited, for this key */
 };
 
 /* ---- session: rings ---- */
@@ -266,7 +279,7 @@ struct ring_completion {
 	int32_t result; /* 0 or -errno */
 	uint64_t claim; /* of a shared grant: index and generation, to be named in its release */
 	uint64_t token;
-	uint64_t incarnation; /* under which it was granted */
+	uint64_t incarnation;         /* under which it was granted */
 	uint32_t gate, serial, count; /* of an exclusive grant: the gate, which key it serves, and the acquisition there */
 	uint32_t flags;               /* COMPLETION_DIED */
 	uint32_t holder_host;         /* host id; 0: nobody */
@@ -326,8 +339,9 @@ struct welcome {
 
 _Static_assert(sizeof(struct segment_header) == 32, "layout");
 _Static_assert(sizeof(struct lock_value) == 40, "layout");
+_Static_assert(HOSTS_MAX <= UINT16_MAX, "a row counts hosts in 16 bits");
 _Static_assert(sizeof(struct table_row) == 184, "layout");
-_Static_assert(sizeof(struct table_wait) == 16, "layout");
+_Static_assert(sizeof(struct table_wait) == 32, "layout");
 _Static_assert(sizeof(struct session_row) == 32, "layout");
 _Static_assert(sizeof(struct host_row) == 112 - 8, "layout");
 _Static_assert(sizeof(struct agreed) % 8 == 0, "layout");

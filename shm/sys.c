@@ -187,6 +187,18 @@ int sys_start_time(pid_t pid, uint64_t *ret_ticks)
 	return 0;
 }
 
+void sys_program(pid_t pid, char *ret, size_t cap)
+{
+	char path[64], text[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	n = read_proc(path, text, sizeof(text));
+	memset(ret, 0, cap);
+	if (n > 0)
+		memcpy(ret, text, MIN(strcspn(text, "\n"), cap - 1));
+}
+
 /* ---- descriptors over a socket ---- */
 
 union fds_buffer { /* aligned as a control message must be */

@@ -42,6 +42,9 @@ uint64_t sys_namespace(pid_t pid_or_0, const char *name);
 /* Start time of a process, in clock ticks since boot (field 22 of /proc/PID/stat); -ESRCH, … */
 int sys_start_time(pid_t pid, uint64_t *ret_ticks);
 
+/* A process's name for people (/proc/PID/comm), cut to `cap` bytes with its NUL; "" when it cannot be told. */
+void sys_program(pid_t pid, char *ret, size_t cap);
+
 /* One message with up to n descriptors on a SOCK_SEQPACKET socket. send: 0. recv: bytes (0: the other end is gone);
  * *ret_n descriptors, close-on-exec, the caller's. A message cut short, or with descriptors cut off: -EBADMSG (and none leak).
  * n and max are at most SYS_FDS_MAX. */

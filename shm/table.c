@@ -365,15 +365,24 @@ uint32_t table_wait_new(struct tables *t, struct undo *u)
 	struct table_wait *wait = tables_wait(t, i);
 
 	pool_take(&waits, u, wait->next);
-	SET(u, *wait, (struct table_wait){ 0 });
+	table_wait_set(t, u, i, &(struct table_wait){ 0 });
 	return i;
+}
+
+void table_wait_set(struct tables *t, struct undo *u, uint32_t i, const struct table_wait *to)
+{
+	uint64_t words[sizeof(*to) / 8];
+
+	ASSERT(i >= 1 && i <= t->n_waits);
+	memcpy(words, to, sizeof(words));
+	store_words(u, (uint64_t *)tables_wait(t, i), words, ARRAY_LEN(words));
 }
 
 void table_wait_free(struct tables *t, struct undo *u, uint32_t i)
 {
 	struct pool waits = pool_of_waits(t);
 
-	SET(u, *tables_wait(t, i), (struct table_wait){ .next = *waits.free });
+	table_wait_set(t, u, i, &(struct table_wait){ .next = *waits.free });
 	pool_give(&waits, u, i);
 }
 

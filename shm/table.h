@@ -30,7 +30,7 @@
 struct table_capacity { /* agreed for the whole cluster; each 1 .. TABLE_ROWS_MAX */
 	uint32_t rows;  /* locks that are held or waited for at once */
 	uint32_t cells; /* 64-byte cells for keys longer than KEY_INLINE */
-	uint32_t waits; /* waiting hosts, over all locks */
+	uint32_t waits; /* waiting hosts and sharing ones, over all locks */
 	/* This host's own. */
 	uint32_t gates;    /* locks that it can hold at once; 0: none */
 	uint32_t sessions; /* 0 .. SESSIONS_MAX */
@@ -158,8 +158,12 @@ void table_set(struct tables *t, struct undo *u, uint32_t row, const struct lock
 /* Copies the key (up to KEY_MAX bytes) and answers its length. */
 uint32_t table_key(const struct tables *t, uint32_t row, void *ret_key);
 
-/* A queue entry from the pool, all zeros, or 0. Given back with table_wait_free. */
+/* An entry for a queue or a list of holders from the pool, all zeros, or 0. Given back with table_wait_free.
+ *
+ * Readers walk the holders that a row's shown value leads to. So an entry is written before a value shows
+ * it, and what was shown is changed only after another value of that row is (or the row was removed). */
 uint32_t table_wait_new(struct tables *t, struct undo *u);
+void table_wait_set(struct tables *t, struct undo *u, uint32_t wait, const struct table_wait *to);
 void table_wait_free(struct tables *t, struct undo *u, uint32_t wait);
 
 /* What a successor of a dead writer does first: puts back what was changed since the last commit,
@@ -190,5 +194,16 @@ int table_read(const struct tables *t, const void *key, uint32_t len, struct loc
  * -EAGAIN as above. ret_key holds KEY_MAX bytes. */
 int table_read_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
 		   struct lock_value *ret_value);
+
+/* The same two, with those that share the lock at that instant: the first `cap` of ret_value->holders of them,
+ * in no order that means anything. */
+int table_read_holders(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
+		       struct table_wait *ret_holders, uint32_t cap);
+int table_read_row_holders(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
+			   struct lock_value *ret_value, struct table_wait *ret_holders, uint32_t cap);
+
+/* The hosts that wait for a key, in the order of their turns, as they stood between two slots: how many there are, and
+ * the first `max` of them in ret[]. -EAGAIN, -ENETUNREACH as above. */
+int table_read_queue(const struct tables *t, const void *key, uint32_t len, struct table_wait *ret, uint32_t max);
 
 #endif

@@ -110,20 +110,61 @@ static const char *check_free_cells(const struct tables *t, struct census *cells
 	return census_complete(cells, t->agreed.cells_high) ? NULL : "cells are lost or in use twice";
 }
 
+/* The hosts of one row. */
+struct seen {
+	uint64_t hosts[HOSTS_MAX / 64];
+};
+
+static bool seen_again(struct seen *seen, uint16_t host)
+{
+	uint64_t *word = &seen->hosts[host / 64 % ARRAY_LEN(seen->hosts)], bit = 1ull << host % 64;
+	bool again = *word & bit;
+
+	*word |= bit;
+	return again;
+}
+
 static const char *check_queue(const struct tables *t, const struct table_row *row, uint32_t waiting,
-			       struct census *waits)
+			       struct census *waits, struct seen *seen)
 {
 	uint32_t n = 0, last = 0;
 
 	for (uint32_t i = row->queue_head; i; last = i, i = tables_wait(t, i)->next) {
 		if (i > t->agreed.waits_high || waits->n >= t->agreed.waits_used)
 			return "a queue leads astray";
+		if (tables_wait(t, i)->delegation)
+			return "who waits has a delegation";
+		if (seen_again(seen, tables_wait(t, i)->host))
+			return "a host stands twice in a row";
 		census_add(waits, i);
 		n++;
 	}
 	if (last != row->queue_tail)
 		return "a queue's tail is not its last entry";
 	return n == waiting ? NULL : "a queue has another length than its row says";
+}
+
+static const char *check_holders(const struct tables *t, const struct lock_value *v, struct census *waits, struct seen *seen)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = v->holder; i; i = tables_wait(t, i)->next) {
+		if (i > t->agreed.waits_high || waits->n >= t->agreed.waits_used)
+			return "a list of holders leads astray";
+		if (!tables_wait(t, i)->delegation || tables_wait(t, i)->delegation > v->delegation || tables_wait(t, i)->mode != v->mode)
+			return "a holder has not what its row says";
+		if (tables_wait(t, i)->base >= v->base)
+			return "a holder's tokens are still to be given";
+		if (seen_again(seen, tables_wait(t, i)->host))
+			return "a host stands twice in a row";
+		census_add(waits, i);
+		n++;
+	}
+	if (n != v->holders)
+		return "a list of holders has another length than its row says";
+	if ((v->mode == LOCK_MODE_PR) != (n != 0) || (n && v->host))
+		return "a lock is shared by nobody, or beside an owner";
+	return NULL;
 }
 
 static bool on_died_list(const struct lock_value *value)
@@ -138,16 +179,19 @@ static const char *check_queues(const struct tables *t, struct census *waits)
 	for (uint32_t i = 1; i <= t->agreed.rows_high; i++) {
 		const struct table_row *row = tables_row(t, i);
 		struct lock_value value = table_value(t, i);
+		struct seen seen = { 0 };
 		const char *wrong = NULL;
 
 		if (row->key_len == 0)
 			continue;
 		if (!on_died_list(&value))
-			wrong = check_queue(t, row, value.waiting, waits);
+			wrong = check_queue(t, row, value.waiting, waits, &seen);
 		else if (value.waiting)
 			wrong = "a lock without a delegation has a queue";
 		else
 			died++;
+		if (!wrong)
+			wrong = check_holders(t, &value, waits, &seen);
 		if (wrong)
 			return wrong;
 	}

@@ -11,9 +11,39 @@ enum look { LOOK_AGAIN,
 	    LOOK_FOUND,
 	    LOOK_NOTHING };
 
+/* Where the holders go, if anybody wants them. */
+struct holders {
+	struct table_wait *at;
+	uint32_t cap;
+};
+
+/* The holders that a value leads to, which may be torn or old: the caller looks at its row's seq afterwards. An entry
+ * is changed only when another value is shown, with release: who meets one that was finds another seq. */
+static bool copy_holders(const struct tables *t, const struct lock_value *v, const struct holders *h)
+{
+	uint32_t i = v->holder;
+
+	if (h->cap == 0)
+		return true;
+	for (uint32_t n = 0; n < v->holders; n++) {
+		struct table_wait w;
+		uint64_t words[sizeof(w) / 8];
+
+		if (i == 0 || i > t->n_waits)
+			return false;
+		for (unsigned word = 0; word < ARRAY_LEN(words); word++)
+			words[word] = atom_load_acquire((const uint64_t *)tables_wait(t, i) + word); /* pairs with table_wait_set */
+		memcpy(&w, words, sizeof(w));
+		if (n < h->cap)
+			h->at[n] = w;
+		i = w.next;
+	}
+	return i == 0;
+}
+
 /* One walk along the chain of a key. Any index may be torn, so each is checked; and a walk that was
  * led into another chain ends when it sees the version move. */
-static enum look look_up(const struct tables *t, const struct key_words *k, struct lock_value *ret)
+static inline enum look look_up(const struct tables *t, const struct key_words *k, struct lock_value *ret, const struct holders *h, uint32_t *ret_row)
 {
 	const table_bucket *bucket = tables_bucket(t, k->hash);
 	table_bucket first = atom_load_acquire(bucket);
@@ -31,8 +61,9 @@ static enum look look_up(const struct tables *t, const struct key_words *k, stru
 		seq = atom_load_acquire(&row->seq);
 		if (row_has_key(t, row, k)) {
 			row_copy_value(row, seq, ret);
-			if (atom_load_acquire(&row->seq) != seq)
+			if (!copy_holders(t, ret, h) || atom_load_acquire(&row->seq) != seq)
 				return LOOK_AGAIN;
+			*ret_row = i;
 			found = LOOK_FOUND;
 			break;
 		}
@@ -84,7 +115,7 @@ static inline __attribute__((always_inline)) enum look look_up_short(const struc
 }
 
 static enum look look_at_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
-			     struct lock_value *ret)
+			     struct lock_value *ret, const struct holders *h)
 {
 	const struct table_row *row = tables_row(t, i);
 	uint32_t seq = atom_load_acquire(&row->seq);
@@ -97,6 +128,8 @@ static enum look look_at_row(const struct tables *t, uint32_t i, void *ret_key, 
 	row_copy_key(t, row, len, ret_key);
 	row_copy_value(row, seq, ret);
 	*ret_len = len;
+	if (!copy_holders(t, ret, h))
+		return LOOK_AGAIN;
 	return atom_load_acquire(&row->seq) == seq ? LOOK_FOUND : LOOK_AGAIN;
 }
 
@@ -146,10 +179,12 @@ static int read_short(const struct tables *t, const void *key, uint32_t len, str
 	return -EAGAIN;
 }
 
-static int read_long(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value)
+static inline int read_key(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
+			   const struct holders *h)
 {
 	struct lock_value value;
 	struct key_words k;
+	uint32_t row;
 
 	if (!key_words_init(&k, key, len))
 		return 0;
@@ -162,7 +197,7 @@ static int read_long(const struct tables *t, const void *key, uint32_t len, stru
 		if (rc < 0)
 			continue;
 
-		enum look found = look_up(t, &k, &value);
+		enum look found = look_up(t, &k, &value, h, &row);
 
 		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
 			continue;
@@ -175,12 +210,25 @@ static int read_long(const struct tables *t, const void *key, uint32_t len, stru
 
 int table_read(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value)
 {
-	return len - 1 < KEY_SHORT ? read_short(t, key, len, ret_value) : read_long(t, key, len, ret_value);
+	return len - 1 < KEY_SHORT ? read_short(t, key, len, ret_value) : read_key(t, key, len, ret_value, &(const struct holders){ 0 });
+}
+
+int table_read_holders(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
+		       struct table_wait *ret_holders, uint32_t cap)
+{
+	return read_key(t, key, len, ret_value, &(const struct holders){ ret_holders, cap });
 }
 
 int table_read_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
 		   struct lock_value *ret_value)
 {
+	return table_read_row_holders(t, i, ret_key, ret_len, ret_value, NULL, 0);
+}
+
+int table_read_row_holders(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
+			   struct lock_value *ret_value, struct table_wait *ret_holders, uint32_t cap)
+{
+	const struct holders h = { ret_holders, cap };
 	unsigned char key[KEY_MAX];
 	struct lock_value value;
 	uint32_t key_len = 0;
@@ -196,7 +244,7 @@ int table_read_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *
 		if (rc < 0)
 			continue;
 
-		enum look found = look_at_row(t, i, key, &key_len, &value);
+		enum look found = look_at_row(t, i, key, &key_len, &value, &h);
 
 		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
 			continue;
@@ -206,6 +254,53 @@ int table_read_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *
 		*ret_len = key_len;
 		*ret_value = value;
 		return 1;
+	}
+	return -EAGAIN;
+}
+
+/* Entries change while a slot is applied, and `changing` is odd then. Each index may be torn. */
+static uint32_t look_at_queue(const struct tables *t, uint32_t row, struct table_wait *ret, uint32_t max)
+{
+	uint32_t n = 0, at = atom_load_acquire(&tables_row(t, row)->queue_head);
+
+	while (at && at <= t->n_waits && n < HOSTS_MAX) { /* a host stands in it once */
+		const struct table_wait *wait = tables_wait(t, at);
+
+		if (n < max) {
+			ret[n].incarnation = atom_load_acquire(&wait->incarnation);
+			ret[n].next = 0;
+			ret[n].host = atom_load_acquire(&wait->host);
+			ret[n].mode = atom_load_acquire(&wait->mode);
+		}
+		n++;
+		at = atom_load_acquire(&wait->next);
+	}
+	return n;
+}
+
+int table_read_queue(const struct tables *t, const void *key, uint32_t len, struct table_wait *ret, uint32_t max)
+{
+	struct lock_value value;
+	struct key_words k;
+
+	if (!key_words_init(&k, key, len))
+		return 0;
+	for (unsigned tries = 0; tries < READ_TRIES; tries++, atom_pause()) {
+		uint64_t changing = atom_load_acquire(&t->changing);
+		uint32_t recoveries, row = 0, n = 0;
+		int rc = look_begins(t, &recoveries);
+
+		if (rc == -ENETUNREACH)
+			return rc;
+		if (rc < 0 || changing & 1)
+			continue;
+
+		enum look found = look_up(t, &k, &value, &(const struct holders){ 0 }, &row);
+
+		if (found == LOOK_FOUND && value.delegation) /* else the words are the died list's */
+			n = look_at_queue(t, row, ret, max);
+		if (found != LOOK_AGAIN && look_holds(t, recoveries) && atom_load_acquire(&t->changing) == changing)
+			return (int)n;
 	}
 	return -EAGAIN;
 }

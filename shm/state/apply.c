@@ -36,12 +36,11 @@ void apply_leads(struct tables *t, struct undo *u, uint64_t ballot)
 
 static void apply_lock(struct tables *t, struct undo *u, const struct command *c, struct effects *ret)
 {
-	uint64_t before = t->agreed.delegations;
+	const struct lock_request q = { c->host, c->mode, c->flags & COMMAND_TRY, c->incarnation };
 
 	switch (c->kind) {
 	case COMMAND_ACQUIRE:
-		ret->outcome = lock_table_acquire(t, u, c->host, c->incarnation, c->key, c->key_len,
-						  c->flags & COMMAND_TRY, &ret->row);
+		ret->outcome = lock_table_acquire(t, u, &q, c->key, c->key_len, &ret->row);
 		break;
 	case COMMAND_RELEASE:
 		ret->outcome = lock_table_release(t, u, c->host, c->key, c->key_len, c->release.delegation,
@@ -51,14 +50,19 @@ static void apply_lock(struct tables *t, struct undo *u, const struct command *c
 		ret->outcome = lock_table_cancel(t, u, c->host, c->key, c->key_len, &ret->row);
 		break;
 	}
-	if (t->agreed.delegations != before)
+	if (t->agreed.delegations != ret->delegations)
 		ret->grants[ret->n_grants++] = ret->row;
 }
 
-/* Both bounds keep the undo log small: so many delegations, and so many entries of dead waiters. */
-static bool sweep_full(unsigned frees, uint64_t waits)
+/* Both bounds keep the undo log small: so many rows, and so many entries that were dropped or given the lock. */
+static bool sweep_full(unsigned frees, uint64_t entries)
 {
-	return frees == SWEEP_FREES || waits >= SWEEP_WAITS;
+	return frees == SWEEP_FREES || entries >= SWEEP_WAITS;
+}
+
+static uint64_t entries_touched(const struct tables *t, uint32_t waits, uint64_t delegations)
+{
+	return (waits - t->agreed.waits_used) + (t->agreed.delegations - delegations);
 }
 
 static void apply_sweep(struct tables *t, struct undo *u, const struct command *c, struct effects *ret)
@@ -71,7 +75,7 @@ static void apply_sweep(struct tables *t, struct undo *u, const struct command *
 		return;
 	}
 	end = MIN(t->agreed.rows_high, h->sweep + SWEEP_ROWS - 1);
-	while (row <= end && !sweep_full(frees, waits - t->agreed.waits_used)) {
+	while (row <= end && !sweep_full(frees, entries_touched(t, waits, ret->delegations))) {
 		enum lock_outcome outcome = lock_table_lapse(t, u, row, c->host);
 
 		if (outcome != LOCK_IGNORED)
@@ -89,6 +93,7 @@ void apply_command(struct tables *t, struct undo *u, const struct command *c, ui
 	ret->outcome = LOCK_IGNORED;
 	ret->row = 0;
 	ret->n_grants = 0;
+	ret->delegations = t->agreed.delegations;
 
 	if (command_numbered(c->kind) && !host_table_take(t, u, c->host, c->incarnation, c->number)) {
 		ret->applied = APPLIED_REPEATED;

@@ -14,11 +14,13 @@
 
 #define SWEEP_ROWS 1024u      /* rows one SWEEP looks at … */
 #define SWEEP_FREES 64u       /* … and frees, at most */
-#define SWEEP_WAITS HOSTS_MAX /* it stops, too, when it has taken so many entries out of queues */
+#define SWEEP_WAITS HOSTS_MAX /* it stops, too, when it has dropped, or given the lock to, so many entries */
 
 /* The most undo words that one command can take: a SWEEP that frees SWEEP_FREES rows and, one entry
- * before SWEEP_WAITS is reached, comes to a queue that every host has left. */
-#define APPLY_UNDO_WORDS (25 * SWEEP_FREES + 7 * (SWEEP_WAITS + HOSTS_MAX) + 8)
+ * before SWEEP_WAITS is reached, comes to a queue that every host has left. A row costs most when its only share ends
+ * and it goes with all its cells; an entry that is dropped costs more than one that is given the lock.
+ * So whoever waits to share is let in by the one command that makes room, be they all hosts. */
+#define APPLY_UNDO_WORDS (40 * SWEEP_FREES + 9 * (SWEEP_WAITS + HOSTS_MAX) + 8)
 
 enum applied {
 	APPLIED_DONE,     /* took effect: see outcome and grants */
@@ -29,10 +31,12 @@ enum applied {
 
 struct effects {
 	enum applied applied;
-	enum lock_outcome outcome; /* of ACQUIRE, RELEASE, CANCEL */
+	enum lock_outcome outcome; /* of ACQUIRE, RELEASE, CANCEL: of the command's own host; others may be granted the lock by any of them */
 	uint32_t row;              /* of the command's key afterwards, 0: none */
-	/* Rows whose lock was granted to the host in their value just now, the command's own included: none for an
-	 * ACQUIRE of what the host has already. */
+	/* Rows whose lock was granted just now, the command's own included: none for an ACQUIRE of what the host has
+	 * already. To one host in EX, or to any number in PR: a host was given it if what lock_table_hold() says
+	 * of it has a delegation above `delegations`, the last id given before this command. */
+	uint64_t delegations;
 	unsigned n_grants;
 	uint32_t grants[SWEEP_FREES];
 };

@@ -50,6 +50,8 @@ static bool command_valid(const struct command *c)
 		return false;
 	if (kind_has_key(c->kind) != (c->key_len != 0))
 		return false;
+	if (c->kind == COMMAND_ACQUIRE ? c->mode != LOCK_MODE_EX && c->mode != LOCK_MODE_PR : c->mode != 0)
+		return false;
 	if (c->kind == COMMAND_RELEASE)
 		return c->release.used <= LOCK_RANGE;
 	if (c->kind == COMMAND_FOUND)
@@ -89,6 +91,8 @@ void command_encode(struct writer *w, const struct command *c)
 	}
 	if (kind_flags(c->kind))
 		put_u8(w, c->flags);
+	if (c->kind == COMMAND_ACQUIRE)
+		put_u8(w, c->mode);
 	if (kind_has_key(c->kind)) {
 		put_u8(w, c->key_len);
 		put_bytes(w, c->key, c->key_len);
@@ -140,6 +144,8 @@ bool command_decode(struct reader *r, struct command *ret)
 	}
 	if (kind_flags(c.kind))
 		c.flags = get_u8(r);
+	if (c.kind == COMMAND_ACQUIRE)
+		c.mode = get_u8(r);
 	if (kind_has_key(c.kind))
 		key_decode(r, &c);
 	if (!r->ok || !command_valid(&c)) {

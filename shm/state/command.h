@@ -17,8 +17,8 @@
 enum command_kind {
 	COMMAND_FOUND = 1, /* history, rows, cells, waits: the first of a cluster's life; unnumbered */
 	COMMAND_HOST_UP,   /* nonce, expected, heir_of: a new life of `host`, see host_table_up(); unnumbered */
-	COMMAND_ACQUIRE,   /* flags, key: the host wants the lock */
-	COMMAND_RELEASE,   /* delegation, used, flags, key: the host gives the delegation back */
+	COMMAND_ACQUIRE,   /* flags, mode, key: the host wants the lock */
+	COMMAND_RELEASE,   /* delegation, used, flags, key: the host gives the delegation back; in PR `used` and flags mean nothing */
 	COMMAND_CANCEL,    /* key: the host no longer wants the lock */
 	COMMAND_HOST_DOWN, /* ballot: the leader of this ballot declares the incarnation of `host` dead; unnumbered */
 	COMMAND_SWEEP,     /* row: frees some of what ended incarnations of `host` held, from this row on; unnumbered */
@@ -48,6 +48,7 @@ struct command {
 			uint32_t used;
 		} release; /* used: tokens given, 0 .. LOCK_RANGE */
 	};
+	uint8_t mode; /* ACQUIRE: LOCK_MODE_EX or LOCK_MODE_PR; else 0 */
 	uint8_t key_len;
 	uint8_t key[KEY_MAX];
 };
@@ -58,7 +59,7 @@ struct command {
 void command_encode(struct writer *w, const struct command *c);
 
 /* Takes the next; false: the bytes are no command (r->ok is false then, too). Checks kind, host
- * range, key length, `used`, flags. Behind its key *ret is left as it was. */
+ * range, key length, `used`, flags, mode. Behind its key *ret is left as it was. */
 bool command_decode(struct reader *r, struct command *ret);
 
 /* Whether commands of this kind carry a number: those that a registered host says for itself. */

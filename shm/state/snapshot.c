@@ -12,8 +12,10 @@ static uint64_t hash_waits(const struct tables *t, uint64_t h, uint32_t at)
 	for (; at && at <= t->n_waits && left; left--, at = tables_wait(t, at)->next) {
 		const struct table_wait *wait = tables_wait(t, at);
 
-		h = hash_mix(h ^ ((uint64_t)at << 16 | wait->host));
+		h = hash_mix(h ^ ((uint64_t)at << 24 | (uint64_t)wait->mode << 16 | wait->host));
 		h = hash_mix(h ^ wait->incarnation);
+		h = hash_mix(h ^ wait->delegation);
+		h = hash_mix(h ^ wait->base);
 	}
 	return h;
 }
@@ -32,7 +34,7 @@ static uint64_t hash_rows(const struct tables *t, uint64_t h)
 		h = hash_bytes(h, bytes, w.len);
 		h = hash_bytes(h, key, sizeof(key));
 		if (r.key_len && r.value.delegation)
-			h = hash_waits(t, h, r.queue_head);
+			h = hash_waits(t, hash_waits(t, h, r.queue_head), r.value.holder);
 	}
 	return h;
 }

@@ -80,7 +80,16 @@ static void install_wait(struct tables *t, const struct snapshot_view *v, uint32
 {
 	struct wait_record w = snapshot_wait(v, i);
 
-	*tables_wait(t, i) = (struct table_wait){ .incarnation = w.incarnation, .next = w.next, .host = w.host };
+	const struct table_wait wait = {
+		.incarnation = w.incarnation,
+		.delegation = w.delegation,
+		.base = w.base,
+		.next = w.next,
+		.host = w.host,
+		.mode = w.mode,
+	};
+
+	store_bytes((uint64_t *)tables_wait(t, i), &wait, sizeof(wait));
 }
 
 uint64_t snapshot_slot(const struct tables *t, const void *bytes, uint64_t len)

@@ -2,7 +2,7 @@
 #include "snapshot_records.h"
 #include "../atom.h"
 
-_Static_assert(LOCK_VALUE_AGREED_WORDS == 4, "the row record has every agreed word");
+_Static_assert(LOCK_VALUE_AGREED == 3 * 8 + 2 + 1 + 1 + 2 * 2 + 4, "the row record has every agreed field");
 _Static_assert(sizeof(struct agreed) == 6 * 8 + 4 + 12 * 4 + 4, "every field is written (and one spare)");
 
 struct snapshot_extent snapshot_extent(uint32_t hosts, const struct agreed *a)
@@ -97,7 +97,9 @@ void snapshot_put_row(struct writer *w, const struct row_record *r)
 	put_u16(w, r->value.host);
 	put_u8(w, r->value.mode);
 	put_u8(w, r->value.flags);
-	put_u32(w, r->value.waiting);
+	put_u16(w, r->value.waiting);
+	put_u16(w, r->value.holders);
+	put_u32(w, r->value.holder);
 }
 
 void snapshot_put_cell(struct writer *w, const struct cell_record *c)
@@ -112,7 +114,10 @@ void snapshot_put_wait(struct writer *w, const struct wait_record *wait)
 	put_u32(w, wait->owner);
 	put_u32(w, wait->next);
 	put_u16(w, wait->host);
+	put_u8(w, wait->mode);
 	put_u64(w, wait->incarnation);
+	put_u64(w, wait->delegation);
+	put_u64(w, wait->base);
 }
 
 struct row_record snapshot_row_of(const struct tables *t, uint32_t i, uint8_t ret_key[KEY_PADDED])
@@ -223,7 +228,9 @@ struct row_record snapshot_row(const struct snapshot_view *v, uint32_t i)
 	row.value.host = get_u16(&r);
 	row.value.mode = get_u8(&r);
 	row.value.flags = get_u8(&r);
-	row.value.waiting = get_u32(&r);
+	row.value.waiting = get_u16(&r);
+	row.value.holders = get_u16(&r);
+	row.value.holder = get_u32(&r);
 	return row;
 }
 
@@ -244,7 +251,10 @@ struct wait_record snapshot_wait(const struct snapshot_view *v, uint32_t i)
 
 	wait.next = get_u32(&r);
 	wait.host = get_u16(&r);
+	wait.mode = get_u8(&r);
 	wait.incarnation = get_u64(&r);
+	wait.delegation = get_u64(&r);
+	wait.base = get_u64(&r);
 	return wait;
 }
 

@@ -15,14 +15,14 @@
 
 #include "snapshot.h"
 
-#define SNAPSHOT_MAGIC 0x3250414e53584150ull /* "PAXSNAP2" read as a little-endian word */
+#define SNAPSHOT_MAGIC 0x3350414e53584150ull /* "PAXSNAP3" read as a little-endian word */
 
 #define HEAD_BYTES (8 + 4 + 4 * 4)
 #define AGREED_BYTES (6 * 8 + 4 + 12 * 4)
 #define HOST_BYTES (2 + 3 * 8 + 4 + 1)
-#define ROW_BYTES (7 * 4 + KEY_INLINE + 3 * 8 + 2 + 1 + 1 + 4)
+#define ROW_BYTES (7 * 4 + KEY_INLINE + 3 * 8 + 2 + 1 + 1 + 2 * 2 + 4)
 #define CELL_BYTES (2 * 4 + KEY_CELL)
-#define WAIT_BYTES (2 * 4 + 2 + 8)
+#define WAIT_BYTES (2 * 4 + 2 + 1 + 3 * 8)
 #define HASH_BYTES 8
 #define HASH_PIECE 4096u /* hashed one after the other, each with the hash so far as its seed: so that it can be done in bites */
 
@@ -43,11 +43,12 @@ struct cell_record {
 	uint8_t bytes[KEY_CELL];
 };
 
-struct wait_record {
+struct wait_record {    /* of a queue, or of a list of holders: those have a delegation */
 	uint32_t owner; /* 0: free */
 	uint32_t next;
 	uint16_t host;
-	uint64_t incarnation;
+	uint8_t mode;
+	uint64_t incarnation, delegation, base;
 };
 
 struct host_record {

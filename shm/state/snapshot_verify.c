@@ -69,25 +69,71 @@ static const char *check_key(const struct snapshot_view *v, const struct row_rec
 	return NULL;
 }
 
+/* The hosts of one row, each of which may stand there once. */
+struct seen {
+	uint64_t hosts[HOSTS_MAX / 64];
+};
+
+static const char *check_wait(const struct tables *t, const struct wait_record *w, uint32_t row, struct seen *seen)
+{
+	uint64_t bit = 1ull << w->host % 64;
+
+	if (w->owner != row)
+		return "a queue entry of another row";
+	if (!w->host || w->host >= t->n_hosts || !w->incarnation)
+		return "queue entry of no host";
+	if (seen->hosts[w->host / 64] & bit)
+		return "a host twice in a row";
+	seen->hosts[w->host / 64] |= bit;
+	return NULL;
+}
+
 static const char *check_queue(const struct tables *t, const struct snapshot_view *v, uint32_t row,
-			       const struct row_record *r)
+			       const struct row_record *r, struct seen *seen)
 {
 	uint32_t at = r->queue_head, last = 0;
 
 	for (uint32_t i = 0; i < r->value.waiting; i++) {
 		struct wait_record w;
+		const char *wrong;
 
 		if (!at || at > v->extent.waits)
 			return "queue entry out of range";
 		w = snapshot_wait(v, at);
-		if (w.owner != row)
-			return "a queue entry of another row";
-		if (!w.host || w.host >= t->n_hosts)
-			return "queue entry of no host";
+		wrong = check_wait(t, &w, row, seen);
+		if (wrong)
+			return wrong;
+		if (w.delegation || w.base || (w.mode != LOCK_MODE_EX && w.mode != LOCK_MODE_PR))
+			return "queue entry of a holder, or of no mode";
 		last = at;
 		at = w.next;
 	}
 	return at || r->queue_tail != last ? "queue does not end where it should" : NULL;
+}
+
+/* An entry is in one of the two lists: what a holder has, who waits has not. */
+static const char *check_holders(const struct tables *t, const struct snapshot_view *v, uint32_t row,
+				 const struct row_record *r, struct seen *seen)
+{
+	uint32_t at = r->value.holder;
+
+	for (uint32_t i = 0; i < r->value.holders; i++) {
+		struct wait_record w;
+		const char *wrong;
+
+		if (!at || at > v->extent.waits)
+			return "holder out of range";
+		w = snapshot_wait(v, at);
+		wrong = check_wait(t, &w, row, seen);
+		if (wrong)
+			return wrong;
+		if (w.mode != LOCK_MODE_PR || !w.delegation || w.delegation > r->value.delegation)
+			return "a holder of an unknown delegation or mode";
+		if (!w.base || w.base > r->value.base || r->value.base - w.base < LOCK_SHARED_RANGE)
+			return "a holder's tokens out of range";
+		at = w.next;
+	}
+	return at ? "holders do not end where they should" : NULL;
 }
 
 /* A row kept for LOCK_DIED: has no queue, its links are looked at with the list. */
@@ -95,13 +141,24 @@ static const char *check_died(const struct row_record *r)
 {
 	const struct lock_value *v = &r->value;
 
-	return v->host || v->incarnation || v->waiting || v->flags != LOCK_DIED ? "a died row with an owner" : NULL;
+	return v->host || v->incarnation || v->mode || v->waiting || v->holders || v->holder || v->flags != LOCK_DIED ? "a died row with an owner" : NULL;
+}
+
+/* One host in EX, or some that share it. */
+static const char *check_holding(const struct tables *t, const struct lock_value *v)
+{
+	if (v->mode == LOCK_MODE_PR)
+		return v->host || v->incarnation || !v->holders ? "a shared lock of one host, or of none" : NULL;
+	if (v->mode != LOCK_MODE_EX || v->holders || v->holder)
+		return "a lock in no mode, or in two";
+	return !v->host || v->host >= t->n_hosts || !v->incarnation ? "a lock of no host" : NULL;
 }
 
 static const char *check_row(const struct tables *t, const struct snapshot_view *v, uint32_t row,
 			     const struct row_record *r)
 {
 	const struct lock_value *value = &r->value;
+	struct seen seen = { 0 };
 	const char *wrong;
 
 	if (r->key_len > KEY_MAX)
@@ -117,11 +174,13 @@ static const char *check_row(const struct tables *t, const struct snapshot_view 
 		return check_died(r);
 	if (value->delegation > v->agreed.delegations || value->flags & ~LOCK_DIED)
 		return "unknown delegation or flags";
-	if (!value->host || value->host >= t->n_hosts || !value->incarnation)
-		return "a lock of no host";
-	if (value->waiting > v->agreed.waits_used || value->waiting >= t->n_hosts) /* a host waits once */
+	wrong = check_holding(t, value);
+	if (wrong)
+		return wrong;
+	if ((uint32_t)value->waiting + value->holders > v->agreed.waits_used || (uint32_t)value->waiting + value->holders >= t->n_hosts)
 		return "more waiting than there are entries";
-	return check_queue(t, v, row, r);
+	wrong = check_queue(t, v, row, r, &seen);
+	return wrong ? wrong : check_holders(t, v, row, r, &seen);
 }
 
 static bool row_step(const struct snapshot_view *v, uint32_t i, uint32_t *ret_next)
@@ -217,9 +276,9 @@ static const char *row_more(struct snapshot_check *c, uint32_t *records)
 		return wrong;
 	c->used++;
 	c->cells += snapshot_cells(r.key_len);
-	c->waits += r.value.waiting;
+	c->waits += r.value.waiting + r.value.holders;
 	c->died += !r.value.delegation;
-	*records -= MIN(*records, r.value.waiting);
+	*records -= MIN(*records, (uint32_t)r.value.waiting + r.value.holders);
 	/* Here and not at the end: walks together are no longer than the pool. */
 	return c->waits > a->waits_used ? "more waiting than there are entries" : NULL;
 }

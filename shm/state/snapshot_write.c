@@ -4,10 +4,10 @@
  * before their original first changes. So the bytes are the tables at one index, and a record costs
  * one look at a bit afterwards.
  *
- * A row goes down with its cells, and names itself in the record of each wait of its queue. Cells change only
+ * A row goes down with its cells, and names itself in the record of each wait of its queue and of its list of holders. Cells change only
  * after their row (a row that loses its cells is no row any more first), so one that changes before
  * it was written down was free. Waits change before their row: they are written without an owner, and
- * the row, when its turn comes, follows its queue as it *was*, by the records already written.
+ * the row, when its turn comes, follows both lists as they *were*, by the records already written.
  */
 #include "snapshot.h"
 #include "snapshot_records.h"
@@ -115,7 +115,14 @@ static void keep_free_cell(struct snapshot_copy *c, uint32_t i)
 static void keep_wait(struct snapshot_copy *c, uint32_t i)
 {
 	const struct table_wait *at = tables_wait(c->t, i);
-	struct wait_record wait = { .next = at->next, .host = at->host, .incarnation = at->incarnation };
+	struct wait_record wait = {
+		.next = at->next,
+		.host = at->host,
+		.mode = at->mode,
+		.incarnation = at->incarnation,
+		.delegation = at->delegation,
+		.base = at->base,
+	};
 	struct writer w = record_at(c, c->extent.waits_at, i, WAIT_BYTES);
 
 	if (not_yet_written(c, wait_mark(c, i)))
@@ -151,6 +158,8 @@ static void keep_row(struct snapshot_copy *c, uint32_t i)
 	}
 	/* Without a delegation the links are those of the died list. */
 	for (uint32_t at = r.value.delegation ? r.queue_head : 0; at;)
+		at = own_wait(c, at, i);
+	for (uint32_t at = r.value.holder; at;)
 		at = own_wait(c, at, i);
 }
 

@@ -11,207 +11,12 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../shm/atom.h"
 #include "../../shm/sys.h"
-
-/* ---- locks ---- */
-
-struct fake_lock *fake_key(struct fake *f, const char *key)
-{
-	for (unsigned i = 0; i < FAKE_LOCKS; i++) {
-		struct fake_lock *l = &f->locks[i];
-
-		if (!l->key[0])
-			strcpy(l->key, key);
-		if (strcmp(l->key, key) == 0)
-			return l;
-	}
-	cr_assert_fail("the fake agent has no room for another key");
-	abort();
-}
-
-/* Shows in the tables who owns a key. */
-static void show(struct fake *f, const struct fake_lock *l)
-{
-	uint32_t row = table_find(f->tables, l->key, (uint32_t)strlen(l->key));
-	struct lock_value value = {
-		.delegation = 1,
-		.incarnation = FAKE_INCARNATION,
-		.host = l->owner_session ? FAKE_HOST : FAKE_OTHER,
-		.owner_pid = l->owner_session ? (uint32_t)getpid() : 0,
-		.owner_session = l->owner_session,
-		.owner_start = l->owner_session ? 4711 : 0,
-		.owner_token = l->owner_session ? f->last_token : 0,
-		.waiting = 0,
-	};
-
-	if (l->owned) {
-		if (!row)
-			row = table_insert(f->tables, NULL, l->key, (uint32_t)strlen(l->key));
-		table_set(f->tables, NULL, row, &value);
-	} else if (row) {
-		table_remove(f->tables, NULL, row);
-	}
-}
-
-static void complete(struct fake *f, uint32_t session, const struct ring_completion *completion)
-{
-	struct fake_session *s = &f->sessions[session];
-
-	ring_put(s->rings, s->tail++, completion);
-	ring_publish_tail(s->rings, s->tail);
-	if (ring_bell(s->rings, completion->call))
-		sys_futex_wake(&s->rings->bell[completion->call], 1);
-}
-
-static void answer(struct fake *f, uint32_t session, uint32_t call, int result)
-{
-	complete(f, session, &(struct ring_completion){ .call = call, .result = result, .incarnation = f->tables->incarnation });
-}
-
-static void grant(struct fake *f, struct fake_lock *l, const struct fake_claim *c)
-{
-	struct ring_completion completion = {
-		.call = c->call,
-		.claim = c->claim,
-		.token = ++f->last_token,
-		.incarnation = f->tables->incarnation,
-		.flags = l->died ? COMPLETION_DIED : 0,
-	};
-
-	if (f->void_grants) {
-		f->void_grants--;
-		completion.incarnation--;
-		complete(f, c->session, &completion);
-		return;
-	}
-
-	l->owned = true;
-	l->died = false;
-	l->owner_session = c->session;
-	l->claim = c->claim;
-	show(f, l);
-	complete(f, c->session, &completion);
-}
-
-static void line_drop(struct fake_lock *l, unsigned i)
-{
-	l->waiting--;
-	memmove(&l->line[i], &l->line[i + 1], (l->waiting - i) * sizeof(l->line[0]));
-}
-
-static void pass_on(struct fake *f, struct fake_lock *l)
-{
-	l->owned = false;
-	l->owner_session = 0;
-	show(f, l);
-	if (l->waiting) {
-		struct fake_claim next = l->line[0];
-
-		line_drop(l, 0);
-		grant(f, l, &next);
-	}
-}
-
-/* ---- requests ---- */
-
-static void acquire(struct fake *f, uint32_t session, const struct ring_request *r)
-{
-	char key[KEY_MAX + 1] = { 0 };
-	struct fake_claim c = { .session = session, .call = r->call, .claim = ++f->last_claim };
-
-	f->acquires++;
-	f->last_acquire = *r;
-	memcpy(key, r->key, r->key_len);
-	struct fake_lock *l = fake_key(f, key);
-	if (f->no_quorum && r->flags & REQUEST_RETURN) {
-		answer(f, session, r->call, -ENETUNREACH);
-	} else if (!l->owned && !f->no_quorum && !f->deaf) {
-		grant(f, l, &c);
-	} else if (r->flags & REQUEST_TRY) {
-		complete(f, session, &(struct ring_completion){
-					     .call = r->call,
-					     .result = -EBUSY,
-					     .holder_host = l->owner_session ? FAKE_HOST : FAKE_OTHER,
-					     .holder_pid = 1234,
-					     .holder_start = 99,
-					     .holder_token = 5,
-					     .holder_session = 3,
-				     });
-	} else {
-		l->line[l->waiting++] = c;
-	}
-}
-
-static void cancel(struct fake *f, uint32_t session, const struct ring_request *r)
-{
-	f->cancels++;
-	f->last_cancel = *r;
-	for (unsigned k = 0; k < FAKE_LOCKS; k++)
-		for (unsigned i = 0; i < f->locks[k].waiting; i++) {
-			struct fake_claim c = f->locks[k].line[i];
-
-			if (c.session != session || c.call != r->target)
-				continue;
-			line_drop(&f->locks[k], i);
-			if (f->grant_before_cancel)
-				grant(f, &f->locks[k], &c);
-			else
-				answer(f, session, c.call, r->reason);
-			return;
-		}
-}
-
-static void release(struct fake *f, uint32_t session, const struct ring_request *r)
-{
-	f->releases++;
-	for (unsigned k = 0; k < FAKE_LOCKS; k++)
-		if (f->locks[k].owned && f->locks[k].owner_session == session && f->locks[k].claim == r->claim) {
-			pass_on(f, &f->locks[k]);
-			return;
-		}
-	f->stale_releases++;
-}
-
-static void close_session(struct fake *f, uint32_t session, uint32_t call)
-{
-	f->closes++;
-	for (unsigned k = 0; k < FAKE_LOCKS; k++) {
-		struct fake_lock *l = &f->locks[k];
-
-		for (unsigned i = l->waiting; i-- > 0;)
-			if (l->line[i].session == session)
-				line_drop(l, i);
-		if (l->owned && l->owner_session == session)
-			pass_on(f, l);
-	}
-	answer(f, session, call, 0);
-}
-
-static void act(struct fake *f, uint32_t session, const struct ring_request *r)
-{
-	const char *wrong = ring_request_check(r);
-
-	cr_assert_null(wrong, "the library asked nonsense: %s", wrong);
-	switch (r->op) {
-	case REQUEST_ACQUIRE: acquire(f, session, r); break;
-	case REQUEST_RELEASE: release(f, session, r); break;
-	case REQUEST_CANCEL: cancel(f, session, r); break;
-	case REQUEST_CLOSE: close_session(f, session, r->call); break;
-	case REQUEST_LEAD:
-		f->leads++;
-		f->last_lead = *r;
-		answer(f, session, r->call, f->lead_result);
-		break;
-	case REQUEST_HOLDER:
-		f->holders++;
-		f->last_holder = *r;
-		complete(f, session, &(struct ring_completion){ .call = r->call, .result = f->holder_result, .holder_host = f->holder_host, .holder_pid = f->holder_pid, .holder_start = 88 });
-		break;
-	}
-}
+#include "fake_locks.h"
 
 static void scan(struct fake *f)
 {
@@ -226,7 +31,7 @@ static void scan(struct fake *f)
 		atom_and_seq_cst(&f->arena->pending[i / 64], ~(1ull << i % 64));
 		while ((rc = ring_peek(s->rings, s->head, &r)) > 0) {
 			ring_publish_head(s->rings, ++s->head);
-			act(f, i, &r);
+			fake_act(f, i, &r);
 		}
 		cr_assert_eq(rc, 0);
 	}
@@ -346,6 +151,7 @@ static void let_in(struct fake *f)
 	cr_assert_eq(recv(socket, &f->greeting, sizeof(f->greeting), 0), sizeof(f->greeting));
 	if (f->welcome == FAKE_SILENT)
 		return;
+	fake_session_show(f, slot, true);
 	welcome(f, slot);
 	if (f->welcome != FAKE_WELCOME)
 		session_drop(s);
@@ -427,12 +233,15 @@ static void tables_make(struct fake *f)
 {
 	struct table_capacity capacity = table_capacity_for(64);
 
+	capacity.gates = FAKE_LOCKS;
+	capacity.sessions = FAKE_SESSIONS;
 	cr_assert_eq(segment_create(&f->tables_segment, "tables", tables_size(&capacity)), 0);
-	cr_assert_eq(segment_create(&f->arena_segment, "arena", sizeof(struct arena)), 0);
+	cr_assert_eq(segment_create(&f->arena_segment, "arena", arena_size(capacity.gates, tables_records(&capacity))), 0);
 	f->tables = f->tables_segment.at;
 	f->arena = f->arena_segment.at;
 	tables_format(f->tables, &capacity, "fake", FAKE_HOST);
-	arena_format(f->arena);
+	arena_format(f->arena, f->tables);
+	f->view = arena_view(f->arena, f->tables);
 	strcpy(tables_host(f->tables, FAKE_HOST)->name, "alpha");
 	strcpy(tables_host(f->tables, FAKE_OTHER)->name, "beta");
 	tables_host(f->tables, FAKE_HOST)->role = tables_host(f->tables, FAKE_OTHER)->role = HOST_VOTER;
@@ -489,64 +298,22 @@ void fake_stop(struct fake *f)
 	rmdir(f->dir);
 }
 
-void fake_hold(struct fake *f, const char *key)
+static uint64_t clock_gap_ns(void)
 {
-	fake_lock(f);
-	struct fake_lock *l = fake_key(f, key);
-	cr_assert(!l->owned);
-	l->owned = true;
-	show(f, l);
-	fake_unlock(f);
+	struct timespec real;
+
+	clock_gettime(CLOCK_REALTIME, &real);
+	return (uint64_t)real.tv_sec * NS_PER_S + (uint64_t)real.tv_nsec - sys_now_ns();
 }
 
-void fake_free(struct fake *f, const char *key)
-{
-	fake_lock(f);
-	pass_on(f, fake_key(f, key));
-	fake_unlock(f);
-}
-
+/* In the agent's order: see lease_check.h. */
 void fake_lease(struct fake *f, uint64_t ns)
 {
 	bool plain = ns == 0 || ns == NEVER;
 
-	atom_store_release(&f->tables->deadline_ns, plain ? ns | (ns == 0) : sys_now_ns() + ns);
 	atom_store_release(&f->tables->deadline_boot_ns, plain ? ns | (ns == 0) : sys_boot_ns() + ns);
-}
-
-static void life_set(struct fake *f, uint64_t incarnation)
-{
-	atom_store_release(&f->tables->deadline_ns, 0ull);
-	atom_store_release(&f->tables->deadline_boot_ns, 0ull);
-	atom_store_release(&f->tables->incarnation, incarnation);
-}
-
-void fake_down(struct fake *f)
-{
-	fake_lock(f);
-	life_set(f, 0);
-	for (unsigned k = 0; k < FAKE_LOCKS; k++)
-		if (f->locks[k].owned && f->locks[k].owner_session) {
-			f->locks[k].owned = false;
-			f->locks[k].owner_session = 0;
-			show(f, &f->locks[k]);
-		}
-	fake_unlock(f);
-}
-
-void fake_up(struct fake *f, uint64_t incarnation)
-{
-	fake_lock(f);
-	life_set(f, incarnation);
-	fake_unlock(f);
-}
-
-void fake_until_waiting(struct fake *f, const char *key, unsigned n)
-{
-	fake_lock(f);
-	unsigned *counter = &fake_key(f, key)->waiting;
-	fake_unlock(f);
-	fake_until(f, counter, n);
+	atom_store_release(&f->tables->deadline_ns, plain ? ns | (ns == 0) : sys_now_ns() + ns);
+	atom_store_release(&f->tables->clock_gap_ns, clock_gap_ns());
 }
 
 void fake_until(struct fake *f, const unsigned *counter, unsigned n)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fake_agent: an agent of one host in a thread of the test, just good enough to serve libpaxshm:
- * greeting, rings, locks first come first served - and to misbehave as it is told. No Paxos.
+ * greeting, rings, locks first come first served - and to misbehave as it is told. No Paxos. Exclusive locks go
+ * through gates, and a lock that was once granted here stays this host's until a test holds it elsewhere.
  *
  * The fields marked so are set by tests, under fake_lock(), and are obeyed from then on.
  */
@@ -11,6 +12,7 @@
 #include <pthread.h>
 
 #include "../../lib/paxshm.h"
+#include "../../shm/arena.h"
 #include "../../shm/ring.h"
 #include "../../shm/segment.h"
 #include "../../shm/table.h"
@@ -41,16 +43,17 @@ enum fake_welcome {
 
 struct fake_claim {
 	uint32_t session, call;
-	uint64_t claim;
+	uint8_t mode;
+	uint64_t claim, since_ns;
 };
 
-struct fake_lock {
+struct fake_lock { /* i of the array has gate i + 1 */
 	char key[KEY_MAX + 1];
-	uint32_t owner_session; /* 0: not a session of ours */
-	bool owned, died;
-	uint64_t claim;
-	struct fake_claim line[FAKE_WAITERS];
-	unsigned waiting;
+	bool elsewhere; /* another host's */
+	bool died;      /* the next grant of a new delegation says so */
+	uint64_t delegation;
+	struct fake_claim readers[FAKE_WAITERS], line[FAKE_WAITERS];
+	unsigned reading, waiting;
 };
 
 struct fake_session {
@@ -70,7 +73,9 @@ struct fake {
 	struct arena *arena;
 	struct fake_session sessions[FAKE_SESSIONS + 1];
 	struct fake_lock locks[FAKE_LOCKS];
-	uint64_t last_claim, last_token;
+	struct gate_view view;
+	uint64_t last_claim, last_token, last_delegation;
+	unsigned spare_records; /* Set by tests before sessions open: so many records of each session are nobody's */
 	bool stop;
 
 	/* Set by tests. */
@@ -89,7 +94,7 @@ struct fake {
 
 	/* Seen. */
 	struct greeting greeting;
-	unsigned welcomes, acquires, releases, stale_releases, cancels, closes, holders, leads, adopts, adopts_kept;
+	unsigned welcomes, acquires, releases, stale_releases, cancels, closes, holders, leads, adopts, adopts_kept, gates;
 	struct ring_request last_cancel, last_holder, last_lead, last_acquire;
 };
 
@@ -113,6 +118,24 @@ void fake_unlock(struct fake *f); /* and lets the agent look at what has changed
 /* The lock of a key, made at need. The mutex is held. */
 struct fake_lock *fake_key(struct fake *f, const char *key);
 
+/* The gate of a key; which session owns it there, 0: none; the token of that. */
+uint32_t fake_gate(struct fake *f, const char *key);
+uint32_t fake_owner(struct fake *f, const char *key);
+uint64_t fake_token(struct fake *f, const char *key);
+
+/* Waits until that session owns it at the gate; 0: none. */
+void fake_until_owner(struct fake *f, const char *key, uint32_t session);
+
+/* The agent wants the gate back; / it gives the gate and its line to whoever is next. */
+void fake_close_gate(struct fake *f, const char *key);
+void fake_open_gate(struct fake *f, const char *key);
+
+/* The gate is given to another key than it was for, while nobody owns it. */
+void fake_move_gate(struct fake *f, const char *key);
+
+/* The session's process is gone: all that it owned is repaired. */
+void fake_bury(struct fake *f, uint32_t session);
+
 /* A process of another host owns the key from now on. / It releases it. */
 void fake_hold(struct fake *f, const char *key);
 void fake_free(struct fake *f, const char *key);
@@ -124,7 +147,7 @@ void fake_lease(struct fake *f, uint64_t ns);
 void fake_down(struct fake *f);
 void fake_up(struct fake *f, uint64_t incarnation);
 
-/* Waits until so many sessions' calls wait for the key. */
+/* Waits until so many wait for the key, at the agent or in the gate's line, asleep there. */
 void fake_until_waiting(struct fake *f, const char *key, unsigned n);
 
 /* Waits until a counter of the fake has reached n. */

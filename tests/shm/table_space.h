@@ -102,10 +102,8 @@ static inline struct lock_value value_of(uint64_t n)
 		.incarnation = n + 1,
 		.base = 3 * n,
 		.host = (uint16_t)(n & 0x3ff),
-		.owner_start = 5 * n,
-		.owner_token = 7 * n,
-		.owner_pid = (uint32_t)n,
-		.owner_session = (uint32_t)(n ^ 77),
+		.flags = (uint8_t)(n << 1),
+		.gate = (uint32_t)(n ^ 77),
 	};
 }
 

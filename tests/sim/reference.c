@@ -80,11 +80,45 @@ static bool make_room(struct sim *s, const struct key *k)
 static void grant(struct sim *s, struct key *k, struct wish to, uint64_t base, bool died)
 {
 	k->lock.host = to.host;
+	k->lock.mode = to.mode;
 	k->lock.incarnation = to.incarnation;
 	k->lock.delegation = ++s->reference.delegations;
 	k->lock.base = base;
 	k->lock.died = died;
 	oracle_grant_moved(s, k);
+}
+
+/* One more shares it. */
+static void share(struct sim *s, struct key *k, struct wish to)
+{
+	CHECK(s, k->lock.n_shares < SIM_HOSTS, "%s is shared by more hosts than there are", trace_key(k));
+	k->lock.mode = LOCK_MODE_PR;
+	k->lock.delegation = ++s->reference.delegations;
+	k->lock.share[k->lock.n_shares++] = (struct share){ to, k->lock.delegation, k->lock.base };
+	k->lock.base += LOCK_SHARED_RANGE;
+	s->reference.waits++;
+	if (k->lock.n_shares == 1)
+		oracle_grant_moved(s, k);
+}
+
+static unsigned share_find(const struct key *k, uint16_t host)
+{
+	unsigned i = 0;
+
+	while (i < k->lock.n_shares && k->lock.share[i].of.host != host)
+		i++;
+	return i;
+}
+
+static void share_drop(struct sim *s, struct key *k, unsigned i)
+{
+	s->reference.waits--;
+	k->lock.n_shares--;
+	memmove(&k->lock.share[i], &k->lock.share[i + 1], (k->lock.n_shares - i) * sizeof(k->lock.share[0]));
+	if (!k->lock.n_shares) {
+		k->lock.mode = 0;
+		k->lock.delegation = 0;
+	}
 }
 
 static void queue_cut(struct sim *s, struct key *k, unsigned i)
@@ -103,78 +137,146 @@ static unsigned queue_find(const struct key *k, uint16_t host)
 	return i;
 }
 
-static void enqueue(struct sim *s, struct key *k, struct wish w)
-{
-	unsigned at = queue_find(k, w.host);
-
-	if (at < k->lock.n_queue && k->lock.queue[at].incarnation == w.incarnation)
-		return;
-	if (at < k->lock.n_queue)
-		queue_cut(s, k, at);
-	if (s->reference.waits == s->plan.limits.capacity.waits)
-		return;
-	s->reference.waits++;
-	k->lock.queue[k->lock.n_queue++] = w;
-}
-
-static void acquire(struct sim *s, struct key *k, struct wish w, bool try_only)
-{
-	if (!k->lock.row) {
-		if (!make_room(s, k))
-			return;
-		row_take(s, k);
-		grant(s, k, w, s->reference.token_floor + 1, false);
-	} else if (!k->lock.delegation) {
-		s->reference.died_count--;
-		grant(s, k, w, k->lock.base, true);
-	} else if ((k->lock.host != w.host || k->lock.incarnation != w.incarnation) && !try_only) {
-		enqueue(s, k, w);
-	}
-}
-
 uint64_t reference_alive(const struct sim *s, uint16_t host)
 {
 	return s->reference.host[host].down ? 0 : s->reference.host[host].incarnation;
 }
 
-static bool next_in_line(struct sim *s, struct key *k, struct wish *ret)
+/* Gives the lock to whoever is next, as long as it can be had: to all next ones who share, or to one who does not. */
+static bool serve(struct sim *s, struct key *k)
 {
-	while (k->lock.n_queue) {
-		*ret = k->lock.queue[0];
+	bool any = false;
+
+	while (k->lock.n_queue && k->lock.mode != LOCK_MODE_EX) {
+		struct wish next = k->lock.queue[0];
+		bool alive = reference_alive(s, next.host) == next.incarnation;
+
+		if (alive && next.mode == LOCK_MODE_EX && k->lock.n_shares)
+			break;
 		queue_cut(s, k, 0);
-		if (reference_alive(s, ret->host) == ret->incarnation)
-			return true;
+		if (alive && next.mode == LOCK_MODE_PR)
+			share(s, k, next);
+		else if (alive)
+			grant(s, k, next, k->lock.base, k->lock.died);
+		any |= alive;
 	}
-	return false;
+	return any;
+}
+
+/* `w` has nothing of the lock under this incarnation. */
+static void enqueue(struct sim *s, struct key *k, struct wish w)
+{
+	unsigned at = queue_find(k, w.host), shares = share_find(k, w.host);
+
+	if (at < k->lock.n_queue && k->lock.queue[at].incarnation == w.incarnation)
+		return;
+	if (at < k->lock.n_queue)
+		queue_cut(s, k, at);
+	else if (shares < k->lock.n_shares)
+		share_drop(s, k, shares);
+	if (s->reference.waits == s->plan.limits.capacity.waits)
+		return;
+	s->reference.waits++;
+	k->lock.queue[k->lock.n_queue++] = w;
+	serve(s, k);
+}
+
+static bool has(const struct key *k, struct wish w)
+{
+	unsigned i = share_find(k, w.host);
+
+	if (k->lock.mode == LOCK_MODE_EX)
+		return k->lock.host == w.host && k->lock.incarnation == w.incarnation;
+	return i < k->lock.n_shares && k->lock.share[i].of.incarnation == w.incarnation;
+}
+
+static bool fits(const struct key *k, struct wish w)
+{
+	return k->lock.mode == LOCK_MODE_PR && w.mode == LOCK_MODE_PR && !k->lock.n_queue;
+}
+
+static void acquire(struct sim *s, struct key *k, struct wish w, bool try_only)
+{
+	bool room = w.mode == LOCK_MODE_EX || s->reference.waits < s->plan.limits.capacity.waits;
+	struct lock *l = &k->lock;
+
+	if (!l->row) {
+		if (!room || !make_room(s, k))
+			return;
+		row_take(s, k);
+		l->base = s->reference.token_floor + 1;
+	} else if (l->mode) {
+		if (!has(k, w) && (fits(k, w) || !try_only))
+			enqueue(s, k, w);
+		return;
+	} else if (room) {
+		s->reference.died_count--;
+	} else {
+		return;
+	}
+	if (w.mode == LOCK_MODE_EX)
+		grant(s, k, w, l->base, l->died);
+	else
+		share(s, k, w);
+}
+
+/* Nobody has it: the next ones, or nobody. */
+static void go_on(struct sim *s, struct key *k)
+{
+	struct lock *l = &k->lock;
+
+	if (serve(s, k)) {
+		sim_mark(s, MARK_GRANT_PASSED);
+		return;
+	}
+	if (l->mode)
+		return;
+	if (!l->died) {
+		raise_floor(s, l->base - 1);
+		row_drop(s, k);
+	} else {
+		*l = (struct lock){ .row = l->row, .base = l->base, .died = true, .died_order = ++s->reference.died_order };
+		s->reference.died_count++;
+	}
+	oracle_grant_moved(s, k);
 }
 
 static void end_delegation(struct sim *s, struct key *k, uint32_t used, bool died)
 {
-	uint64_t base = k->lock.base + used;
-	struct wish heir;
+	struct lock *l = &k->lock;
 
-	died = died || (k->lock.died && !used); /* who knew of the death never had it */
-	if (next_in_line(s, k, &heir)) {
-		sim_mark(s, MARK_GRANT_PASSED);
-		grant(s, k, heir, base, died);
-		return;
-	}
-	if (!died) {
-		raise_floor(s, base - 1);
-		row_drop(s, k);
-	} else {
-		k->lock = (struct lock){ .row = k->lock.row, .base = base, .died = true, .died_order = ++s->reference.died_order };
-		s->reference.died_count++;
-	}
-	oracle_grant_moved(s, k);
+	l->died = died || (l->died && !used); /* who knew of the death never had it */
+	l->base += used;
+	l->mode = 0;
+	l->host = 0;
+	l->incarnation = l->delegation = 0;
+	go_on(s, k);
+}
+
+static void end_share(struct sim *s, struct key *k, unsigned i)
+{
+	share_drop(s, k, i);
+	go_on(s, k);
+}
+
+static void release(struct sim *s, struct key *k, const struct command *c)
+{
+	unsigned i = share_find(k, c->host);
+
+	if (k->lock.mode == LOCK_MODE_EX && k->lock.delegation == c->release.delegation && k->lock.host == c->host)
+		end_delegation(s, k, c->release.used, c->flags & COMMAND_DIED);
+	else if (i < k->lock.n_shares && k->lock.share[i].delegation == c->release.delegation)
+		end_share(s, k, i);
 }
 
 static void cancel(struct sim *s, struct key *k, uint16_t host)
 {
 	unsigned at = queue_find(k, host);
 
-	if (k->lock.delegation && at < k->lock.n_queue)
-		queue_cut(s, k, at);
+	if (!k->lock.mode || at == k->lock.n_queue)
+		return;
+	queue_cut(s, k, at);
+	serve(s, k);
 }
 
 static struct key *in_row(struct sim *s, uint32_t row)
@@ -186,6 +288,31 @@ static struct key *in_row(struct sim *s, uint32_t row)
 	return k <= s->key + s->n_keys ? k : NULL;
 }
 
+/* What ended lives of the host have of one lock, or that they keep others from sharing it. */
+static bool sweep_one(struct sim *s, struct key *k, uint16_t host)
+{
+	uint64_t alive = reference_alive(s, host);
+	struct lock *l = &k->lock;
+	unsigned i = share_find(k, host);
+
+	if (l->mode == LOCK_MODE_EX) {
+		if (l->host != host || l->incarnation == alive)
+			return false;
+		sim_mark(s, l->n_queue ? MARK_SWEPT_TO_WAITER : MARK_SWEPT_LOCK);
+		k->death = true; /* the host cannot say whether anybody had it */
+		end_delegation(s, k, LOCK_RANGE, true);
+		return true;
+	}
+	if (i < l->n_shares && l->share[i].of.incarnation != alive) {
+		end_share(s, k, i);
+		return true;
+	}
+	if (!l->n_queue || reference_alive(s, l->queue[0].host) == l->queue[0].incarnation)
+		return false;
+	serve(s, k);
+	return true;
+}
+
 /* In the order of rows, and no more than a bite. */
 static void sweep(struct sim *s, uint16_t host)
 {
@@ -195,11 +322,8 @@ static void sweep(struct sim *s, uint16_t host)
 	for (; row < h->sweep + SWEEP_ROWS && row <= s->reference.rows_high && frees < SWEEP_FREES; row++) {
 		struct key *k = in_row(s, row);
 
-		if (!k || !k->lock.delegation || k->lock.host != host || k->lock.incarnation == reference_alive(s, host))
+		if (!k || !k->lock.mode || !sweep_one(s, k, host))
 			continue;
-		sim_mark(s, k->lock.n_queue ? MARK_SWEPT_TO_WAITER : MARK_SWEPT_LOCK);
-		k->death = true; /* the host cannot say whether anybody had it */
-		end_delegation(s, k, LOCK_RANGE, true);
 		k->touched = true;
 		frees++;
 	}
@@ -253,7 +377,7 @@ static void host_down(struct sim *s, const struct command *c)
 
 static void apply(struct sim *s, const struct command *c, uint64_t slot)
 {
-	struct wish w = { c->host, c->incarnation };
+	struct wish w = { c->host, c->mode, c->incarnation };
 	struct key *k = NULL;
 
 	CHECK(s, c->host >= 1 && c->host <= s->n_hosts, "slot %llu: a command of host %u", (unsigned long long)slot, c->host);
@@ -278,8 +402,7 @@ static void apply(struct sim *s, const struct command *c, uint64_t slot)
 		acquire(s, k, w, c->flags & COMMAND_TRY);
 		break;
 	case COMMAND_RELEASE:
-		if (k->lock.delegation == c->release.delegation && k->lock.delegation && k->lock.host == c->host)
-			end_delegation(s, k, c->release.used, c->flags & COMMAND_DIED);
+		release(s, k, c);
 		break;
 	case COMMAND_CANCEL:
 		cancel(s, k, c->host);
@@ -333,9 +456,26 @@ static void compare_queue(struct sim *s, const struct host *h, const struct key 
 	for (unsigned i = 0; i < k->lock.n_queue; i++, w = tables_wait(t, w)->next) {
 		CHECK(s, w, "host %u: the queue of %s is too short", h->id, trace_key(k));
 		SAME("a waiting host", tables_wait(t, w)->host, k->lock.queue[i].host);
+		SAME("what it waits for", tables_wait(t, w)->mode, k->lock.queue[i].mode);
 		SAME("a waiting host's incarnation", tables_wait(t, w)->incarnation, k->lock.queue[i].incarnation);
 	}
 	CHECK(s, !w, "host %u: the queue of %s is too long", h->id, trace_key(k));
+}
+
+static void compare_shares(struct sim *s, const struct host *h, const struct key *k, const struct lock_value *v)
+{
+	const struct tables *t = h->memory.tables;
+	uint32_t w = v->holder;
+
+	SAME("the number of hosts that share", v->holders, k->lock.n_shares);
+	for (unsigned i = k->lock.n_shares; i--; w = tables_wait(t, w)->next) { /* who came last is the first */
+		CHECK(s, w, "host %u: %s is shared by too few", h->id, trace_key(k));
+		SAME("a host that shares", tables_wait(t, w)->host, k->lock.share[i].of.host);
+		SAME("its incarnation", tables_wait(t, w)->incarnation, k->lock.share[i].of.incarnation);
+		SAME("its delegation", tables_wait(t, w)->delegation, k->lock.share[i].delegation);
+		SAME("its first token", tables_wait(t, w)->base, k->lock.share[i].base);
+	}
+	CHECK(s, !w, "host %u: %s is shared by too many", h->id, trace_key(k));
 }
 
 static void compare_key(struct sim *s, const struct host *h, const struct key *k)
@@ -349,12 +489,14 @@ static void compare_key(struct sim *s, const struct host *h, const struct key *k
 		return;
 	v = table_value(h->memory.tables, row);
 	SAME("a delegation", v.delegation, k->lock.delegation);
+	SAME("a mode", v.mode, k->lock.mode);
 	SAME("a delegation's host", v.host, k->lock.host);
 	SAME("a delegation's incarnation", v.incarnation, k->lock.incarnation);
 	SAME("a delegation's first token", v.base, k->lock.base);
 	SAME("a death", (v.flags & LOCK_DIED) != 0, k->lock.died);
 	SAME("the number of waiting hosts", v.waiting, k->lock.n_queue);
 	compare_queue(s, h, k, row);
+	compare_shares(s, h, k, &v);
 }
 
 static void compare_host(struct sim *s, const struct host *h, uint16_t id)

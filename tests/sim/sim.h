@@ -255,14 +255,23 @@ struct host {
 
 struct wish {
 	uint16_t host;
+	uint8_t mode;
 	uint64_t incarnation;
+};
+
+struct share {
+	struct wish of;
+	uint64_t delegation, base;
 };
 
 struct lock {         /* of a key */
 	uint32_t row; /* 0: none */
 	uint16_t host;
+	uint8_t mode; /* 0: nobody has it */
 	uint64_t incarnation, delegation, base;
 	bool died;
+	unsigned n_shares; /* in PR: who has it; `delegation` is the last of them, `base` where the next tokens begin */
+	struct share share[SIM_HOSTS];
 	uint64_t died_order;
 	unsigned n_queue;
 	struct wish queue[SIM_HOSTS];

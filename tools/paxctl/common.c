@@ -72,6 +72,16 @@ void check_key(const struct argp_state *state, const char *key)
 		argp_error(state, "a key has 1 to %d bytes; this one has %zu", PAXSHM_KEY_MAX, len);
 }
 
+double parse_seconds(const struct argp_state *state, const char *text)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds >= 0 && seconds <= 1e9)) /* which no NaN is */
+		argp_error(state, "\"%s\" is no time in seconds", text);
+	return seconds;
+}
+
 int exit_status(int rc)
 {
 	switch (rc) {

@@ -26,16 +26,6 @@ struct lock_options {
 enum { OPTION_NO_QUORUM = 256,
        OPTION_GRACE };
 
-static double parse_seconds(const struct argp_state *state, const char *text)
-{
-	char *end;
-	double seconds = strtod(text, &end);
-
-	if (end == text || *end || !(seconds >= 0 && seconds <= 1e9)) /* which no NaN is */
-		argp_error(state, "\"%s\" is no time in seconds", text);
-	return seconds;
-}
-
 static int parse_status(const struct argp_state *state, const char *text)
 {
 	char *end;

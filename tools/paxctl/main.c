@@ -14,6 +14,8 @@ static const struct command {
 	{ "lock", command_lock },
 	{ "holder", command_holder },
 	{ "ls", command_ls },
+	{ "why", command_why },
+	{ "top", command_top },
 	{ "status", command_status },
 	{ "leader", command_leader },
 	{ "version", command_version },
@@ -61,6 +63,8 @@ int main(int argc, char **argv)
 		       "  lock KEY -- CMD...   run CMD while this lock is held\n"
 		       "  holder KEY           who owns this lock now\n"
 		       "  ls                   all locks that are owned or waited for\n"
+		       "  why KEY              who owns this lock, who waits, and where to look\n"
+		       "  top                  the locks of this host that are used most, live\n"
 		       "  status               this host, its agent and its cluster\n"
 		       "  leader [move HOST]   who leads; another voter shall\n"
 		       "  version              the version of paxctl and of the library\n"

@@ -44,6 +44,9 @@ error_t parse_no_argument(int key, char *arg, struct argp_state *state);
 /* A key from the command line; ends the program with EXIT_USAGE when it is none. */
 void check_key(const struct argp_state *state, const char *key);
 
+/* A time from the command line, as exact as it was given; as above. */
+double parse_seconds(const struct argp_state *state, const char *text);
+
 /* Opens a session, with flags as in struct paxshm_options, or says why not and ends the program. */
 paxshm_session *open_session(const struct common *common, uint32_t flags);
 
@@ -56,6 +59,8 @@ int fail(const char *what, int rc);
 int command_lock(int argc, char **argv, struct common *common);
 int command_holder(int argc, char **argv, struct common *common);
 int command_ls(int argc, char **argv, struct common *common);
+int command_top(int argc, char **argv, struct common *common);
+int command_why(int argc, char **argv, struct common *common);
 int command_leader(int argc, char **argv, struct common *common);
 int command_status(int argc, char **argv, struct common *common);
 int command_version(int argc, char **argv, struct common *common);

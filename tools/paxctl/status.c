@@ -5,6 +5,7 @@
 
 #include "escape.h"
 #include "paxctl.h"
+#include "who.h"
 
 struct status_options {
 	struct common *common;
@@ -90,6 +91,10 @@ static int print_json(paxshm_session *s, const struct paxshm_status *st, bool ha
 		{ "handovers", st->handovers },
 		{ "refusals", st->refusals },
 		{ "deaths", st->deaths },
+		{ "revocations", st->revocations },
+		{ "evictions", st->evictions },
+		{ "repairs", st->repairs },
+		{ "nonsense", st->nonsense },
 	};
 
 	json_object_set_new(out, "leader", st->leader_id ? json_string(st->leader) : json_null());
@@ -107,14 +112,9 @@ static int print_json(paxshm_session *s, const struct paxshm_status *st, bool ha
 
 static void print_lease(const struct paxshm_status *st)
 {
-	uint64_t now_ns = paxshm_deadline_ms(0);
+	char text[LEASE_TEXT];
 
-	if (st->lease_until_ns == UINT64_MAX)
-		printf("lease     without end: no other host can grant\n");
-	else if (st->lease_until_ns > now_ns)
-		printf("lease     %.1f s of %.1f s left\n", (double)(st->lease_until_ns - now_ns) / 1e9, (double)st->host_lease_ns / 1e9);
-	else
-		printf("lease     %s\n", st->lease_until_ns ? "ENDED: what this host owns may be given to others" : "none yet");
+	printf("lease     %s\n", lease_text(st, text));
 }
 
 static void print_text(paxshm_session *s, const struct paxshm_status *st, bool hash)
@@ -134,7 +134,9 @@ static void print_text(paxshm_session *s, const struct paxshm_status *st, bool h
 	       st->waits, st->waits_max, st->cells, st->cells_max);
 	printf("sessions  %u; requests %" PRIu64 ", grants %" PRIu64 ", releases %" PRIu64 "\n", st->sessions, st->requests,
 	       st->grants, st->releases);
-	printf("          handovers %" PRIu64 ", refusals %" PRIu64 ", deaths %" PRIu64 "\n\n", st->handovers, st->refusals, st->deaths);
+	printf("          handovers %" PRIu64 ", refusals %" PRIu64 ", deaths %" PRIu64 "\n", st->handovers, st->refusals, st->deaths);
+	printf("given up  to other hosts %" PRIu64 ", for room %" PRIu64 "; gates: repaired %" PRIu64 ", nonsense %" PRIu64 "\n\n",
+	       st->revocations, st->evictions, st->repairs, st->nonsense);
 
 	printf("%-24s %4s  %-8s  %-6s  %s\n", "HOST", "ID", "ROLE", "LINK", "INCARNATION");
 	while (paxshm_next_host(s, &cursor, &host) > 0)

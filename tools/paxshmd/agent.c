@@ -173,11 +173,14 @@ static void react(struct agent *a, const struct command *c, const struct effects
 	if (e->applied != APPLIED_DONE)
 		return;
 	for (unsigned i = 0; i < e->n_grants; i++) {
-		struct lock_value v = table_value(a->tables, e->grants[i]);
+		struct lock_hold hold;
 
-		if (v.host == a->config.self && agent_registered(a) && v.incarnation == a->m.p->incarnation)
+		if (agent_registered(a) && lock_table_hold(a->tables, e->grants[i], a->config.self, &hold) &&
+		    hold.incarnation == a->m.p->incarnation && hold.delegation > e->delegations)
 			line_granted(a, e->grants[i]);
 	}
+	if (c->kind == COMMAND_ACQUIRE && c->host != a->config.self)
+		gate_asked_elsewhere(a, c);
 	if (c->number && c->host == a->config.self && c->incarnation == a->m.p->incarnation)
 		own_command_applied(a, c, e);
 	if (c->kind == COMMAND_HOST_UP || c->kind == COMMAND_HOST_DOWN) {
@@ -525,7 +528,9 @@ static uint64_t wake_at(const struct agent *a)
 
 	if (take_installing(a))
 		return at;
-	at = MIN(at, commands_wake_at(a));
+	at = MIN(MIN(at, commands_wake_at(a)), MIN(gates_wake_at(a), keep_wake_at(a)));
+	if (a->lingering)
+		at = MIN(at, a->linger_at_ns);
 	if (a->asking)
 		at = MIN(at, a->ask_at_ns);
 	if (!a->no_quorum)
@@ -551,6 +556,8 @@ static void turn(struct agent *a)
 {
 	if (!take_installing(a)) {
 		session_scan(a);
+		gates_tick(a);
+		keep_tick(a);
 		lines_settle_dirty(a);
 	}
 	take_turn(a);
@@ -566,6 +573,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 
 	a->now_ns = e->now_ns;
 	a->suspended_ns = e->suspended_ns;
+	a->clock_gap_ns = e->clock_gap_ns;
 	a->n_actions = 0;
 	a->out_len = 0;
 	if (!a->started && e->kind != AGENT_SESSION_MAP)
@@ -602,7 +610,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 		.n = a->n_actions,
 		.wake_at_ns = wake_at(a),
 		.again = !take_installing(a) &&
-			 (a->more_requests || a->ending || a->m.p->lapse_at || a->more_dirty || (a->dirty_count && commands_room(a))),
+			 (a->more_requests || a->ending > a->lingering || a->m.p->lapse_at || a->more_dirty || (a->dirty_count && commands_room(a))),
 	};
 }
 

@@ -49,7 +49,10 @@ struct agent_config {
 	uint64_t host_lease_ns;     /* so long a host may trust what is delegated to it after it asked for renewal */
 	uint32_t drift_ppm;         /* how much a host's clock may run fast or slow, in millionths */
 	uint64_t heir_of;           /* nonce of this machine's last memory, when none of its processes is left; else 0 */
-	uint32_t handover_max;      /* turns that local waiters take before a waiting host gets the lock */
+	uint32_t handover_max;      /* turns that local waiters take before a waiting host gets the lock … */
+	uint64_t handover_ns;       /* … and for how long */
+	uint64_t keep_ns;           /* a lock that nobody here has used for so long is given back; 0: at once */
+	uint32_t range;             /* tokens of a delegation that are used before a new one is asked for; 0: LOCK_RANGE */
 	uint64_t ask_ns;            /* how long another host may take to say who owns a lock */
 	uint32_t uid;               /* of the agent's process: it, and root, may move the leader */
 	uint32_t copy_bite;         /* bytes of a copy of the tables that are made, looked at or installed in one turn, at most COPY_BITE; 0: that */
@@ -101,6 +104,7 @@ struct agent_event {
 	enum agent_event_kind kind;
 	uint64_t now_ns;
 	uint64_t suspended_ns; /* what CLOCK_MONOTONIC lacks of it; at least */
+	uint64_t clock_gap_ns; /* CLOCK_REALTIME_COARSE - CLOCK_MONOTONIC_COARSE */
 	uint16_t from;
 	const void *bytes;
 	size_t len;
@@ -110,6 +114,7 @@ struct agent_event {
 	struct session_identity {
 		uint32_t pid, uid, gid, spare;
 		uint64_t start;
+		char program[16]; /* /proc/PID/comm, ends with a NUL */
 	} identity;
 };
 
@@ -118,6 +123,7 @@ struct agent_event {
 enum agent_action_kind {
 	ACTION_SEND,     /* to (a host or PAXOS_TO_*), bytes, len: a whole frame */
 	ACTION_WAKE,     /* slot, call: wake one sleeper on rings->bell[call] */
+	ACTION_ROUSE,    /* record: wake one sleeper on the bell of this gate record */
 	ACTION_CLOSED,   /* slot: the session is over and its slot free: drop its descriptors */
 	ACTION_BANNED,   /* slot, text: the session wrote nonsense: close its socket; its locks stay until its processes end */
 	ACTION_BAD_PEER, /* to = host, text: its frames make no sense, drop the link */
@@ -130,7 +136,7 @@ struct agent_action {
 	enum agent_action_kind kind;
 	uint16_t to;
 	uint8_t level;
-	uint32_t slot, call;
+	uint32_t slot, call, record;
 	const unsigned char *bytes;
 	size_t len;
 	const char *text;

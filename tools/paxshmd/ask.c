@@ -17,22 +17,6 @@
 #define ASK_HOPS 2u
 #define ASK_BYTES 512u /* no question and no answer is longer */
 
-struct owner owner_of_line(const struct agent *a, const struct line *l)
-{
-	const struct claim *c = &a->m.claims[l->owner];
-	const struct session_record *s = &a->m.sessions[c->session];
-
-	if (!l->owner)
-		return (struct owner){ .host = a->config.self };
-	return (struct owner){
-		.host = a->config.self,
-		.pid = s->identity.pid,
-		.session = c->session,
-		.start = s->identity.start,
-		.token = c->token,
-	};
-}
-
 /* By the straight way, or over the leader, to whom everybody is linked. */
 static void route(struct agent *a, uint16_t to, const struct writer *w)
 {
@@ -55,6 +39,7 @@ static void send_ask(struct agent *a, uint32_t i, uint16_t to)
 	put_u16(&w, a->config.self);
 	put_u32(&w, i);
 	put_u32(&w, c->gen);
+	put_u8(&w, c->op == REQUEST_ACQUIRE); /* who only tries would have it, if nobody uses it there */
 	put_u8(&w, l->key_len);
 	put_bytes(&w, l->key, l->key_len);
 	route(a, to, &w);
@@ -91,6 +76,30 @@ static void somebody_owns(struct agent *a, uint32_t i, const struct owner *owner
 	answer(a, i, a->m.claims[i].op == REQUEST_HOLDER ? 0 : -EBUSY, owner);
 }
 
+/* Who of this host owns it now; of several, one. */
+static struct owner line_owner(const struct agent *a, uint32_t line)
+{
+	const struct line *l = &a->m.lines[line];
+
+	if (l->state != LINE_OURS)
+		return (struct owner){ .host = a->config.self };
+	return l->mode == LOCK_MODE_PR ? shared_owner(a, line) : gate_owner_now(a, line);
+}
+
+/* Another host to which it is delegated; of several, another one each heartbeat. */
+static uint16_t other_holder(const struct agent *a, const struct lock_value *v)
+{
+	uint32_t skip = v->holders ? (uint32_t)(a->now_ns / a->config.heartbeat_ns % v->holders) : 0;
+	uint16_t other = 0;
+
+	if (!v->holders)
+		return v->host != a->config.self ? v->host : 0;
+	for (uint32_t w = v->holder; w; w = tables_wait(a->tables, w)->next, skip -= skip != 0)
+		if (tables_wait(a->tables, w)->host != a->config.self && (!other || skip))
+			other = tables_wait(a->tables, w)->host;
+	return other;
+}
+
 void ask_look(struct agent *a, uint32_t i)
 {
 	struct claim *c = &a->m.claims[i];
@@ -104,22 +113,22 @@ void ask_look(struct agent *a, uint32_t i)
 	if (!v.delegation) {
 		nobody_owns(a, i);
 	} else if (a->now_ns >= c->give_up_ns) {
-		struct owner unknown = { .host = v.host };
+		struct owner unknown = { .host = v.holders ? tables_wait(a->tables, v.holder)->host : v.host };
 
 		somebody_owns(a, i, &unknown);
-	} else if (v.host != a->config.self) {
-		CHANGE(c->stage, ASK_SENT);
-		send_ask(a, i, v.host);
-	} else if (l->owner) {
-		struct owner owner = owner_of_line(a, l);
+	} else if (line_owner(a, c->line).pid) {
+		struct owner owner = line_owner(a, c->line);
 
 		somebody_owns(a, i, &owner);
-	} else if (v.incarnation != a->m.p->incarnation) {
+	} else if (other_holder(a, &v)) {
+		CHANGE(c->stage, ASK_SENT);
+		send_ask(a, i, other_holder(a, &v));
+	} else if (!v.holders && v.incarnation != a->m.p->incarnation) {
 		struct owner unknown = { .host = v.host }; /* an older life of this host: not swept yet */
 
 		somebody_owns(a, i, &unknown);
 	} else {
-		nobody_owns(a, i); /* between two owners, or on its way back */
+		nobody_owns(a, i); /* kept, between two owners, or on its way back */
 	}
 }
 
@@ -247,7 +256,11 @@ void ask_tick(struct agent *a)
 
 /* ---- frames ---- */
 
-static void tell(struct agent *a, uint16_t to, uint32_t claim, uint32_t gen, const struct owner *owner)
+enum told { TOLD_NOT_MINE,
+	    TOLD_OWNED,
+	    TOLD_FREE }; /* delegated to that host, and none of its programs owns it */
+
+static void tell(struct agent *a, uint16_t to, uint32_t claim, uint32_t gen, enum told told, const struct owner *owner)
 {
 	struct writer w = agent_frame_begin(a, WORD_TELL);
 
@@ -256,7 +269,7 @@ static void tell(struct agent *a, uint16_t to, uint32_t claim, uint32_t gen, con
 	put_u16(&w, a->config.self);
 	put_u32(&w, claim);
 	put_u32(&w, gen);
-	put_u8(&w, owner->pid != 0);
+	put_u8(&w, (uint8_t)told);
 	put_u32(&w, owner->pid);
 	put_u32(&w, owner->session);
 	put_u64(&w, owner->start);
@@ -267,6 +280,7 @@ static void tell(struct agent *a, uint16_t to, uint32_t claim, uint32_t gen, con
 static void asked(struct agent *a, uint16_t from, struct reader *r)
 {
 	uint32_t claim = get_u32(r), gen = get_u32(r);
+	bool try = get_u8(r);
 	uint32_t len = get_u8(r);
 	const unsigned char *key = get_bytes(r, len);
 	struct owner owner = { 0 };
@@ -276,15 +290,23 @@ static void asked(struct agent *a, uint16_t from, struct reader *r)
 	if (!reader_done(r) || !len || !lease_valid(a))
 		return;
 	line = line_find(a, key, len, hash_bytes(0, key, len));
-	if (line && line_of(a, line)->owner)
-		owner = owner_of_line(a, line_of(a, line));
-	tell(a, from, claim, gen, &owner);
+	if (!line || line_of(a, line)->state != LINE_OURS) {
+		tell(a, from, claim, gen, TOLD_NOT_MINE, &owner);
+		return;
+	}
+	owner = line_owner(a, line);
+	tell(a, from, claim, gen, owner.pid ? TOLD_OWNED : TOLD_FREE, &owner);
+	if (try && !owner.pid) {
+		CHANGE(line_of(a, line)->wanted, 1);
+		line_settle(a, line);
+		agent_commit(a);
+	}
 }
 
 static void told(struct agent *a, uint16_t from, struct reader *r)
 {
 	uint32_t i = get_u32(r), gen = get_u32(r);
-	bool owned = get_u8(r);
+	uint8_t told = get_u8(r);
 	struct owner owner = { .host = from };
 
 	owner.pid = get_u32(r);
@@ -298,8 +320,10 @@ static void told(struct agent *a, uint16_t from, struct reader *r)
 
 	if (c->gen != gen || c->state != CLAIM_ASKING || c->stage != ASK_SENT)
 		return; /* an answer to an older question */
-	if (owned) {
+	if (told == TOLD_OWNED) {
 		somebody_owns(a, i, &owner);
+	} else if (told == TOLD_FREE && c->op == REQUEST_HOLDER) {
+		nobody_owns(a, i);
 	} else {
 		CHANGE(c->stage, ASK_LOOK);
 		a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns + ASK_AGAIN_NS);

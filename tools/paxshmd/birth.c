@@ -13,7 +13,7 @@ static bool allocate(struct agent *a, const struct agent_limits *l)
 	struct paxos_config probe = { .window = l->window, .value_max = l->value_max };
 
 	a->max_completed = l->sessions * (RING_CALLS + RING_REQUESTS) + 64;
-	a->max_actions = a->max_completed + 65536;
+	a->max_actions = a->max_completed + 2 * GATE_RECORDS_MAX;
 	a->out_cap = OUT_BYTES;
 	a->actions = calloc(a->max_actions, sizeof(*a->actions));
 	a->completed = calloc(a->max_completed, sizeof(*a->completed));
@@ -22,6 +22,11 @@ static bool allocate(struct agent *a, const struct agent_limits *l)
 	a->rings = calloc(l->sessions + 1, sizeof(*a->rings));
 	a->dirty = calloc(lines, sizeof(*a->dirty));
 	a->is_dirty = calloc(lines, 1);
+	a->lingers = calloc(l->sessions + 1, 1);
+	a->watched = calloc(lines, sizeof(*a->watched));
+	a->is_watched = calloc(lines, 1);
+	a->last_count = calloc(lines, sizeof(*a->last_count));
+	a->reuse = calloc(REUSE_SLOTS, 1);
 	a->taken = calloc(HOSTS_MAX, sizeof(*a->taken));
 	a->leases = calloc(HOSTS_MAX, sizeof(*a->leases));
 	a->pending = malloc(PENDING_BYTES);
@@ -33,6 +38,7 @@ static bool allocate(struct agent *a, const struct agent_limits *l)
 	a->tail.bytes = malloc(a->tail.size);
 	a->paxos.found_values = malloc(paxos_scratch_size(&probe));
 	return a->actions && a->completed && a->out && a->body && a->rings && a->dirty && a->is_dirty &&
+	       a->lingers && a->watched && a->is_watched && a->last_count && a->reuse &&
 	       a->taken && a->leases && a->pending && a->linked && a->stamps && a->give.asked_ns && a->gone && a->tail.bytes && a->paxos.found_values;
 }
 
@@ -117,7 +123,8 @@ int agent_new(struct agent **ret, const struct agent_config *config, const struc
 	a->arena = memory->arena;
 	a->now_ns = now_ns;
 	a->last_heard_ns = now_ns;
-	a->ask_at_ns = NEVER;
+	a->ask_at_ns = a->watch_at_ns = NEVER;
+	a->watch_ns = NS_PER_MS;
 	*ret_why = attach(a, memory);
 	if (*ret_why) {
 		agent_free(a);
@@ -151,6 +158,11 @@ void agent_free(struct agent *a)
 	free(a->rings);
 	free(a->dirty);
 	free(a->is_dirty);
+	free(a->lingers);
+	free(a->watched);
+	free(a->is_watched);
+	free(a->last_count);
+	free(a->reuse);
 	free(a->taken);
 	free(a->leases);
 	free(a->pending);

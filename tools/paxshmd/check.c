@@ -10,8 +10,8 @@ static const char *check_claim(const struct agent *a, uint32_t i)
 		return "a claim on no line";
 	if (a->m.sessions[c->session].state == SESSION_FREE)
 		return "a claim of no session";
-	if (c->state == CLAIM_OWNER && a->m.lines[c->line].owner != i)
-		return "an owner whose line names another";
+	if (c->state == CLAIM_GIVEN && a->m.lines[c->line].given != i)
+		return "a claim that is given what its line gives to another";
 	return NULL;
 }
 
@@ -32,10 +32,17 @@ static const char *check_line(const struct agent *a, uint32_t i)
 	}
 	if (waiting != l->n_waiting || blocking != l->n_blocking || l->tail != prev)
 		return "a queue that is counted wrong";
-	if (l->owner && (l->state != LINE_OURS || a->m.claims[l->owner].state != CLAIM_OWNER))
-		return "an owner without a delegation";
-	if (l->state == LINE_OURS && (l->used > LOCK_RANGE || (l->owner && l->used == 0)))
-		return "tokens out of their range";
+	for (uint32_t c = l->sharers; c; c = a->m.claims[c].next)
+		if (a->m.claims[c].state != CLAIM_OWNER || a->m.claims[c].line != i)
+			return "one who shares a lock and owns nothing";
+	if (l->sharers && (l->state != LINE_OURS || l->mode != LOCK_MODE_PR || l->shared > LOCK_SHARED_RANGE))
+		return "a lock that is shared without a delegation";
+	if (l->given && (l->state != LINE_OURS || a->m.claims[l->given].state != CLAIM_GIVEN))
+		return "a gift without a delegation";
+	if ((l->state != LINE_OURS || l->mode != LOCK_MODE_EX) && gate_owner(atom_load_relaxed(&a->gates.gates[i].word)) != GATE_AGENT)
+		return "a gate that is open without a delegation";
+	if ((l->state == LINE_OURS && l->mode == LOCK_MODE_EX ? l->delegation : 0) != tables_terms(a->tables, i)->delegation)
+		return "terms of another delegation";
 	return NULL;
 }
 

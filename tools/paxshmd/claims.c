@@ -43,7 +43,7 @@ static uint32_t line_new(struct agent *a, const void *key, uint32_t len, uint64_
 		CHANGE(p->lines_free, a->m.lines[i].next);
 	} else {
 		if (p->lines_high == p->n_lines)
-			return 0;
+			return keep_makes_room(a) ? line_new(a, key, len, hash) : 0;
 		i = p->lines_high + 1;
 		CHANGE(p->lines_high, i);
 	}
@@ -54,6 +54,7 @@ static uint32_t line_new(struct agent *a, const void *key, uint32_t len, uint64_
 	l->hash = hash;
 	l->next = *bucket;
 	memcpy(l->key, key, len);
+	gate_new_key(a, i);
 	CHANGE(*bucket, i);
 	CHANGE(p->lines_used, p->lines_used + 1);
 	return i;
@@ -65,7 +66,7 @@ void line_free(struct agent *a, uint32_t i)
 	struct line *l = line_of(a, i);
 	uint32_t *link = &a->m.buckets[l->hash & (p->n_buckets - 1)];
 
-	ASSERT(l->state == LINE_IDLE && !l->owner && !l->head && !l->asks);
+	ASSERT(l->state == LINE_IDLE && !l->sharers && !l->given && !l->head && !l->asks);
 	while (*link != i) {
 		ASSERT(*link);
 		link = &a->m.lines[*link].next;
@@ -73,6 +74,7 @@ void line_free(struct agent *a, uint32_t i)
 	CHANGE(*link, l->next);
 	CHANGE(l->next, p->lines_free);
 	CHANGE(l->key_len, 0);
+	gate_new_key(a, i);
 	CHANGE(p->lines_free, i);
 	CHANGE(p->lines_used, p->lines_used - 1);
 }
@@ -103,6 +105,7 @@ uint32_t claim_new(struct agent *a, uint32_t slot, const struct ring_request *r)
 		.state = CLAIM_FREE,
 		.flags = (uint8_t)r->flags,
 		.op = (uint8_t)r->op,
+		.mode = r->mode ? r->mode : LOCK_MODE_EX,
 		.session = slot,
 		.call = r->call,
 		.line = line,
@@ -139,7 +142,7 @@ void claim_free(struct agent *a, uint32_t i)
 	CHANGE(p->claims_used, p->claims_used - 1);
 }
 
-/* ---- a line's queue and its asks ---- */
+/* ---- a line's queue, its asks, and those who share it ---- */
 
 void claim_wait(struct agent *a, uint32_t i)
 {
@@ -181,6 +184,22 @@ void claim_ask(struct agent *a, uint32_t i, enum ask_stage stage)
 	a->ask_at_ns = MIN(a->ask_at_ns, a->now_ns);
 }
 
+void claim_share(struct agent *a, uint32_t i)
+{
+	struct claim *c = claim_of(a, i);
+	struct line *l = line_of(a, c->line);
+
+	ASSERT(c->state == CLAIM_FREE);
+	if (l->sharers)
+		CHANGE(claim_of(a, l->sharers)->prev, i);
+	undo_save(&a->undo, c, sizeof(*c));
+	c->state = CLAIM_OWNER;
+	c->prev = 0;
+	c->next = l->sharers;
+	c->since_ns = a->now_ns;
+	CHANGE(l->sharers, i);
+}
+
 void claim_leave(struct agent *a, uint32_t i)
 {
 	struct claim *c = claim_of(a, i);
@@ -188,7 +207,7 @@ void claim_leave(struct agent *a, uint32_t i)
 
 	if (c->state == CLAIM_FREE)
 		return;
-	ASSERT(c->state == CLAIM_WAITING || c->state == CLAIM_ASKING);
+	ASSERT(c->state == CLAIM_WAITING || c->state == CLAIM_ASKING || c->state == CLAIM_OWNER);
 	undo_save(&a->undo, l, LINE_HEAD);
 	if (c->next)
 		CHANGE(claim_of(a, c->next)->prev, c->prev);
@@ -198,12 +217,14 @@ void claim_leave(struct agent *a, uint32_t i)
 		CHANGE(claim_of(a, c->prev)->next, c->next);
 	else if (c->state == CLAIM_WAITING)
 		l->head = c->next;
-	else
+	else if (c->state == CLAIM_ASKING)
 		l->asks = c->next;
+	else
+		l->sharers = c->next;
 	if (c->state == CLAIM_WAITING) {
 		l->n_waiting--;
 		l->n_blocking -= !(c->flags & REQUEST_TRY);
-	} else {
+	} else if (c->state == CLAIM_ASKING) {
 		a->asking--;
 	}
 	undo_save(&a->undo, c, sizeof(*c));

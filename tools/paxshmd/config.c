@@ -30,6 +30,8 @@ static const struct number {
 	{ "host_lease_ms", offsetof(struct config, host_lease_ms), 12, 3600 * 1000 },
 	{ "drift_ppm", offsetof(struct config, drift_ppm), 0, 100 * 1000 },
 	{ "handover_max", offsetof(struct config, handover_max), 0, 1000 * 1000 },
+	{ "handover_ms", offsetof(struct config, handover_ms), 0, 60 * 1000 },
+	{ "keep_ms", offsetof(struct config, keep_ms), 0, 24 * 3600 * 1000 },
 };
 
 static const char *const words[] = { "cluster", "socket", "state", "loop", "insecure" };
@@ -383,6 +385,8 @@ static void set_defaults(struct config *c)
 	c->host_lease_ms = 10000;
 	c->drift_ppm = 1000;
 	c->handover_max = 16;
+	c->handover_ms = 10;
+	c->keep_ms = 30000;
 }
 
 static cfg_t *new_parser(void)
@@ -407,6 +411,8 @@ static cfg_t *new_parser(void)
 		CFG_INT("host_lease_ms", 0, CFGF_NODEFAULT),
 		CFG_INT("drift_ppm", 0, CFGF_NODEFAULT),
 		CFG_INT("handover_max", 0, CFGF_NODEFAULT),
+		CFG_INT("handover_ms", 0, CFGF_NODEFAULT),
+		CFG_INT("keep_ms", 0, CFGF_NODEFAULT),
 		CFG_SEC("host", host, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_END(),
 	};

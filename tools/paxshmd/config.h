@@ -43,7 +43,7 @@ struct config {
 	char socket[CONFIG_SOCKET];
 	char state[CONFIG_PATH];
 	uint32_t locks, claims, sessions; /* claims, sessions 0: as agent_limits_for() says */
-	uint32_t heartbeat_ms, leader_lease_ms, host_lease_ms, drift_ppm, handover_max;
+	uint32_t heartbeat_ms, leader_lease_ms, host_lease_ms, drift_ppm, handover_max, handover_ms, keep_ms;
 	uint32_t self; /* index in hosts */
 	uint32_t n_hosts;
 	struct config_host hosts[CONFIG_HOSTS];

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * delegate: who on this host owns, or waits for, which lock.
+ * delegate: who on this host waits for which lock, and what the cluster is asked for.
  *
  *              ACQUIRE                granted                    RELEASE
  *	LINE_IDLE ----------> LINE_ASKED ---------> LINE_OURS --------------------> LINE_IDLE
  *	    |  ACQUIRE, TRY              \  all waiters left: CANCEL                    ^
  *	    +-----------> LINE_TRIED      +-----------> LINE_CANCELLING ----------------+
  *	                     | granted: OURS; another has it: IDLE         applied (or granted: OURS)
+ *
+ * Somebody waits: a claim, or a session that stands at the line's gate. What happens at the gate while the line is OURS
+ * is decided in gates.c.
  *
  * Once RELEASE is issued the delegation is over for us, although it is not applied yet: it is never
  * opened again, and a new wish goes into the log behind it.
@@ -17,10 +20,12 @@
 #include <errno.h>
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
+#define FULL_TRIES 8u /* how often the cluster is asked for a lock that it has no room for … */
+#define FULL_WAIT_NS (20 * NS_PER_MS)
 
 /* ---- answers ---- */
 
-static void complete(struct agent *a, uint32_t i, struct ring_completion *completion)
+void line_answer(struct agent *a, uint32_t i, struct ring_completion *completion)
 {
 	struct claim *c = claim_of(a, i);
 
@@ -51,54 +56,23 @@ void claim_answer(struct agent *a, uint32_t i, int result, const struct owner *o
 	if (result == -EBUSY)
 		a->tables->refusals++;
 	claim_leave(a, i);
-	complete(a, i, &completion);
+	line_answer(a, i, &completion);
+	claim_free(a, i);
+}
+
+void line_complete(struct agent *a, uint32_t i, struct ring_completion *completion)
+{
+	line_answer(a, i, completion);
 	claim_free(a, i);
 }
 
 /* ---- settling ---- */
 
-/* How many other hosts wait for this lock. */
-static uint32_t hosts_waiting(const struct agent *a, const struct line *l)
+uint32_t line_hosts_waiting(const struct agent *a, const struct line *l)
 {
 	uint32_t row = table_find(a->tables, l->key, l->key_len);
 
 	return row ? table_value(a->tables, row).waiting : 0;
-}
-
-/* Bounded local passing: the first owner of a delegation always, then as long as no other host
- * waits, or handover_max times while one does (cohort locks: Dice, Marathe, Shavit 2012, section 2.2). */
-static bool may_give(const struct agent *a, const struct line *l)
-{
-	if (l->used == 0)
-		return true;
-	if (l->used == LOCK_RANGE)
-		return false; /* no tokens left: a new delegation brings a new range */
-	return l->passes < a->config.handover_max || hosts_waiting(a, l) == 0;
-}
-
-static void give(struct agent *a, struct line *l)
-{
-	uint32_t i = l->head;
-	struct claim *c = claim_of(a, i);
-	struct ring_completion completion = { 0 };
-
-	claim_leave(a, i);
-	undo_save(&a->undo, l, LINE_HEAD);
-	undo_save(&a->undo, c, sizeof(*c));
-	if (l->used && hosts_waiting(a, l))
-		l->passes++;
-	if (l->used)
-		a->tables->handovers++;
-	c->state = CLAIM_OWNER;
-	c->token = l->base + l->used++;
-	c->since_ns = a->now_ns;
-	l->owner = i;
-	completion.claim = (uint64_t)c->gen << 32 | i;
-	completion.token = c->token;
-	completion.flags = l->died ? COMPLETION_DIED : 0;
-	l->died = 0;
-	a->tables->grants++;
-	complete(a, i, &completion);
 }
 
 static bool issue(struct agent *a, struct line *l, struct command *c)
@@ -113,22 +87,23 @@ static bool issue(struct agent *a, struct line *l, struct command *c)
 	return number != 0;
 }
 
-static bool give_back(struct agent *a, struct line *l)
+bool line_give_back(struct agent *a, uint32_t i, uint32_t used, bool died)
 {
+	struct line *l = line_of(a, i);
 	struct command c = {
 		.kind = COMMAND_RELEASE,
-		.flags = l->died ? COMMAND_DIED : 0,
-		.release = { .delegation = l->delegation, .used = l->used },
+		.flags = died ? COMMAND_DIED : 0,
+		.release = { .delegation = l->delegation, .used = used },
 	};
 
 	if (!issue(a, l, &c))
 		return false;
 	undo_save(&a->undo, l, LINE_HEAD);
 	l->state = LINE_IDLE;
-	l->died = l->queued = 0;
-	l->delegation = l->base = 0;
-	l->used = l->passes = 0;
+	l->queued = l->wanted = 0;
+	l->delegation = l->remote_since_ns = 0;
 	a->tables->releases++;
+	line_later(a, i); /* who waits still asks anew; else the line is free */
 	return true;
 }
 
@@ -146,18 +121,19 @@ static bool may_send_off(struct agent *a, const struct line *l)
 }
 
 /* Tries are answered as soon as it is known that another has the lock: here a session of this host … */
-static void tries_refused(struct agent *a, struct line *l)
+void line_tries_refused(struct agent *a, uint32_t i)
 {
-	struct owner owner = owner_of_line(a, l);
+	struct line *l = line_of(a, i);
+	struct owner owner = l->mode == LOCK_MODE_PR ? shared_owner(a, i) : gate_owner_now(a, i);
 	uint32_t next;
 
-	for (uint32_t i = l->head; i && l->n_waiting > l->n_blocking; i = next) {
-		next = claim_of(a, i)->next;
-		if (!(claim_of(a, i)->flags & REQUEST_TRY))
+	for (uint32_t c = l->head; c && l->n_waiting > l->n_blocking; c = next) {
+		next = claim_of(a, c)->next;
+		if (!(claim_of(a, c)->flags & REQUEST_TRY))
 			continue;
 		if (!may_send_off(a, l))
 			return;
-		claim_answer(a, i, -EBUSY, &owner);
+		claim_answer(a, c, -EBUSY, &owner);
 	}
 }
 
@@ -179,8 +155,9 @@ static void tries_ask(struct agent *a, struct line *l)
 
 /* Who would rather hear that there is no quorum than wait for one hears it before the cluster is asked, even when
  * the lock was ours until now. False: some of them are still to be told. */
-static bool told_no_quorum(struct agent *a, struct line *l)
+bool line_told_no_quorum(struct agent *a, uint32_t line)
 {
+	struct line *l = line_of(a, line);
 	uint32_t next;
 
 	for (uint32_t i = l->head; i; i = next) {
@@ -194,44 +171,47 @@ static bool told_no_quorum(struct agent *a, struct line *l)
 	return true;
 }
 
-static bool settle_ours(struct agent *a, struct line *l)
+static bool somebody_waits(struct agent *a, uint32_t i)
 {
-	if (a->no_quorum && !told_no_quorum(a, l))
-		return false;
-	if (!l->owner && l->head && may_give(a, l)) {
-		if (!lease_valid(a))
-			return true; /* the cluster may have given it to another: looked at again when it is renewed */
-		give(a, l);
-	}
-	if (l->owner) {
-		if (lease_valid(a)) /* else it may be another's */
-			tries_refused(a, l);
-		return true;
-	}
-	return MUTANT(81) || give_back(a, l);
+	return line_of(a, i)->head || gate_has_waiters(a, i);
 }
 
-static bool settle_idle(struct agent *a, struct line *l)
+/* The mode that the oldest of those who wait here wants. Who stands at the gate wants it alone. */
+static uint8_t first_mode(struct agent *a, uint32_t i)
 {
-	struct command c = { .kind = COMMAND_ACQUIRE };
+	const struct line *l = line_of(a, i);
+	uint32_t record = gate_has_waiters(a, i) ? gate_oldest_waiter(a, i) : 0;
 
-	if ((a->no_quorum && !told_no_quorum(a, l)) || !l->head)
+	if (!l->head || (record && atom_load_relaxed(&a->gates.records[record].since_ns) <
+					   agent_monotonic_ns(a, claim_of(a, l->head)->since_ns)))
+		return LOCK_MODE_EX;
+	return (uint8_t)claim_of(a, l->head)->mode;
+}
+
+static bool settle_idle(struct agent *a, uint32_t i)
+{
+	struct line *l = line_of(a, i);
+	struct command c = { .kind = COMMAND_ACQUIRE, .mode = LOCK_MODE_EX };
+
+	if ((a->no_quorum && !line_told_no_quorum(a, i)) || !somebody_waits(a, i) || (l->full && a->is_watched[i]))
 		return true;
-	c.flags = l->n_blocking ? 0 : COMMAND_TRY;
+	c.mode = first_mode(a, i);
+	c.flags = l->n_blocking || gate_has_waiters(a, i) ? 0 : COMMAND_TRY;
 	if (!issue(a, l, &c))
 		return false;
 	CHANGE(l->queued, 0);
-	CHANGE(l->state, l->n_blocking ? LINE_ASKED : LINE_TRIED);
+	CHANGE(l->state, c.flags & COMMAND_TRY ? LINE_TRIED : LINE_ASKED);
 	return true;
 }
 
-static bool settle_asked(struct agent *a, struct line *l)
+static bool settle_asked(struct agent *a, uint32_t i)
 {
+	struct line *l = line_of(a, i);
 	struct command c = { .kind = COMMAND_CANCEL };
 
 	if (l->queued)
 		tries_ask(a, l);
-	if (l->head)
+	if (somebody_waits(a, i))
 		return true;
 	if (!issue(a, l, &c))
 		return false;
@@ -239,21 +219,33 @@ static bool settle_asked(struct agent *a, struct line *l)
 	return true;
 }
 
+static void free_if_done(struct agent *a, uint32_t i)
+{
+	const struct line *l = line_of(a, i);
+
+	if (l->state == LINE_IDLE && !l->sharers && !l->given && !l->head && !l->asks && !gate_has_waiters(a, i))
+		line_free(a, i);
+}
+
+/* What happens at a gate has groups of its own: a line of ours waits until this one is ended. */
 void line_settle(struct agent *a, uint32_t i)
 {
 	struct line *l = line_of(a, i);
 	bool done = true;
 
-	if (l->state == LINE_OURS)
-		done = settle_ours(a, l);
-	if (done && l->state == LINE_IDLE)
-		done = settle_idle(a, l);
+	if (l->state == LINE_OURS) {
+		a->more_dirty = true;
+		line_later(a, i);
+		return;
+	}
+	if (l->state == LINE_IDLE)
+		done = settle_idle(a, i);
 	if (done && l->state == LINE_ASKED)
-		done = settle_asked(a, l);
+		done = settle_asked(a, i);
 	if (!done)
 		line_later(a, i);
-	else if (l->state == LINE_IDLE && !l->owner && !l->head && !l->asks)
-		line_free(a, i);
+	else
+		free_if_done(a, i);
 }
 
 void line_later(struct agent *a, uint32_t i)
@@ -278,58 +270,44 @@ void lines_settle_dirty(struct agent *a)
 		a->dirty_first = (a->dirty_first + 1) % a->m.p->n_lines;
 		a->dirty_count--;
 		a->is_dirty[i] = 0;
-		if (a->m.lines[i].key_len)
+		if (!a->m.lines[i].key_len) {
+			/* freed meanwhile */
+		} else if (a->m.lines[i].state != LINE_OURS) {
 			line_settle(a, i);
+		} else if (!gate_settle(a, i)) {
+			line_later(a, i);
+		}
 		agent_commit(a);
 	}
-}
-
-void claim_release(struct agent *a, uint32_t i, bool died)
-{
-	struct claim *c = claim_of(a, i);
-	struct line *l = line_of(a, c->line);
-	uint32_t line = c->line;
-
-	ASSERT(c->state == CLAIM_OWNER && l->owner == i && l->state == LINE_OURS);
-	CHANGE(c->state, CLAIM_FREE);
-	CHANGE(l->owner, 0);
-	if (died) {
-		CHANGE(l->died, 1);
-		a->tables->deaths++;
-	}
-	claim_free(a, i);
-	line_settle(a, line);
 }
 
 /* ---- what the cluster answers ---- */
 
 void line_granted(struct agent *a, uint32_t row)
 {
-	struct lock_value v = table_value(a->tables, row);
 	uint8_t key[KEY_MAX];
 	uint32_t len = table_key(a->tables, row, key);
-	uint64_t hash = hash_bytes(0, key, len);
-	uint32_t i = line_find(a, key, len, hash);
-	struct line *l;
+	uint32_t i = line_find(a, key, len, hash_bytes(0, key, len));
 
 	/* A line stays until its ACQUIRE or CANCEL is applied, so it is there. */
-	ASSERT(i);
-	l = line_of(a, i);
-	if (l->state == LINE_OURS && l->delegation == v.delegation)
-		return;
-	ASSERT(l->state == LINE_ASKED || l->state == LINE_TRIED || l->state == LINE_CANCELLING);
-	undo_save(&a->undo, l, LINE_HEAD);
-	l->state = LINE_OURS;
-	l->delegation = v.delegation;
-	l->base = v.base;
-	l->died = (v.flags & LOCK_DIED) != 0;
-	l->used = l->passes = l->queued = 0;
+	ASSERT(i && line_of(a, i)->state != LINE_IDLE);
+	gate_delegated(a, i, row);
 	line_settle(a, i);
 }
 
-/* Whoever is not sent off now asks the cluster again. */
-static void no_room(struct agent *a, struct line *l)
+/* Other hosts may hold locks that they do not use: they give them back when they see that there is no room. So it is
+ * tried again for a while. Then whoever is not sent off now asks the cluster again. */
+static void no_room(struct agent *a, uint32_t i)
 {
+	struct line *l = line_of(a, i);
+
+	CHANGE(l->full, l->full + 1);
+	if (l->full < FULL_TRIES && a->config.keep_ns) {
+		a->watch_ns = FULL_WAIT_NS;
+		gate_watch(a, i);
+		return;
+	}
+	CHANGE(l->full, 0);
 	while (l->head && may_send_off(a, l))
 		claim_answer(a, l->head, -ENOSPC, NULL);
 }
@@ -349,7 +327,7 @@ void line_acquired(struct agent *a, const struct command *c, enum lock_outcome o
 		tries_ask(a, l);
 	} else if (outcome == LOCK_FULL && (l->state == LINE_ASKED || l->state == LINE_TRIED)) {
 		CHANGE(l->state, LINE_IDLE);
-		no_room(a, l);
+		no_room(a, i);
 	} else {
 		return;
 	}
@@ -358,9 +336,9 @@ void line_acquired(struct agent *a, const struct command *c, enum lock_outcome o
 
 static bool row_is_ours(const struct agent *a, uint32_t row)
 {
-	struct lock_value v = table_value(a->tables, row);
+	struct lock_hold hold;
 
-	return v.delegation && v.host == a->config.self && v.incarnation == a->m.p->incarnation;
+	return lock_table_hold(a->tables, row, a->config.self, &hold) && hold.incarnation == a->m.p->incarnation;
 }
 
 void line_cancelled(struct agent *a, const struct command *c)
@@ -402,10 +380,13 @@ static void compare_line(struct agent *a, uint32_t i, uint64_t last_number)
 	bool ours = row && row_is_ours(a, row);
 
 	if (l->state == LINE_OURS) {
-		if (!ours || v.delegation != l->delegation)
+		struct lock_hold hold;
+
+		if (!ours || !lock_table_hold(a->tables, row, a->config.self, &hold) || hold.delegation != l->delegation)
 			agent_fatal(a, "a copy of the tables gives away a lock that this host holds");
 		else
-				return;
+			line_granted(a, row); /* the copy does not say which gate */
+		return;
 	}
 	if (l->state == LINE_IDLE || l->number > last_number)
 		return; /* `ours` would be what we are giving back; the answer is still to come */
@@ -457,6 +438,7 @@ void lines_look_again(struct agent *a)
 /* Which index of the log a claim waited for only the predecessor knew. */
 void lines_rebuild(struct agent *a)
 {
+	gates_rebuild(a);
 	lines_look_again(a);
 	a->asking = 0;
 	for (uint32_t i = 1; i <= a->m.p->claims_high; i++) {
@@ -476,19 +458,20 @@ void lines_rebuild(struct agent *a)
 void line_lapse(struct agent *a, uint32_t i)
 {
 	struct line *l = line_of(a, i);
-	uint32_t owner = l->owner;
 
 	if (!l->key_len)
 		return;
-	if (owner) {
-		CHANGE(claim_of(a, owner)->state, CLAIM_FREE);
-		CHANGE(l->owner, 0);
-		claim_free(a, owner);
-		}
-	undo_save(&a->undo, l, sizeof(*l));
+	while (l->sharers) {
+		uint32_t sharer = l->sharers;
+
+		claim_leave(a, sharer);
+		claim_free(a, sharer);
+		agent_commit(a);
+	}
+	gate_lapse_line(a, i);
+	undo_save(&a->undo, l, LINE_HEAD);
 	l->state = LINE_IDLE;
-	l->died = l->queued = 0;
-	l->delegation = l->base = l->number = 0;
-	l->used = l->passes = 0;
+	l->queued = l->wanted = 0;
+	l->delegation = l->number = l->remote_since_ns = 0;
 	line_settle(a, i);
 }

@@ -62,6 +62,7 @@ int doorman_identify(int socket, struct visitor *ret)
 	if (v.pidfd < 0)
 		return v.pidfd == -EINVAL ? -ESRCH : v.pidfd;
 	rc = sys_start_time(cred.pid, &v.identity.start);
+	sys_program(cred.pid, v.identity.program, sizeof(v.identity.program));
 	/* It lives now, so its pid was not used again before, and the start time is its own. */
 	if (!rc && has_ended(v.pidfd))
 		rc = -ESRCH;

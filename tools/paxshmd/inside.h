@@ -6,7 +6,10 @@
  *   birth.c     an agent is made, over fresh memory or its predecessor's
  *   sessions.c  rings: requests in, completions out; the end of a session
  *   claims.c    the places of lines and claims, queues and asks
- *   delegate.c  lines and claims: who on this host has, or waits for, which lock
+ *   delegate.c  lines and claims: who on this host waits for which lock; what the cluster is asked for
+ *   gates.c     a delegated lock is opened to this host's sessions, given to one of them, and got back
+ *   shared.c    a lock that this host shares: its claims own it
+ *   keep.c      how long a lock that nobody uses is kept
  *   ask.c       questions to other hosts: who of yours owns this lock?
  *   lease.c     until when delegations may be trusted; as leader, which hosts are alive
  *   commands.c  this host's numbered commands, forwarded to the leader; as leader, batches
@@ -52,6 +55,7 @@ struct agent {
 	struct paxos_update update;
 	uint64_t now_ns;
 	uint64_t suspended_ns; /* what CLOCK_MONOTONIC lacks of it */
+	uint64_t clock_gap_ns; /* between CLOCK_REALTIME and CLOCK_MONOTONIC */
 
 	/* actions of this step */
 	struct agent_action *actions;
@@ -66,15 +70,28 @@ struct agent {
 	unsigned n_completed, max_completed;
 
 	struct session_rings **rings; /* [slot]; NULL: not mapped */
-	uint32_t ending;              /* sessions in SESSION_ENDING */
-	bool more_requests;           /* a ring was left with requests in it */
-	uint64_t look_at_all_ns;      /* when to look into every ring, announced or not */
+	uint32_t ending;              /* sessions in SESSION_ENDING; of these … */
+	uint32_t lingering;           /* … so many own nothing any more, but places in lines that others stand in: looked at again at */
+	uint64_t linger_at_ns;
+	uint8_t *lingers;        /* [slot] */
+	bool more_requests;      /* a ring was left with requests in it */
+	uint64_t look_at_all_ns; /* when to look into every ring, announced or not */
 
 	/* lines that wait for room among the commands, or to be looked at again; a ring */
 	uint32_t *dirty, dirty_first, dirty_count;
 	uint8_t *is_dirty; /* [line] */
 	bool more_dirty;   /* some of them want no command, only a group of their own */
-	unsigned sent_off; /* claims that left a line's queue in this group: see GROUP_CLAIMS */
+
+	/* gates.c */
+	uint32_t *watched, n_watched; /* lines that are looked at again at watch_at_ns */
+	uint8_t *is_watched;          /* [line] */
+	uint64_t watch_at_ns, watch_ns;
+	uint32_t hand;                  /* the line looked at last for one that nobody uses, while room is short */
+	uint32_t round_line;            /* the same, in the round that is made once in keep_ns; it began, or begins, at */
+	uint64_t round_ns, round_at_ns; /* … and goes on at */
+	uint32_t *last_count;           /* [line]: the gate's count when it was looked at */
+	uint8_t *reuse;                 /* [hash]: whether keeping pays: see gates.c */
+	unsigned sent_off;              /* claims that left a line's queue in this group: see GROUP_CLAIMS */
 
 	/* commands.c */
 	uint64_t sent_number; /* commands below were sent to the present leader */
@@ -167,6 +184,7 @@ struct owner {
 enum { LINKED_VOTES = 1,
        LINKED_LEARNS = 2 };
 
+#define REUSE_SLOTS 4096u /* a power of two */
 #define PENDING_BYTES (1u << 20)
 #define CHUNK_BYTES (64u * 1024) /* of a snapshot in one frame */
 #define CHUNKS_AHEAD 4u          /* sent before the first is acknowledged */
@@ -244,14 +262,80 @@ uint32_t claim_new(struct agent *a, uint32_t slot, const struct ring_request *r)
 void claim_free(struct agent *a, uint32_t claim);                      /* in no queue any more */
 void claim_wait(struct agent *a, uint32_t claim);                      /* to the end of its line's queue */
 void claim_ask(struct agent *a, uint32_t claim, enum ask_stage stage); /* into its line's asks */
+void claim_share(struct agent *a, uint32_t claim);                     /* into the list of those who own its line in PR */
 /* Takes it out of wherever it stands, without an answer. */
 void claim_leave(struct agent *a, uint32_t claim);
 
+static inline uint64_t gate_word_of(const struct agent *a, uint32_t line)
+{
+	return atom_load_acquire(&a->gates.gates[line].word);
+}
+
+static inline struct gate_terms *gate_terms_of(const struct agent *a, uint32_t line)
+{
+	return tables_terms(a->tables, line);
+}
+
+/* On the clock that programs go by. */
+static inline uint64_t agent_monotonic_ns(const struct agent *a, uint64_t at_ns)
+{
+	return at_ns - a->suspended_ns;
+}
+
+/* ---- shared.c ---- */
+
+bool shared_settle(struct agent *a, uint32_t line);              /* as gate_settle(), for a line in PR */
+struct owner shared_owner(const struct agent *a, uint32_t line); /* one of them; pid 0: nobody */
+
+/* ---- keep.c ---- */
+
+bool keep_pays(const struct agent *a, const struct line *l);
+void keep_asked_elsewhere(struct agent *a, uint64_t hash);
+void keep_begins(struct agent *a, const struct line *l);
+void keep_ends(struct agent *a, const struct line *l, bool used_again, bool taken_away);
+bool keep_makes_room(struct agent *a); /* gives one idle lock back: a line is free then */
+void keep_tick(struct agent *a);
+uint64_t keep_wake_at(const struct agent *a);
+
+/* ---- gates.c ---- */
+
+/* In a group: the line's lock was delegated to us, with these values. */
+void gate_delegated(struct agent *a, uint32_t line, uint32_t row);
+/* Does at a delegated line's gate all that can be done now; groups of its own, so between groups only. False: there is no
+ * room for a command. */
+bool gate_settle(struct agent *a, uint32_t line);
+bool gate_has_waiters(struct agent *a, uint32_t line);
+uint32_t gate_oldest_waiter(struct agent *a, uint32_t line); /* its record, 0: nobody; the agent owns the gate */
+void gate_note_hosts(struct agent *a, uint32_t line);
+/* Wants it back; who has waited there since before `since_ns` may still have it. DONE: the agent owns it; WAITS. */
+enum gate_next gate_take_back(struct agent *a, uint32_t line, uint64_t since_ns);
+struct owner gate_owner_now(const struct agent *a, uint32_t line); /* pid 0: no session */
+uint32_t gate_used(const struct agent *a, uint32_t line);          /* tokens of the delegation */
+void gate_asked_elsewhere(struct agent *a, const struct command *c);
+void gate_new_key(struct agent *a, uint32_t line);
+void gate_lapse_line(struct agent *a, uint32_t line);
+void gate_send_away(struct agent *a, uint32_t line); /* all who wait arrive anew; the agent owns the gate */
+void gates_rebuild(struct agent *a);
+void gates_tick(struct agent *a);
+uint64_t gates_wake_at(const struct agent *a);
+void gate_watch(struct agent *a, uint32_t line);
+
+/* The end of a session: all its places and gates, a bite a call. True: done. */
+bool gates_sweep_session(struct agent *a, uint32_t slot, bool died);
+bool gates_forget_session(struct agent *a, uint32_t slot);                                   /* true: none of its places is in a line any more */
+void gates_session(struct agent *a, uint32_t slot, const struct session_identity *identity); /* NULL: nobody's */
+
 /* ---- delegate.c ---- */
+
+bool line_give_back(struct agent *a, uint32_t line, uint32_t used, bool died);
+uint32_t line_hosts_waiting(const struct agent *a, const struct line *l);
+void line_answer(struct agent *a, uint32_t claim, struct ring_completion *completion);   /* its call; the claim stays */
+void line_complete(struct agent *a, uint32_t claim, struct ring_completion *completion); /* and frees it */
+void line_tries_refused(struct agent *a, uint32_t line);
+bool line_told_no_quorum(struct agent *a, uint32_t line);
 
 /* Answers its call and frees it. */
 void claim_answer(struct agent *a, uint32_t claim, int result, const struct owner *owner);
-void claim_release(struct agent *a, uint32_t claim, bool died);
 
 /* Does for a line all that can be done now. */
 void line_settle(struct agent *a, uint32_t line);
@@ -270,7 +354,6 @@ void line_lapse(struct agent *a, uint32_t line); /* whatever was delegated to us
 
 /* ---- ask.c ---- */
 
-struct owner owner_of_line(const struct agent *a, const struct line *l);
 void ask_look(struct agent *a, uint32_t claim); /* stage ASK_LOOK: answers it, or asks the host */
 void ask_tick(struct agent *a);
 void ask_applied(struct agent *a); /* the index of what is applied has risen */

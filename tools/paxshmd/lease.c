@@ -36,13 +36,15 @@ static bool alone(const struct agent *a)
 	return a->config.n_voters == 1 && a->config.voters[0] == a->config.self;
 }
 
-/* Both clocks stop for no reader: the one that a suspended machine stops is told how far it is behind. */
+/* Both clocks stop for no reader: the one that a suspended machine stops is told how far it is behind. The gap between the
+ * clocks last: who finds it finds these deadlines (shm/lease_check.h). */
 static void publish_deadline(struct agent *a)
 {
 	bool plain = a->deadline_ns == 0 || a->deadline_ns == NEVER;
 
-	atom_store_release(&a->tables->deadline_ns, plain ? a->deadline_ns : a->deadline_ns - a->suspended_ns);
 	atom_store_release(&a->tables->deadline_boot_ns, a->deadline_ns);
+	atom_store_release(&a->tables->deadline_ns, plain ? a->deadline_ns : a->deadline_ns - a->suspended_ns);
+	atom_store_release(&a->tables->clock_gap_ns, a->clock_gap_ns);
 }
 
 /* Whoever waits at a line of ours is served again. */
@@ -277,9 +279,9 @@ static void lapse(struct agent *a)
 			CHANGE(p->lapse_at, 0);
 			a->register_at_ns = 0;
 		} else {
-			CHANGE(p->lapse_at, line + 1);
 			if (!MUTANT(301))
 				line_lapse(a, line);
+			CHANGE(p->lapse_at, line + 1);
 		}
 		agent_commit(a);
 	}

@@ -5,8 +5,8 @@
  *
  *   header | undo log | Paxos memory | sessions | claims | lines | line buckets | commands | inbox
  *
- * claim    one session's wish for one key: it waits, owns, or asks who owns
- * line     one key that somebody on this host has claims on: the local queue, first come first served
+ * claim    one session's wish for one key: it waits, or asks who owns
+ * line     one key that this host holds, keeps or waits for; gate i (shm/gate.h) is that of line i
  * command  a numbered command of this host that is not known to be applied yet
  * inbox    a snapshot: one that comes, or is complete and being installed; else room to make one for another host
  *
@@ -28,12 +28,14 @@ enum session_state {
 	SESSION_ENDING, /* its claims are being given up, a bite a turn */
 };
 
+#define SWEEP_DONE UINT32_MAX
+
 struct session_record {
 	uint32_t state;
 	uint32_t head, tail;   /* requests taken, completions written: what the rings publish */
 	uint32_t claims;       /* list of its claims, newest first */
 	uint32_t closing_call; /* ENDING: the call that asked for it, CALL_NONE: its processes died */
-	uint32_t spare;
+	uint32_t sweep_at;     /* ENDING: gates below it are not its own any more; SWEEP_DONE: none is */
 	struct session_identity identity;
 	uint32_t call_claim[RING_CALLS]; /* the claim that a call waits for, 0: none */
 };
@@ -41,7 +43,8 @@ struct session_record {
 enum claim_state {
 	CLAIM_FREE,
 	CLAIM_WAITING, /* in its line's queue */
-	CLAIM_OWNER,   /* owns the lock; its line's `owner` */
+	CLAIM_GIVEN,   /* its session is being made the gate's owner: its line's `given` */
+	CLAIM_OWNER,   /* owns the lock in shared mode */
 	CLAIM_ASKING,  /* in its line's list of asks: wants to know who owns */
 };
 
@@ -58,7 +61,7 @@ struct claim {
 	uint32_t session, call, line;
 	uint32_t next, prev; /* queue or asks of the line; next also in the free list */
 	uint32_t session_next, session_prev;
-	uint32_t spare;
+	uint32_t mode;       /* ACQUIRE: LOCK_MODE_ */
 	uint64_t token;      /* OWNER */
 	uint64_t since_ns;   /* when it came into its state; ASK_SENT: when to ask again */
 	uint64_t number;     /* ASK_INDEXED */
@@ -76,18 +79,21 @@ enum line_state {
 struct line {
 	uint32_t next;  /* in its bucket, or in the free list */
 	uint8_t state;  /* enum line_state */
-	uint8_t died;   /* OURS: the last owner died, the next is to be told */
+	uint8_t wanted; /* OURS: given back as soon as nobody here wants it */
 	uint8_t queued; /* ASKED: applied, another host has it */
 	uint8_t key_len;
-	uint32_t owner;                 /* claim; 0: none */
 	uint32_t head, tail;            /* WAITING claims */
 	uint32_t asks;                  /* ASKING claims */
-	uint32_t used;                  /* OURS: tokens given */
-	uint32_t passes;                /* OURS: turns given locally while other hosts waited */
+	uint32_t given, given_count;    /* CLAIM_GIVEN, and the gate's count before; 0: none */
 	uint32_t n_waiting, n_blocking; /* claims in the queue; of them, without TRY */
+	uint32_t full;                  /* IDLE: how often the cluster had no room for it */
+	uint32_t mode;                  /* OURS: LOCK_MODE_ */
+	uint32_t sharers, shared;       /* in PR: OWNER claims, and tokens given */
 	uint64_t hash;
-	uint64_t number; /* of the last command about this key */
-	uint64_t delegation, base;
+	uint64_t number;          /* of the last command about this key */
+	uint64_t delegation;      /* OURS; in EX, what it allows stands in the terms of the gate that has the line's index */
+	uint64_t base;            /* OURS: of its tokens */
+	uint64_t remote_since_ns; /* OURS: since when another host waits, CLOCK_MONOTONIC; 0: none does */
 	uint8_t key[KEY_MAX + 1];
 };
 

@@ -8,10 +8,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../lib/base.h"
 #include "../../shm/atom.h"
+#include "../../shm/arena.h"
 #include "../../shm/sys.h"
 #include "log.h"
 #include "probe.h"
@@ -80,6 +82,9 @@ static void carry_out(struct reactor *r, const struct agent_action *a)
 		if (r->guest[a->slot].used)
 			sys_futex_wake(&((struct session_rings *)r->guest[a->slot].rings.at)->bell[a->call], 1);
 		break;
+	case ACTION_ROUSE:
+		sys_futex_wake(&arena_view(r->arena.at, r->tables.at).records[a->record].bell, 1);
+		break;
 	case ACTION_CLOSED:
 		guests_see_out(r, a->slot);
 		break;
@@ -128,6 +133,15 @@ static void read_time(struct reactor *r, uint64_t now_ns)
 		r->suspended_ns = r->boot_ns - now_ns;
 }
 
+/* As programs measure it: by the cheap clocks. */
+static uint64_t clock_gap_ns(void)
+{
+	struct timespec real;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &real);
+	return (uint64_t)real.tv_sec * NS_PER_S + (uint64_t)real.tv_nsec - sys_coarse_ns();
+}
+
 static void step_once(struct reactor *r, struct agent_event *e)
 {
 	struct agent_actions actions;
@@ -139,6 +153,7 @@ static void step_once(struct reactor *r, struct agent_event *e)
 	r->stepping = r->stepped = true;
 	e->now_ns = r->boot_ns;
 	e->suspended_ns = r->suspended_ns;
+	e->clock_gap_ns = clock_gap_ns();
 	actions = agent_step(r->agent, e);
 	for (unsigned i = 0; i < actions.n && r->status < 0; i++)
 		carry_out(r, &actions.at[i]);

@@ -16,7 +16,8 @@
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 #define REQUESTS_A_TURN RING_REQUESTS /* of one session: all that its ring can hold */
 #define LOOK_AT_ALL_NS NS_PER_S       /* how often every ring is looked into */
-#define ENDS_A_TURN 64u               /* claims of ending sessions given up in one turn */
+#define LINGER_NS (100 * NS_PER_MS)
+#define ENDS_A_TURN 64u /* claims of ending sessions given up in one turn */
 
 static struct session_record *session_of(struct agent *a, uint32_t slot)
 {
@@ -74,11 +75,12 @@ static void answer(struct agent *a, uint32_t slot, uint32_t call, int result)
 
 static void acquire(struct agent *a, uint32_t slot, const struct ring_request *r)
 {
-	uint32_t i = claim_new(a, slot, r);
+	bool known = !r->mode || r->mode == LOCK_MODE_EX || r->mode == LOCK_MODE_PR;
+	uint32_t i = known ? claim_new(a, slot, r) : 0;
 	uint32_t line;
 
 	if (!i) {
-		answer(a, slot, r->call, -ENOSPC);
+		answer(a, slot, r->call, known ? -ENOSPC : -ENOSYS);
 		return;
 	}
 	line = a->m.claims[i].line;
@@ -115,14 +117,31 @@ static void release(struct agent *a, uint32_t slot, const struct ring_request *r
 {
 	uint32_t i = (uint32_t)r->claim;
 	uint32_t gen = (uint32_t)(r->claim >> 32);
+	uint32_t line;
 
 	if (i == 0 || i > a->m.p->claims_high || (a->m.claims[i].gen != gen && !MUTANT(71)) ||
 	    (a->m.claims[i].session != slot && !MUTANT(171)) || a->m.claims[i].state != CLAIM_OWNER) {
 		answer(a, slot, r->call, -ESTALE);
 		return;
 	}
-	claim_release(a, i, false);
+	line = a->m.claims[i].line;
+	claim_leave(a, i);
+	claim_free(a, i);
+	line_settle(a, line);
 	answer(a, slot, r->call, 0);
+}
+
+/* A gate that we have, and at which somebody waits; or one whose line is gone, and who waits there is to find the next. */
+static void gate(struct agent *a, const struct ring_request *r)
+{
+	uint32_t line = r->target;
+
+	if (line == 0 || line > a->m.p->lines_high)
+		return;
+	if (a->m.lines[line].key_len)
+		line_settle(a, line);
+	else if (gate_has_waiters(a, line))
+		gate_send_away(a, line);
 }
 
 static void cancel(struct agent *a, uint32_t slot, const struct ring_request *r)
@@ -173,6 +192,7 @@ static const char *act_on(struct agent *a, uint32_t slot, const struct ring_requ
 	case REQUEST_CANCEL: cancel(a, slot, r); break;
 	case REQUEST_CLOSE: end_session(a, slot, r->call); break;
 	case REQUEST_LEAD: lead(a, slot, r); break;
+	case REQUEST_GATE: gate(a, r); break;
 	}
 	return NULL;
 }
@@ -228,19 +248,21 @@ static unsigned take_requests(struct agent *a, uint32_t slot)
 
 /* ---- the end ---- */
 
-/* Gives one claim up: owned locks are released (as died when the processes died), waits end. */
-static void give_up(struct agent *a, uint32_t i, bool died)
+static void give_up(struct agent *a, uint32_t i)
 {
-	struct claim *c = &a->m.claims[i];
-	uint32_t line = c->line;
+	uint32_t line = a->m.claims[i].line;
 
-	if (c->state == CLAIM_OWNER) {
-		claim_release(a, i, died);
-	} else {
-		claim_leave(a, i);
-		claim_free(a, i);
-		line_settle(a, line);
-	}
+	claim_leave(a, i);
+	claim_free(a, i);
+	line_settle(a, line);
+}
+
+static void linger(struct agent *a, uint32_t slot)
+{
+	if (!a->lingers[slot])
+		a->lingering++;
+	a->lingers[slot] = 1;
+	a->linger_at_ns = a->now_ns + LINGER_NS;
 }
 
 static unsigned end_on(struct agent *a, uint32_t slot, unsigned bite)
@@ -250,13 +272,25 @@ static unsigned end_on(struct agent *a, uint32_t slot, unsigned bite)
 	struct agent_action *closed;
 
 	while (s->claims && bite) {
-		give_up(a, s->claims, died);
+		give_up(a, s->claims);
 		agent_commit(a);
 		bite--;
 	}
-	if (s->claims)
+	if (s->claims || !bite)
 		return 0;
-	answer(a, slot, s->closing_call, 0);
+	if (!gates_sweep_session(a, slot, died))
+		return 0;
+	if (s->closing_call != CALL_NONE) {
+		answer(a, slot, s->closing_call, 0);
+		CHANGE(s->closing_call, CALL_NONE);
+		agent_commit(a);
+	}
+	/* Its places in lines that others stand in too are used again when they have come to the front. */
+	if (!gates_forget_session(a, slot)) {
+		linger(a, slot);
+		return bite - 1;
+	}
+	gates_session(a, slot, NULL);
 	CHANGE(a->m.p->sessions_used, a->m.p->sessions_used - 1);
 	CHANGE(s->state, SESSION_FREE);
 	agent_commit(a);
@@ -264,6 +298,8 @@ static unsigned end_on(struct agent *a, uint32_t slot, unsigned bite)
 		atom_store_release(&a->rings[slot]->closed, ESHUTDOWN);
 	a->rings[slot] = NULL;
 	a->ending--;
+	a->lingering -= a->lingers[slot];
+	a->lingers[slot] = 0;
 	a->tables->sessions = a->m.p->sessions_used;
 	closed = agent_act(a, ACTION_CLOSED);
 	closed->slot = slot;
@@ -302,8 +338,10 @@ void session_scan(struct agent *a)
 		}
 	}
 	look_at_all(a);
-	for (uint32_t slot = 1; a->ending && bite && slot <= a->m.p->n_sessions; slot++)
-		if (a->m.sessions[slot].state == SESSION_ENDING)
+	bool all = a->lingering && a->now_ns >= a->linger_at_ns;
+
+	for (uint32_t slot = 1; (all || a->ending > a->lingering) && bite && slot <= a->m.p->n_sessions; slot++)
+		if (a->m.sessions[slot].state == SESSION_ENDING && (all || !a->lingers[slot]))
 			bite = end_on(a, slot, bite);
 }
 
@@ -317,6 +355,7 @@ void session_opened(struct agent *a, const struct agent_event *e)
 	rings_format(e->rings, e->slot, a->m.p->incarnation);
 	undo_save(&a->undo, s, sizeof(*s));
 	*s = (struct session_record){ .state = SESSION_OPEN, .identity = e->identity };
+	gates_session(a, e->slot, &e->identity);
 	CHANGE(a->m.p->sessions_used, a->m.p->sessions_used + 1);
 	agent_commit(a);
 	a->rings[e->slot] = e->rings;

@@ -119,6 +119,8 @@ static int start_agent(struct reactor *r, const char **ret_why)
 		.host_lease_ns = c->host_lease_ms * NS_PER_MS,
 		.drift_ppm = c->drift_ppm,
 		.handover_max = c->handover_max,
+		.handover_ns = c->handover_ms * NS_PER_MS,
+		.keep_ns = c->keep_ms * NS_PER_MS,
 		.ask_ns = ASK_NS,
 		.uid = geteuid(),
 		.nonce = r->nonce,
@@ -148,7 +150,6 @@ static int start_agent(struct reactor *r, const char **ret_why)
 static void show_hosts(struct reactor *r)
 {
 	struct tables *t = r->tables.at;
-	struct timespec real;
 
 	for (unsigned i = 1; i < t->n_hosts; i++)
 		tables_host(t, i)->linked = tables_host(t, i)->role = 0;
@@ -160,8 +161,6 @@ static void show_hosts(struct reactor *r)
 		atom_store_release(&row->role, h->role);
 	}
 	atom_store_relaxed(&t->agent_pid, (uint32_t)getpid());
-	clock_gettime(CLOCK_REALTIME, &real);
-	atom_store_relaxed(&t->clock_gap_ns, (uint64_t)real.tv_sec * NS_PER_S + (uint64_t)real.tv_nsec - sys_now_ns());
 }
 
 static void ask_for_precedence(void)

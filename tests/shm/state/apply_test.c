@@ -22,11 +22,17 @@ static void down(void)
 
 TestSuite(apply, .init = up, .fini = down);
 
-static struct effects acquire(uint16_t host, struct state_key key)
+static struct effects acquire_in(uint16_t host, struct state_key key, uint8_t mode)
 {
 	struct command c = state_command_on(&s, COMMAND_ACQUIRE, host, key);
 
+	c.mode = mode;
 	return state_apply(&s, &c);
+}
+
+static struct effects acquire(uint16_t host, struct state_key key)
+{
+	return acquire_in(host, key, LOCK_MODE_EX);
 }
 
 static struct effects release(uint16_t host, struct state_key key, uint8_t flags)
@@ -306,12 +312,17 @@ Test(apply, who_never_registered_is_not_swept)
 	cr_assert_eq(tables_host(s.tables, 7)->sweep, 1);
 }
 
-static void big(uint32_t rows, uint32_t waits)
+static void big_with(uint32_t rows, uint32_t cells, uint32_t waits)
 {
 	state_release(&s);
-	state_init(&s, rows, 8, waits);
+	state_init(&s, rows, cells, waits);
 	for (uint16_t host = 1; host <= 4; host++)
 		state_up(&s, host);
+}
+
+static void big(uint32_t rows, uint32_t waits)
+{
+	big_with(rows, 8, waits);
 }
 
 Test(apply, one_sweep_frees_so_many)
@@ -391,12 +402,77 @@ Test(apply, one_sweep_passes_over_so_many_of_the_dead)
 
 Test(apply, no_command_takes_more_undo_than_is_said)
 {
-	worst_sweep(SWEEP_FREES);
+	/* Shares, each the only one of its row, whose key takes three cells and for which one waited who is gone. One
+	 * entry before SWEEP_WAITS is reached comes a queue that every host has left. */
+	big_with(4096, 3 * SWEEP_FREES, 4 * HOSTS_MAX);
+	for (uint16_t host = 5; host < HOSTS_MAX; host++)
+		state_up(&s, host);
+	for (unsigned i = 0; i < SWEEP_FREES; i++)
+		acquire_in(1, state_key_cells(i, 3), LOCK_MODE_PR);
+	for (unsigned i = 0; i < SWEEP_FREES - 2; i++)
+		acquire(2, state_key_cells(i, 3));
+	for (uint16_t host = 2; host < 2 + SWEEP_WAITS - SWEEP_FREES - (SWEEP_FREES - 2); host++)
+		acquire(host, state_key_cells(SWEEP_FREES - 2, 3));
+	for (uint16_t host = 2; host < HOSTS_MAX; host++)
+		acquire(host, state_key_cells(SWEEP_FREES - 1, 3));
+	for (uint16_t host = 1; host < HOSTS_MAX; host++)
+		state_up(&s, host);
 	s.words = 0;
 	sweep(1);
-	cr_assert_eq(s.tables->agreed.died_count, SWEEP_FREES);
+	cr_assert_eq(s.tables->agreed.rows_used, 0);
+	cr_assert_eq(s.tables->agreed.waits_used, 0);
 	cr_assert_leq(s.words, APPLY_UNDO_WORDS);
 	cr_assert_gt(s.words, APPLY_UNDO_WORDS - APPLY_UNDO_WORDS / 16, "and the number is no guess");
+}
+
+/* The same number of entries, each given the lock: it takes less. */
+Test(apply, all_hosts_that_wait_to_share_are_let_in_by_one_command)
+{
+	struct effects effects;
+	struct lock_hold hold;
+
+	big(8, HOSTS_MAX);
+	for (uint16_t host = 5; host < HOSTS_MAX; host++)
+		state_up(&s, host);
+	acquire(1, A);
+	for (uint16_t host = 2; host < HOSTS_MAX; host++)
+		acquire_in(host, A, LOCK_MODE_PR);
+	s.words = 0;
+	effects = release(1, A, 0);
+	cr_assert_eq(effects.outcome, LOCK_PASSED);
+	cr_assert_eq(effects.n_grants, 1);
+	cr_assert_eq(effects.delegations, 1);
+	cr_assert_eq(state_value(&s, A).holders, HOSTS_MAX - 2);
+	for (uint16_t host = 2; host < HOSTS_MAX; host++) {
+		cr_assert(lock_table_hold(s.tables, effects.grants[0], host, &hold));
+		cr_assert_eq(hold.delegation, effects.delegations + host - 1, "in their order, and as new ones");
+	}
+	cr_assert_leq(s.words, APPLY_UNDO_WORDS);
+}
+
+/* Host 1 shares, all others wait to share behind one that wants to write, and that one's host dies: its sweep lets them in. */
+Test(apply, a_sweep_that_lets_all_hosts_in_keeps_to_the_undo_log)
+{
+	struct effects effects;
+
+	big(8, 4 * HOSTS_MAX);
+	for (uint16_t host = 5; host < HOSTS_MAX; host++)
+		state_up(&s, host);
+	for (unsigned i = 0; i < 3; i++) {
+		acquire_in(1, state_key_cells(i, 0), LOCK_MODE_PR);
+		for (uint16_t host = 2; host < HOSTS_MAX; host++)
+			acquire_in(host, state_key_cells(i, 0), host == 2 ? LOCK_MODE_EX : LOCK_MODE_PR);
+	}
+	state_down(&s, 2);
+	s.words = 0;
+	effects = sweep(2);
+	cr_assert_eq(effects.n_grants, 2, "one before the bound, and the one that passes it");
+	cr_assert_leq(s.words, APPLY_UNDO_WORDS);
+	cr_assert_not(swept(2));
+	cr_assert_eq(sweep(2).n_grants, 1);
+	cr_assert(swept(2));
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_eq(state_value(&s, state_key_cells(i, 0)).holders, HOSTS_MAX - 2);
 }
 
 /* ---- the same everywhere ---- */

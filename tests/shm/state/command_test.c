@@ -32,6 +32,7 @@ static struct command a_command(uint8_t kind)
 		break;
 	case COMMAND_ACQUIRE:
 		c.flags = COMMAND_TRY;
+		c.mode = LOCK_MODE_PR;
 		break;
 	case COMMAND_RELEASE:
 		c.flags = COMMAND_DIED;
@@ -101,13 +102,31 @@ Test(command, bytes_stand_in_the_documented_order)
 {
 	static const unsigned char expected[] = {
 		COMMAND_RELEASE, 0x02, 0x01, 0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11, 0x21, 0, 0, 0, 0, 0, 0, 0,
-		0x38, 0x37, 0x36, 0x35, 0x34, 0x33, 0x32, 0x31, 0, 4, 0, 0, COMMAND_DIED, 3, 'a', 0, 'b'
+		0x38, 0x37, 0x36, 0x35, 0x34, 0x33, 0x32, 0x31, 0, 0, 0, 0x40, COMMAND_DIED, 3, 'a', 0, 'b'
 	};
 	unsigned char bytes[COMMAND_BYTES_MAX];
 	struct command c = a_command(COMMAND_RELEASE);
 
 	cr_assert_eq(encode(bytes, &c), sizeof(expected));
 	cr_assert_eq(memcmp(bytes, expected, sizeof(expected)), 0);
+}
+
+Test(command, both_modes_are_read_back)
+{
+	static const uint8_t modes[] = { LOCK_MODE_EX, LOCK_MODE_PR };
+
+	for (unsigned i = 0; i < ARRAY_LEN(modes); i++) {
+		unsigned char bytes[COMMAND_BYTES_MAX];
+		struct command c = a_command(COMMAND_ACQUIRE), back = { 0 };
+
+		c.mode = modes[i];
+
+		struct reader r = reader_on(bytes, encode(bytes, &c));
+
+		cr_assert(command_decode(&r, &back));
+		cr_assert_eq(back.mode, modes[i]);
+		cr_assert_eq(bytes[AT_FIELDS + 1], modes[i], "behind the flags");
+	}
 }
 
 Test(command, a_row_of_commands_is_read_one_by_one)
@@ -172,7 +191,10 @@ Test(command, fields_out_of_range_are_refused)
 	refused_with(COMMAND_FOUND, AT_FIELDS, 0, 8, "history 0");
 	refused_with(COMMAND_ACQUIRE, AT_FIELDS, COMMAND_DIED, 1, "RELEASE's flag on an ACQUIRE");
 	refused_with(COMMAND_ACQUIRE, AT_FIELDS, 0x80, 1, "an unknown flag");
-	refused_with(COMMAND_ACQUIRE, AT_FIELDS + 1, 0, 1, "a key of length 0");
+	for (uint64_t mode = 0; mode < 256; mode++)
+		if (mode != LOCK_MODE_EX && mode != LOCK_MODE_PR)
+			refused_with(COMMAND_ACQUIRE, AT_FIELDS + 1, mode, 1, "a mode that there is not");
+	refused_with(COMMAND_ACQUIRE, AT_FIELDS + 2, 0, 1, "a key of length 0");
 	refused_with(COMMAND_RELEASE, AT_FIELDS + 8, LOCK_RANGE + 1, 4, "more used than reserved");
 	refused_with(COMMAND_RELEASE, AT_FIELDS + 12, COMMAND_TRY, 1, "ACQUIRE's flag on a RELEASE");
 	refused_with(COMMAND_CANCEL, AT_FIELDS, 0, 1, "a key of length 0");

@@ -22,15 +22,20 @@ static void down(void)
 
 TestSuite(lock_table, .init = up, .fini = down);
 
-static enum lock_outcome acquire_how(uint16_t host, struct state_key key, bool try_only)
+static enum lock_outcome acquire_in(uint16_t host, struct state_key key, uint8_t mode, bool try_only)
 {
+	const struct lock_request q = { .host = host, .incarnation = life[host], .mode = mode, .try_only = try_only };
 	uint32_t row = UINT32_MAX;
-	enum lock_outcome outcome =
-		lock_table_acquire(s.tables, &s.undo, host, life[host], key.bytes, key.len, try_only, &row);
+	enum lock_outcome outcome = lock_table_acquire(s.tables, &s.undo, &q, key.bytes, key.len, &row);
 
 	cr_assert_eq(row, table_find(s.tables, key.bytes, key.len));
 	state_commit(&s);
 	return outcome;
+}
+
+static enum lock_outcome acquire_how(uint16_t host, struct state_key key, bool try_only)
+{
+	return acquire_in(host, key, LOCK_MODE_EX, try_only);
 }
 
 static enum lock_outcome acquire(uint16_t host, struct state_key key)
@@ -135,12 +140,12 @@ Test(lock_table, waiting_leaves_the_holders_own_view_alone)
 
 	acquire(1, A);
 	v = state_value(&s, A);
-	v.owner_pid = 4711;
+	v.gate = 4711;
 	table_set(s.tables, &s.undo, table_find(s.tables, A.bytes, A.len), &v);
 	acquire(2, A);
-	cr_assert_eq(state_value(&s, A).owner_pid, 4711);
+	cr_assert_eq(state_value(&s, A).gate, 4711);
 	release(1, A, 1, false);
-	cr_assert_eq(state_value(&s, A).owner_pid, 0);
+	cr_assert_eq(state_value(&s, A).gate, 0);
 }
 
 Test(lock_table, a_new_life_waits_behind_those_who_were_there)

@@ -92,37 +92,43 @@ Test(snapshot_verify, a_queue_of_more_than_all_hosts_is_refused)
 	struct state many;
 	unsigned char *liar;
 	uint64_t n;
-	struct snapshot_view v;
-	uint32_t waiting = HOSTS_MAX, row = 0;
+	uint32_t waiting = HOSTS_MAX - 1, row = 0;
 
-	/* One held lock, for which host 2 waits 1024 times. */
+	/* One held lock, for which every host waits, and one of them twice. */
 	state_init(&many, 4, 4, 2000);
 	state_up(&many, 1);
-	state_up(&many, 2);
 	struct command c = state_command_on(&many, COMMAND_ACQUIRE, 1, state_key(1));
 	state_apply(&many, &c);
 	row = many.tables->agreed.rows_high;
 	many.tables->agreed.waits_high = many.tables->agreed.waits_used = waiting;
 	for (uint32_t i = 1; i <= waiting; i++)
-		*tables_wait(many.tables, i) = (struct table_wait){ .incarnation = 2, .host = 2, .next = i < waiting ? i + 1 : 0 };
+		*tables_wait(many.tables, i) = (struct table_wait){
+			.incarnation = 2, .host = (uint16_t)i, .mode = LOCK_MODE_EX, .next = i < waiting ? i + 1 : 0
+		};
 	tables_row(many.tables, row)->queue_head = 1;
 	tables_row(many.tables, row)->queue_tail = waiting;
 	struct lock_value value = table_value(many.tables, row);
-	value.waiting = waiting;
+	value.waiting = (uint16_t)waiting;
 	table_set(many.tables, NULL, row, &value);
 	liar = malloc(snapshot_room(many.tables));
 	n = snapshot_write(many.tables, liar, snapshot_room(many.tables));
-	cr_assert_not_null(snapshot_verify(many.tables, liar, n));
+	cr_assert_null(snapshot_verify(many.tables, liar, n), "a thousand hosts could bring that about");
+	tables_wait(many.tables, waiting)->host = 1;
+	snapshot_write(many.tables, liar, snapshot_room(many.tables));
+	cr_assert_str_eq(snapshot_verify(many.tables, liar, n), "a host twice in a row");
+	tables_wait(many.tables, waiting)->host = (uint16_t)waiting;
 
-	/* One less is what a thousand hosts could bring about. */
-	cr_assert_null(snapshot_open(many.tables, liar, n, &v));
-	value.waiting = waiting - 1;
+	/* One more. */
+	free(liar);
+	value.waiting = HOSTS_MAX;
 	table_set(many.tables, NULL, row, &value);
-	many.tables->agreed.waits_high = many.tables->agreed.waits_used = waiting - 1;
-	tables_wait(many.tables, waiting - 1)->next = 0;
-	tables_row(many.tables, row)->queue_tail = waiting - 1;
+	many.tables->agreed.waits_high = many.tables->agreed.waits_used = HOSTS_MAX;
+	tables_wait(many.tables, waiting)->next = HOSTS_MAX;
+	*tables_wait(many.tables, HOSTS_MAX) = (struct table_wait){ .incarnation = 2, .host = 2, .mode = LOCK_MODE_EX };
+	tables_row(many.tables, row)->queue_tail = HOSTS_MAX;
+	liar = malloc(snapshot_room(many.tables));
 	n = snapshot_write(many.tables, liar, snapshot_room(many.tables));
-	cr_assert_null(snapshot_verify(many.tables, liar, n));
+	cr_assert_str_eq(snapshot_verify(many.tables, liar, n), "more waiting than there are entries");
 	free(liar);
 	state_release(&many);
 }

@@ -81,6 +81,7 @@ struct command state_command(const struct state *s, uint8_t kind, uint16_t host)
 	if (command_numbered(kind)) {
 		c.incarnation = h->incarnation;
 		c.number = h->last_number + 1;
+		c.mode = kind == COMMAND_ACQUIRE ? LOCK_MODE_EX : 0;
 	} else if (kind == COMMAND_HOST_DOWN) {
 		c.incarnation = h->incarnation;
 		c.ballot = s->tables->agreed.leads;
@@ -102,9 +103,14 @@ struct command state_command_on(const struct state *s, uint8_t kind, uint16_t ho
 static void random_release(const struct state *s, uint64_t *random, struct state_key key, struct command *c)
 {
 	struct lock_value v = state_value(s, key);
+	uint16_t host = v.host;
 
-	if (v.host)
-		*c = state_command_on(s, COMMAND_RELEASE, v.host, key);
+	for (uint32_t w = v.holder; w && (!host || random_next(random) % 2); w = tables_wait(s->tables, w)->next) {
+		host = tables_wait(s->tables, w)->host;
+		v.delegation = tables_wait(s->tables, w)->delegation;
+	}
+	if (host)
+		*c = state_command_on(s, COMMAND_RELEASE, host, key);
 	c->release.delegation = v.delegation + (random_next(random) % 16 == 0);
 	c->release.used = (uint32_t)(random_next(random) % (LOCK_RANGE + 1));
 	c->flags = random_next(random) % 4 ? 0 : COMMAND_DIED;
@@ -120,6 +126,7 @@ struct command state_random(const struct state *s, uint64_t *random, unsigned ho
 	if (dice < 45) {
 		c = state_command_on(s, COMMAND_ACQUIRE, host, key);
 		c.flags = random_next(random) % 5 ? 0 : COMMAND_TRY;
+		c.mode = random_next(random) % 2 ? LOCK_MODE_EX : LOCK_MODE_PR;
 	} else if (dice < 80) {
 		c = state_command_on(s, COMMAND_RELEASE, host, key);
 		random_release(s, random, key, &c);

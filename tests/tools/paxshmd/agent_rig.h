@@ -45,6 +45,8 @@ static uint32_t n_claims __attribute__((unused)) = 64, n_bite __attribute__((unu
 static const char *listen_for __attribute__((unused));
 static unsigned n_voters __attribute__((unused)); /* the hosts behind them only learn; 0: all vote */
 static uint64_t host_lease_ns __attribute__((unused)) = NS_PER_S;
+static uint32_t n_range __attribute__((unused)); /* tokens of a delegation; 0: as usual */
+static uint64_t keep_ns __attribute__((unused)); /* 0: a lock that nobody uses is given back at once */
 
 static inline bool belongs_to(uint16_t host, uint16_t to)
 {
@@ -143,6 +145,9 @@ static inline void make_cluster(unsigned n, uint32_t rows)
 		h->config.host_lease_ns = host_lease_ns;
 		h->config.drift_ppm = 1000;
 		h->config.handover_max = 4;
+		h->config.handover_ns = 10 * NS_PER_MS;
+		h->config.keep_ns = keep_ns;
+		h->config.range = n_range;
 		h->config.ask_ns = NS_PER_S;
 		h->config.copy_bite = n_bite;
 		h->config.seed = 7 + i;
@@ -242,10 +247,66 @@ static inline struct ring_completion acquire(struct host *h, uint32_t slot, cons
 	return c;
 }
 
-static inline void release(struct host *h, uint32_t slot, uint64_t claim)
+static inline struct gate_view gates_of(const struct host *h)
 {
-	request(h, slot, (struct ring_request){ .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = claim });
+	return arena_view(h->memory.arena, h->memory.tables);
+}
+
+static inline void tell(struct host *h, uint32_t slot, uint32_t gate)
+{
+	request(h, slot, (struct ring_request){ .op = REQUEST_GATE, .call = CALL_NONE, .target = gate });
+}
+
+/* As a program lets go, without the agent but where it must hear of it. False: it was not its own any more. */
+static inline bool let_go(struct host *h, uint32_t slot, const struct ring_completion *c)
+{
+	struct gate_view v = gates_of(h);
+	struct gate_pass p = { .gate = c->gate, .slot = slot, .count = c->count };
+
+	for (;;)
+		switch (gate_release(&v, &p, now_ns)) {
+		case GATE_TELL: tell(h, slot, c->gate); return true;
+		case GATE_DONE: return true;
+		case GATE_WAKE: h->wakes++; break;
+		case GATE_AGAIN: break;
+		default: return false;
+		}
+}
+
+static inline void release(struct host *h, uint32_t slot, const struct ring_completion *c)
+{
+	cr_assert(let_go(h, slot, c));
 	settle();
+}
+
+static inline void acquire_and_release(struct host *h, uint32_t slot, const char *key)
+{
+	struct ring_completion c = acquire(h, slot, key);
+
+	release(h, slot, &c);
+}
+
+/* As a program takes a lock that its host keeps: 0, and the acquisition; or false: it is not free. */
+static inline bool take(struct host *h, uint32_t slot, uint32_t gate, struct ring_completion *ret)
+{
+	bool died = false;
+
+	*ret = (struct ring_completion){ .gate = gate };
+	if (!gate_take(&gates_of(h).gates[gate], slot, &ret->count, &died))
+		return false;
+	const struct gate_terms *t = tables_terms(h->memory.tables, gate);
+	ret->token = t->base + (ret->count - t->opened_at) - 1;
+	ret->serial = t->serial;
+	ret->flags = died ? COMPLETION_DIED : 0;
+	return true;
+}
+
+/* The session that owns a gate, 0: none. */
+static inline uint32_t gate_owner_of(const struct host *h, uint32_t gate)
+{
+	uint32_t owner = gate_owner(gates_of(h).gates[gate].word);
+
+	return owner == GATE_AGENT ? 0 : owner;
 }
 
 static inline void ready(unsigned n, uint32_t rows)

@@ -22,7 +22,7 @@ Test(agent, trap_2_a_lost_answer_through_another_leader_grants_once)
 	hosts[old].up = true;
 	pass(2000);
 	cr_assert(!answered(&hosts[asker], s, &twice), "answered once");
-	release(&hosts[asker], s, c.claim);
+	release(&hosts[asker], s, &c);
 	pass(100);
 	equal_tables();
 	cr_assert_eq(hosts[1].memory.tables->agreed.rows_used, 0, "no orphan");
@@ -76,14 +76,14 @@ Test(agent, trap_9_death_at_every_change_loses_no_grant_and_no_release, .timeout
 		cr_assert(answered(h, a, &c), "death at change %d: the first waiter is answered", n);
 		cr_assert(!answered(h, b, &none), "death at change %d: one owner", n);
 		cr_assert_gt(c.token, token);
-		request(h, a, (struct ring_request){ .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = c.claim });
+		let_go(h, a, &c);
 		died |= turn_with_death(h, n);
 		pass(500);
 		cr_assert(answered(h, b, &d), "death at change %d: the second is answered", n);
 		cr_assert_gt(d.token, c.token);
 		cr_assert_eq(d.flags, 0);
 		token = d.token;
-		release(h, b, d.claim);
+		release(h, b, &d);
 		pass(100);
 		cr_assert_eq(h->memory.tables->agreed.rows_used, 0);
 		cr_assert(!answered(h, a, &none) && !answered(h, b, &none), "answered once");
@@ -145,7 +145,7 @@ Test(agent, trap_32_a_restarted_agent_takes_a_new_ballot_and_new_numbers)
 	link_all(h);
 	pass(1000);
 	cr_assert_gt(h->memory.tables->ballot, ballot);
-	release(h, s, c.claim);
+	release(h, s, &c);
 	pass(100);
 	again = acquire(h, s, "k");
 	cr_assert_gt(again.token, c.token);

@@ -17,7 +17,7 @@ Test(ask, a_try_is_told_the_process_on_the_other_host)
 	cr_assert_eq(c.holder_pid, 41);
 	cr_assert_eq(c.holder_start, 410);
 	cr_assert_eq(c.holder_session, a);
-	release(&hosts[1], a, owner.claim);
+	release(&hosts[1], a, &owner);
 	request(&hosts[2], b, wish(REQUEST_ACQUIRE, 1, "k", REQUEST_TRY));
 	pass(20);
 	cr_assert(answered(&hosts[2], b, &c));

@@ -11,9 +11,10 @@ Test(delegate, one_host_grants_and_frees)
 	struct lock_value v;
 
 	cr_assert_eq(table_read(h->memory.tables, "k", 1, &v), 1);
-	cr_assert_eq(v.owner_pid, 11);
-	cr_assert_eq(v.owner_token, first.token);
-	release(h, s, first.claim);
+	cr_assert_eq(v.gate, first.gate);
+	cr_assert_eq(gate_owner_of(h, v.gate), s);
+	cr_assert_eq(tables_session(h->memory.tables, s)->pid, 11);
+	release(h, s, &first);
 	cr_assert_eq(table_read(h->memory.tables, "k", 1, &v), 0, "a free lock takes no row");
 	second = acquire(h, s, "k");
 	cr_assert_gt(second.token, first.token);
@@ -40,7 +41,7 @@ Test(delegate, three_hosts_take_turns_first_come_first_served)
 			struct ring_completion other;
 			cr_assert(!answered(&hosts[j], slot[j], &other), "only one owner");
 		}
-		release(&hosts[i], slot[i], c.claim);
+		release(&hosts[i], slot[i], &c);
 	}
 	equal_tables();
 	cr_assert_eq(hosts[1].memory.tables->agreed.rows_used, 0);
@@ -59,13 +60,13 @@ Test(delegate, trap_8_a_cancelled_or_dead_waiter_does_not_swallow_the_grant)
 	request(&hosts[3], last, wish(REQUEST_ACQUIRE, 0, "k", 0));
 	settle();
 	/* Release, death and time-out at one instant, in whichever order they are met. */
-	request(&hosts[1], owner, (struct ring_request){ .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = held.claim });
+	let_go(&hosts[1], owner, &held);
 	request(&hosts[2], late, (struct ring_request){ .op = REQUEST_CANCEL, .call = CALL_NONE, .target = 0, .reason = -ETIMEDOUT });
 	step(&hosts[2], (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = gone });
 	settle();
 	cr_assert(answered(&hosts[2], late, &c));
 	if (c.result == 0)
-		release(&hosts[2], late, c.claim);
+		release(&hosts[2], late, &c);
 	else
 		cr_assert_eq(c.result, -ETIMEDOUT);
 	cr_assert(answered(&hosts[3], last, &c), "the grant goes to the next");
@@ -90,7 +91,7 @@ Test(delegate, the_next_owner_is_told_that_the_last_one_died)
 	settle();
 	c = acquire(&hosts[3], later, "k");
 	cr_assert_eq(c.flags, COMPLETION_DIED);
-	release(&hosts[3], later, c.claim);
+	release(&hosts[3], later, &c);
 	c = acquire(&hosts[3], later, "k");
 	cr_assert_eq(c.flags, 0, "told once");
 }
@@ -118,14 +119,14 @@ Test(delegate, waiting_hosts_get_the_lock_after_handover_max_local_turns)
 				continue;
 			any = true;
 			turns++;
-			release(&hosts[1], here[i], c.claim);
+			release(&hosts[1], here[i], &c);
 			request(&hosts[1], here[i], wish(REQUEST_ACQUIRE, 0, "k", 0));
 			settle();
 		}
 		cr_assert(any, "somebody owns it");
 		cr_assert_leq(turns, 1 + 4, "handover_max is 4");
 	}
-	cr_assert_eq(turns, 1 + 4);
+	cr_assert_geq(turns, 1 + 1, "and who waits here for as long is let in");
 }
 
 Test(delegate, a_full_table_refuses_alike_everywhere)
@@ -183,7 +184,7 @@ Test(delegate, waiters_that_are_handed_over_without_a_quorum_are_told_too)
 	cr_assert_eq(h->memory.tables->quorum, 0);
 	do {
 		turns++;
-		release(h, s, c.claim);
+		release(h, s, &c);
 		cr_assert(answered(h, s, &c), "nobody is told anything");
 	} while (c.result == 0 && turns < 20);
 	cr_assert_eq(c.result, -ENETUNREACH);

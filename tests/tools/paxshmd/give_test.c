@@ -9,7 +9,7 @@
 
 static struct host *giver = &hosts[1];
 static uint32_t held_by;
-static uint64_t claim_of[40];
+static struct ring_completion held[40];
 
 struct chunk {
 	uint16_t to;
@@ -26,12 +26,12 @@ static void a_giver(void)
 	ready(3, 64);
 	held_by = s = open_session(giver, 5);
 	for (unsigned i = 0; i < 100; i++)
-		release(giver, s, acquire(giver, s, "k").claim);
+		acquire_and_release(giver, s, "k");
 	for (unsigned i = 0; i < 40; i++) {
 		char key[16];
 
 		snprintf(key, sizeof(key), "held%u", i);
-		claim_of[i] = acquire(giver, s, key).claim;
+		held[i] = acquire(giver, s, key);
 	}
 }
 
@@ -312,7 +312,7 @@ Test(give, what_changes_meanwhile_is_sent_as_it_was)
 		}
 		has(2, applied, have);
 		snprintf(key, sizeof(key), "new%u", i);
-		release(giver, held_by, claim_of[39 - i % 40]);
+		release(giver, held_by, &held[39 - i % 40]);
 		acquire(giver, s, key);
 		cr_assert_neq(snapshot_state_hash(t), hash);
 		queue_first = queue_end = 0;

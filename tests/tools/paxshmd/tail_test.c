@@ -15,7 +15,7 @@ static void leave_behind(void)
 	s = open_session(&hosts[1], 5);
 	hosts[away].up = false;
 	for (unsigned i = 0; i < 100; i++)
-		release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
+		release(&hosts[1], s, &(struct ring_completion[]){ acquire(&hosts[1], s, "k") }[0]);
 	for (unsigned i = 0; i < 40; i++) {
 		char key[16];
 
@@ -39,7 +39,7 @@ static uint64_t go_on_until_it_stands(void)
 	for (unsigned n = 0; !agent_copies(hosts[away].agent).installed; n++) {
 		cr_assert_lt(n, 1000, "no copy is ever installed: %lu begun, %lu refused", agent_copies(hosts[away].agent).begun, agent_copies(hosts[away].agent).refused);
 		for (unsigned i = 0; i < 3; i++)
-			release(&hosts[1], s, acquire(&hosts[1], s, "busy").claim);
+			release(&hosts[1], s, &(struct ring_completion[]){ acquire(&hosts[1], s, "busy") }[0]);
 		pass(5);
 	}
 	return hosts[1].memory.tables->agreed.applied - from;
@@ -65,7 +65,7 @@ Test(tail, it_is_handed_on_while_more_is_chosen)
 	go_on_until_it_stands();
 	s = open_session(&hosts[1], 7);
 	for (unsigned i = 0; i < 100; i++) {
-		release(&hosts[1], s, acquire(&hosts[1], s, "busy").claim);
+		release(&hosts[1], s, &(struct ring_completion[]){ acquire(&hosts[1], s, "busy") }[0]);
 		if (i % 10 == 0)
 			pass(5);
 	}
@@ -83,7 +83,7 @@ Test(tail, who_dies_with_it_gets_another_copy)
 	come_back();
 	for (unsigned i = 0; i < 20; i++) {
 		for (unsigned n = 0; n < 3; n++)
-			release(&hosts[1], s, acquire(&hosts[1], s, "busy").claim);
+			release(&hosts[1], s, &(struct ring_completion[]){ acquire(&hosts[1], s, "busy") }[0]);
 		pass(5);
 	}
 	cr_assert_gt(agent_copies(hosts[away].agent).tail, 0);

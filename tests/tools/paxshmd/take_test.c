@@ -20,7 +20,7 @@ static void leave_behind(unsigned locks)
 	hosts[away].up = false;
 	s = open_session(&hosts[1], 5);
 	for (unsigned i = 0; i < 100; i++)
-		release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
+		release(&hosts[1], s, &(struct ring_completion[]){ acquire(&hosts[1], s, "k") }[0]);
 	for (unsigned i = 0; i < locks; i++) {
 		char key[100];
 
@@ -62,7 +62,7 @@ Test(take, a_host_out_of_the_log_gets_a_copy_and_the_tail)
 	hosts[away].up = false;
 	for (int i = 0; i < 100; i++) {
 		c = acquire(&hosts[1], s, "k");
-		release(&hosts[1], s, c.claim);
+		release(&hosts[1], s, &c);
 	}
 	come_back();
 	pass(1000);
@@ -139,7 +139,7 @@ static uint32_t leave_an_owner_behind(const char *key)
 	hosts[away].up = false;
 	s = open_session(&hosts[1], 7);
 	for (unsigned i = 0; i < 100; i++)
-		release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
+		release(&hosts[1], s, &(struct ring_completion[]){ acquire(&hosts[1], s, "k") }[0]);
 	come_back();
 	pass_until(not_ready);
 	return t;
@@ -273,11 +273,11 @@ Test(take, a_copy_of_another_slot_than_it_was_sent_for_is_refused)
 	unsigned char *old = copy_of(h, &n);
 
 	for (int i = 0; i < 100; i++) /* what came after it has left the log */
-		release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
+		release(&hosts[1], s, &(struct ring_completion[]){ acquire(&hosts[1], s, "k") }[0]);
 	send_chunk(h, 1, h->memory.tables->agreed.applied + 1, n, 0, old, n);
 	pass(100);
 	cr_assert_eq(copies(h->config.self).refused, 1);
-	release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
+	release(&hosts[1], s, &(struct ring_completion[]){ acquire(&hosts[1], s, "k") }[0]);
 	pass(100);
 	equal_tables();
 	free(old);
@@ -386,7 +386,7 @@ Test(take, two_copies_one_after_the_other)
 	hosts[away].up = false; /* before it could use what it has */
 	s = open_session(&hosts[1], 7);
 	for (unsigned i = 0; i < 100; i++)
-		release(&hosts[1], s, acquire(&hosts[1], s, "k").claim);
+		release(&hosts[1], s, &(struct ring_completion[]){ acquire(&hosts[1], s, "k") }[0]);
 	come_back();
 	pass(2000);
 	cr_assert_eq(copies(away).installed, 2);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gateway: how a handle gets its key's lock at the gate and gives it back there, without the agent. Steps and waiting are
+ * shm/gate.h's and shm/gate_wait.h's; here stands what makes an acquisition count: the gate still serves the key, the
+ * token lies in the range of the delegation, and the host's lease holds in the life in which it was made.
+ *
+ * An acquisition that does not count is surrendered to the agent, never released: whoever is next is still told of a
+ * death. Then one goes by the agent.
+ *
+ * Who may enter: lib. A handle is the caller's: alone in it (bias.h), under the mutex, or having made it busy.
+ */
+#ifndef PAXSHM_LIB_GATEWAY_H
+#define PAXSHM_LIB_GATEWAY_H
+
+#include "../shm/lease_check.h"
+#include "../shm/table.h"
+#include "session.h"
+
+/* Answered beside 0 and negative errno: only the agent can say. */
+#define BY_AGENT 1
+
+struct taken { /* one acquisition at a gate */
+	uint32_t count;
+	bool died; /* the owner before did */
+	uint64_t incarnation, token;
+};
+
+enum take { TAKE_DONE,
+	    TAKE_NOT_FREE,
+	    TAKE_VOID }; /* taken, and it does not count: gateway_decline() */
+
+static inline uint64_t gateway_margin_ns(const struct tables *t)
+{
+	return lease_margin_ns(atom_load_relaxed(&t->host_lease_ns));
+}
+
+/* Whether what was swapped into the gate's word counts; then its token stands in *a. Reads memory and clocks. */
+static inline bool gateway_counts(const struct paxshm_session *s, uint32_t gate, uint32_t serial, struct taken *a)
+{
+	const struct gate_terms *terms = &s->view.terms[gate];
+	uint32_t nth = a->count - atom_load_relaxed(&terms->opened_at) - 1;
+	uint64_t now_ns;
+
+	a->token = atom_load_relaxed(&terms->base) + nth;
+	if (atom_load_acquire(&terms->serial) != serial || nth >= atom_load_relaxed(&terms->range) ||
+	    atom_load_relaxed(&terms->incarnation) != a->incarnation || session_lost(s) ||
+	    lease_check_at(s->tables, a->incarnation, gateway_margin_ns(s->tables), &now_ns) != 0)
+		return false;
+	atom_store_relaxed(&s->view.gates[gate].since_ns, now_ns);
+	return true;
+}
+
+/* Takes the gate if it is free. No system call in general, no waiting ever. */
+static inline enum take gateway_take(const struct paxshm_session *s, uint32_t gate, uint32_t serial, struct taken *ret)
+{
+	/* Before the swap: who finds the same afterwards was in one life all the time. */
+	ret->incarnation = atom_load_acquire(&s->tables->incarnation);
+	if (!gate_take(&s->view.gates[gate], s->slot, &ret->count, &ret->died))
+		return TAKE_NOT_FREE;
+	return gateway_counts(s, gate, serial, ret) ? TAKE_DONE : TAKE_VOID;
+}
+
+/* Whether the gate still serves the key for which the handle remembers it. */
+static inline bool gateway_known(const struct paxshm_lock_handle *l)
+{
+	uint32_t gate = atom_load_relaxed(&l->gate);
+
+	return gate && atom_load_acquire(&l->session->view.terms[gate].serial) == l->serial;
+}
+
+/* Remembers where the key has its gate, as a grant said it. */
+void gateway_remember(struct paxshm_lock_handle *l, uint32_t gate, uint32_t serial);
+
+/* Acquires for a handle that is busy. 0: ret->gate, serial, count, token, incarnation, flags; BY_AGENT; -EBUSY and the
+ * holder; -ETIMEDOUT, -ECANCELED, -ENOTCONN. */
+int gateway_acquire(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience, struct ring_completion *ret);
+
+/* Ends an acquisition of this session. 0, -ESTALE: it was not ours any more. The mutex is not held; waits, if at all, for
+ * room in the ring. */
+int gateway_release(struct paxshm_session *s, uint32_t gate, uint32_t count);
+
+/* Gives one up that does not count, or that nobody wants. As above. */
+void gateway_decline(struct paxshm_session *s, uint32_t gate, uint32_t count);
+
+/* A grant came for a call that was given up: gives it back. true: the agent is to be told of the gate. */
+bool gateway_return_late(struct paxshm_session *s, const struct ring_completion *answer);
+
+/* Whether what an owned handle got is still its own: as lease_look(). */
+int gateway_look(const struct paxshm_lock_handle *l);
+
+/* Rings all who wait in a line; async-signal-safe. */
+void gateway_cancel(struct paxshm_session *s);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * owner: which process owns a lock that this host has: row, gate, session, each read while the others stand. Nothing is
+ * asked and nothing is written; what a process gone mad writes into the arena can make the answer wrong, and no more.
+ */
+#include "../shm/arena.h"
+#include "../shm/atom.h"
+#include "../shm/sys.h"
+#include "session.h"
+
+_Static_assert(PAXSHM_PROGRAM_BYTES == sizeof(((struct session_row *)0)->program), "layout");
+
+bool who_from_session(const struct paxshm_session *s, uint32_t slot, struct paxshm_who *ret)
+{
+	const struct tables *t = s->tables;
+
+	if (slot == 0 || slot > t->n_sessions)
+		return false;
+	const struct session_row *row = tables_session(t, slot);
+	uint64_t program[PAXSHM_PROGRAM_BYTES / 8];
+
+	ret->session = slot;
+	ret->pid = atom_load_acquire(&row->pid);
+	ret->start_time = atom_load_acquire(&row->start);
+	for (size_t i = 0; i < ARRAY_LEN(program); i++)
+		program[i] = atom_load_acquire((const uint64_t *)row->program + i);
+	memcpy(ret->program, program, sizeof(program));
+	ret->program[PAXSHM_PROGRAM_BYTES - 1] = '\0';
+	return ret->pid != 0;
+}
+
+uint64_t since_told(uint64_t since_ns)
+{
+	return since_ns <= sys_coarse_ns() ? since_ns : 0;
+}
+
+static void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *ret)
+{
+	/* Each field once: clearing all of it first would cost as much as the copy. */
+	_Static_assert(sizeof(*ret) == 40 + PAXSHM_NAME_BYTES + PAXSHM_PROGRAM_BYTES, "no field is forgotten");
+	ret->size = sizeof(*ret);
+	ret->host_id = host;
+	ret->pid = ret->session = 0;
+	ret->start_time = ret->token = ret->since_ns = 0;
+	memset(ret->program, 0, sizeof(ret->program));
+	host_name(s, host, ret->host);
+}
+
+/* The gate serves the lock. */
+static enum owner_seen owner_at_gate(const struct paxshm_session *s, const struct gate_view *v, uint32_t gate,
+				     const struct gate_shown *shown, struct paxshm_who *ret)
+{
+	if (shown->owner == 0)
+		return OWNER_NONE;
+	if (shown->owner == GATE_AGENT || !who_from_session(s, shown->owner, ret))
+		return OWNER_HOST;
+	/* The row of a session does not change while it owns a gate. */
+	if (!gate_read_holds(v, gate, shown))
+		return OWNER_MOVED;
+	ret->token = shown->token;
+	ret->since_ns = since_told(shown->since_ns);
+	return OWNER_KNOWN;
+}
+
+enum owner_seen owner_see(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret, struct gate_shown *ret_shown)
+{
+	const struct tables *t = s->tables;
+	enum owner_seen seen = OWNER_HOST;
+
+	ret_shown->serial = ret_shown->count = ret_shown->flags = 0;
+	ret_shown->handed = ret_shown->revoked = 0;
+	ret_shown->owner = GATE_AGENT;
+	ret_shown->line = false;
+	who_host(s, value->delegation ? value->host : 0, ret);
+	if (!value->delegation)
+		return OWNER_NONE;
+	if (value->host == t->self && value->gate) {
+		struct gate_view v = arena_view(s->arena, t);
+
+		if (gate_read(&v, value->gate, value->delegation, ret_shown) != 1)
+			return OWNER_MOVED;
+		seen = owner_at_gate(s, &v, value->gate, ret_shown, ret);
+	}
+	if (seen != OWNER_KNOWN) {
+		ret->pid = ret->session = 0;
+		ret->start_time = 0;
+		memset(ret->program, 0, sizeof(ret->program));
+	}
+	return seen;
+}

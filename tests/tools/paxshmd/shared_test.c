@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared: a lock that many sessions of many hosts have at once. */
+#include "agent_rig.h"
+
+static void want(uint16_t host, uint32_t slot, uint32_t call, uint8_t mode, uint32_t flags)
+{
+	struct ring_request r = wish(REQUEST_ACQUIRE, call, "k", flags);
+
+	r.mode = mode;
+	request(&hosts[host], slot, r);
+	settle();
+}
+
+static bool got(uint16_t host, uint32_t slot, struct ring_completion *ret)
+{
+	if (!answered(&hosts[host], slot, ret))
+		return false;
+	cr_assert_eq(ret->result, 0);
+	return true;
+}
+
+static void leave(uint16_t host, uint32_t slot, const struct ring_completion *c)
+{
+	request(&hosts[host], slot, (struct ring_request){ .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = c->claim });
+	settle();
+}
+
+Test(shared, many_sessions_of_many_hosts_have_it_at_once)
+{
+	ready(3, 64);
+	struct ring_completion c[7];
+	uint32_t s[7];
+
+	for (unsigned i = 1; i <= 6; i++) {
+		uint16_t host = (uint16_t)(1 + i % 3);
+
+		s[i] = open_session(&hosts[host], i);
+		want(host, s[i], 0, LOCK_MODE_PR, 0);
+		cr_assert(got(host, s[i], &c[i]), "reader %u", i);
+		cr_assert_eq(c[i].gate, 0);
+		for (unsigned j = 1; j < i; j++)
+			cr_assert_neq(c[i].token, c[j].token);
+	}
+	for (unsigned i = 1; i <= 6; i++)
+		leave((uint16_t)(1 + i % 3), s[i], &c[i]);
+	cr_assert_eq(hosts[1].memory.tables->agreed.rows_used, 0);
+	equal_tables();
+}
+
+Test(shared, who_wants_it_alone_is_not_passed_by_those_who_share)
+{
+	for (int kept = 0; kept < 2; kept++) {
+		keep_ns = kept ? 10 * NS_PER_S : 0;
+		ready(3, 64);
+		struct ring_completion first, alone, late;
+		uint32_t a = open_session(&hosts[1], 1), b = open_session(&hosts[2], 2), w = open_session(&hosts[3], 3);
+
+		want(1, a, 0, LOCK_MODE_PR, 0);
+		cr_assert(got(1, a, &first));
+		want(3, w, 0, LOCK_MODE_EX, 0);
+		cr_assert_not(got(3, w, &alone));
+		want(2, b, 0, LOCK_MODE_PR, 0);
+		now_ns += NS_PER_MS;
+		want(1, a, 1, LOCK_MODE_PR, 0);
+		cr_assert_not(got(2, b, &late), "behind the writer, from another host");
+		cr_assert_not(got(1, a, &late), "and from the same");
+		leave(1, a, &first);
+		cr_assert(got(3, w, &alone));
+		cr_assert_gt(alone.token, first.token);
+		cr_assert_not(got(2, b, &late));
+		release(&hosts[3], w, &alone);
+		pass(100);
+		cr_assert(got(2, b, &late));
+		cr_assert_gt(late.token, alone.token);
+		cr_assert(got(1, a, &first));
+	}
+}
+
+Test(shared, on_one_host_the_modes_take_turns_in_order)
+{
+	keep_ns = 10 * NS_PER_S;
+	ready(3, 64);
+	struct host *h = &hosts[2];
+	uint32_t s = open_session(h, 1);
+	struct ring_completion c, d;
+
+	want(2, s, 0, LOCK_MODE_EX, 0);
+	cr_assert(got(2, s, &c));
+	want(2, s, 1, LOCK_MODE_PR, 0);
+	want(2, s, 2, LOCK_MODE_PR, 0);
+	now_ns += NS_PER_MS;
+	want(2, s, 3, LOCK_MODE_EX, 0);
+	now_ns += NS_PER_MS;
+	want(2, s, 4, LOCK_MODE_PR, 0);
+	release(h, s, &c);
+	cr_assert(got(2, s, &c));
+	cr_assert(got(2, s, &d));
+	cr_assert_eq(c.call + d.call, 3);
+	cr_assert_not(answered(h, s, &d));
+	leave(2, s, &c);
+	cr_assert_not(answered(h, s, &c));
+	leave(2, s, &d);
+	cr_assert(got(2, s, &c));
+	cr_assert_eq(c.call, 3);
+	release(h, s, &c);
+	cr_assert(got(2, s, &c));
+	cr_assert_eq(c.call, 4);
+}
+
+Test(shared, a_try_is_answered_at_once)
+{
+	ready(3, 64);
+	uint32_t a = open_session(&hosts[1], 71), b = open_session(&hosts[2], 2);
+	struct ring_completion c, d;
+
+	want(1, a, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(1, a, &c));
+	want(2, b, 0, LOCK_MODE_EX, REQUEST_TRY);
+	pass(100);
+	cr_assert(answered(&hosts[2], b, &d));
+	cr_assert_eq(d.result, -EBUSY);
+	cr_assert_eq(d.holder_pid, 71);
+	want(1, a, 1, LOCK_MODE_EX, REQUEST_TRY);
+	cr_assert(answered(&hosts[1], a, &d));
+	cr_assert_eq(d.result, -EBUSY);
+	want(2, b, 0, LOCK_MODE_PR, REQUEST_TRY);
+	cr_assert(got(2, b, &d));
+	request(&hosts[3], open_session(&hosts[3], 3), wish(REQUEST_HOLDER, 0, "k", 0));
+	pass(100);
+	cr_assert(answered(&hosts[3], 1, &d));
+	cr_assert_eq(d.result, 0);
+	cr_assert(d.holder_pid == 71 || d.holder_pid == 2, "one of them");
+}
+
+Test(shared, the_death_of_one_leaves_the_others)
+{
+	ready(3, 64);
+	uint32_t a = open_session(&hosts[1], 1), b = open_session(&hosts[1], 2), w = open_session(&hosts[2], 3);
+	struct ring_completion c, d;
+
+	want(1, a, 0, LOCK_MODE_PR, 0);
+	want(1, b, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(1, a, &c) && got(1, b, &d));
+	want(2, w, 0, LOCK_MODE_EX, 0);
+	step(&hosts[1], (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = a });
+	settle();
+	cr_assert_not(got(2, w, &c));
+	step(&hosts[1], (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = b });
+	settle();
+	cr_assert(got(2, w, &c));
+	cr_assert_eq(c.flags, 0, "who only reads leaves nothing half written");
+}
+
+Test(shared, whoever_shared_on_a_host_that_is_gone_keeps_nobody_out)
+{
+	ready(3, 64);
+	uint16_t gone = leader() == 3 ? 2 : 3;
+	uint32_t a = open_session(&hosts[gone], 1), w = open_session(&hosts[1], 3);
+	struct ring_completion c;
+
+	want(gone, a, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(gone, a, &c));
+	want(1, w, 0, LOCK_MODE_EX, 0);
+	hosts[gone].up = false;
+	pass(2500);
+	cr_assert(got(1, w, &c));
+	hosts[gone].up = true;
+	pass(2500);
+	want(gone, a, 1, LOCK_MODE_PR, 0);
+	cr_assert_not(got(gone, a, &c));
+}
+
+Test(shared, a_mode_that_is_not_built_yet_is_refused)
+{
+	ready(1, 64);
+	uint32_t s = open_session(&hosts[1], 1);
+	struct ring_completion c;
+
+	want(1, s, 0, 2, 0);
+	cr_assert(answered(&hosts[1], s, &c));
+	cr_assert_eq(c.result, -ENOSYS);
+	cr_assert_eq(acquire(&hosts[1], s, "k").result, 0);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * keep: how long a lock that nobody here uses stays with this host.
+ *
+ * A lock that nobody here uses stays with this host, so that its next use asks nobody, until another host wants
+ * it, room is short, or it was not used for keep_ns. That does not pay for a lock that is mostly taken away again: then
+ * giving it back at once saves that host a wait. A counter of two bits for each key (by its hash) says which, as branch
+ * predictors do (Smith, "A study of branch prediction strategies", 1981, strategy 7): one less when a delegation is taken away
+ * after at most one use, one more when it was used again, or when we ask for it again and nobody else did in between.
+ */
+#include "inside.h"
+
+#define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
+#define ROUND_STEPS 16u /* all lines are looked at in so many steps */
+#define HAND_LINES 64u  /* looked at in one turn while room is short */
+#define REUSE_KEEP 2u
+#define REUSE_MAX 3u
+#define REUSE_OTHERS 4u /* another host asked for it since we had it */
+
+/* ---- whether it pays ---- */
+
+static uint8_t *reuse_of(const struct agent *a, uint64_t hash)
+{
+	return &a->reuse[hash_mix(hash) & (REUSE_SLOTS - 1)];
+}
+
+static void learn(const struct agent *a, const struct line *l, bool paid)
+{
+	uint8_t *r = reuse_of(a, l->hash);
+	unsigned score = REUSE_MAX - (*r & REUSE_MAX); /* counted down, so that zeroed memory keeps */
+
+	if (paid && score < REUSE_MAX)
+		--*r;
+	else if (!paid && score > 0)
+		++*r;
+}
+
+bool keep_pays(const struct agent *a, const struct line *l)
+{
+	return a->config.keep_ns && REUSE_MAX - (*reuse_of(a, l->hash) & REUSE_MAX) >= REUSE_KEEP;
+}
+
+void keep_asked_elsewhere(struct agent *a, uint64_t hash)
+{
+	*reuse_of(a, hash) |= REUSE_OTHERS;
+}
+
+void keep_begins(struct agent *a, const struct line *l)
+{
+	if (!(*reuse_of(a, l->hash) & REUSE_OTHERS))
+		learn(a, l, true);
+	*reuse_of(a, l->hash) &= (uint8_t)~REUSE_OTHERS;
+}
+
+void keep_ends(struct agent *a, const struct line *l, bool used_again, bool taken_away)
+{
+	if (used_again || taken_away)
+		learn(a, l, used_again);
+}
+
+/* ---- locks that nobody uses ---- */
+
+static bool room_is_short(const struct agent *a)
+{
+	const struct private_memory *p = a->m.p;
+	const struct tables *t = a->tables;
+
+	return p->lines_used + MAX(p->n_lines / 8, 1u) > p->n_lines ||
+	       t->agreed.rows_used + MAX(t->n_rows / 8, 1u) > t->n_rows;
+}
+
+/* Whether nobody has used a lock that we keep since the hand was here last. */
+static bool is_idle(struct agent *a, uint32_t i)
+{
+	const struct line *l = &a->m.lines[i];
+	uint64_t word = gate_word_of(a, i);
+	bool idle = gate_count(word) == a->last_count[i];
+
+	a->last_count[i] = gate_count(word);
+	return idle && l->key_len && l->state == LINE_OURS && !l->head && !l->given && gate_owner(word) == 0;
+}
+
+static void evict(struct agent *a, uint32_t i)
+{
+	CHANGE(a->m.lines[i].wanted, 1);
+	a->tables->evictions++;
+	line_settle(a, i);
+}
+
+static uint32_t hand_next(struct agent *a)
+{
+	a->hand = a->hand < a->m.p->lines_high ? a->hand + 1 : 1;
+	return a->hand;
+}
+
+static void look_for_idle(struct agent *a, uint32_t i)
+{
+	if (is_idle(a, i))
+		evict(a, i);
+	agent_commit(a);
+}
+
+/* Room is wanted soon. */
+static void hand_moves(struct agent *a)
+{
+	for (uint32_t n = MIN(HAND_LINES, a->m.p->lines_high); n && commands_room(a); n--)
+		look_for_idle(a, hand_next(a));
+}
+
+/* A part of the round that is made once in keep_ns. */
+static void round_goes_on(struct agent *a)
+{
+	uint32_t n = a->m.p->lines_high / ROUND_STEPS + 1;
+
+	for (; n && a->round_line < a->m.p->lines_high && commands_room(a); n--)
+		look_for_idle(a, ++a->round_line);
+	a->round_at_ns = a->now_ns + a->config.keep_ns / ROUND_STEPS;
+	if (a->round_line < a->m.p->lines_high)
+		return;
+	a->round_line = 0;
+	a->round_ns = MAX(a->round_ns + a->config.keep_ns, a->now_ns);
+	a->round_at_ns = MAX(a->round_at_ns, a->round_ns);
+}
+
+/* A line is wanted now. What it costs is bounded: the hand passes each line twice. */
+bool keep_makes_room(struct agent *a)
+{
+	for (uint32_t n = 2 * a->m.p->lines_high; n && commands_room(a); n--) {
+		uint32_t i = hand_next(a);
+
+		if (!is_idle(a, i) || gate_take_back(a, i, NEVER) != GATE_DONE || gate_top(gate_word_of(a, i)))
+			continue;
+		a->tables->evictions++;
+		if (!line_give_back(a, i, gate_used(a, i), gate_flags(gate_word_of(a, i)) & GATE_DIED))
+			return false;
+		atom_store_release(&gate_terms_of(a, i)->delegation, (uint64_t)0);
+		line_settle(a, i);
+		return a->m.p->lines_free != 0;
+	}
+	return false;
+}
+
+void keep_tick(struct agent *a)
+{
+	if (!a->config.keep_ns)
+		return;
+	if (a->now_ns >= a->round_at_ns)
+		round_goes_on(a);
+	if (room_is_short(a))
+		hand_moves(a);
+}
+
+uint64_t keep_wake_at(const struct agent *a)
+{
+	return a->config.keep_ns && a->m.p->lines_used ? a->round_at_ns : NEVER;
+}
