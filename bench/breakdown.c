@@ -62,9 +62,9 @@ static bool acquire_and_release(struct worker *w, paxshm_session *s, struct sums
 	struct paxshm_acquire how = PAXSHM_INIT(how);
 	struct paxshm_grant grant = PAXSHM_INIT(grant);
 	paxshm_lock_handle *lock;
-	char key[48];
+	char key[MEMBER_KEY];
 
-	snprintf(key, sizeof(key), "breakdown/%llu", (unsigned long long)w->state[0]++);
+	member_fresh_key(w, "breakdown", key);
 	if (member_ref(w, s, key, &lock) < 0)
 		return false;
 	how.flags = PAXSHM_STAMPS;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -16,7 +17,12 @@
 
 #define MARK SYS_getppid /* a harmless call that nothing in between makes: begins and ends the count */
 
-static _Noreturn void traced(void *(*prepare)(const void *), void (*work)(void *), const void *with, pid_t parent)
+enum { STEPS_BEFORE,
+       STEPS_COUNT,
+       STEPS_AFTER };
+
+/* `steps`: shared with the tracer, which reads after each instruction whether it counts; NULL: calls are counted. */
+static _Noreturn void traced(void *(*prepare)(const void *), void (*work)(void *), const void *with, volatile int *steps, pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
@@ -27,9 +33,15 @@ static _Noreturn void traced(void *(*prepare)(const void *), void (*work)(void *
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 		_exit(2);
 	raise(SIGSTOP);
-	syscall(MARK);
+	if (steps)
+		*steps = STEPS_COUNT;
+	else
+		syscall(MARK);
 	work(prepared);
-	syscall(MARK);
+	if (steps)
+		*steps = STEPS_AFTER;
+	else
+		syscall(MARK);
 	_exit(0);
 }
 
@@ -63,7 +75,22 @@ static long count(pid_t pid)
 	}
 }
 
-long calls_count(void *(*prepare)(const void *with), void (*work)(void *prepared), const void *with)
+static long count_steps(pid_t pid, const volatile int *steps, long most)
+{
+	long n = 0;
+	int status;
+
+	while (*steps != STEPS_AFTER) {
+		if (n > most)
+			return -ETIMEDOUT;
+		if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0 || waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
+			return -ECHILD;
+		n += *steps == STEPS_COUNT;
+	}
+	return n;
+}
+
+static long run_traced(void *(*prepare)(const void *with), void (*work)(void *prepared), const void *with, volatile int *steps, long most)
 {
 	pid_t parent = getpid();
 	long calls;
@@ -72,7 +99,7 @@ long calls_count(void *(*prepare)(const void *with), void (*work)(void *prepared
 	fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0)
-		traced(prepare, work, with, parent);
+		traced(prepare, work, with, steps, parent);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return -ECHILD;
 	if (!WIFSTOPPED(status)) /* it ended, and is reaped */
@@ -80,8 +107,24 @@ long calls_count(void *(*prepare)(const void *with), void (*work)(void *prepared
 	if (ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(uintptr_t)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)) < 0)
 		calls = -EPERM;
 	else
-		calls = count(pid);
+		calls = steps ? count_steps(pid, steps, most) : count(pid);
 	if (kill(pid, 0) == 0 && kill(pid, SIGKILL) == 0)
 		waitpid(pid, NULL, 0);
 	return calls;
+}
+
+long calls_count(void *(*prepare)(const void *with), void (*work)(void *prepared), const void *with)
+{
+	return run_traced(prepare, work, with, NULL, 0);
+}
+
+long calls_steps(void *(*prepare)(const void *with), void (*work)(void *prepared), const void *with, long most)
+{
+	volatile int *steps = mmap(NULL, sizeof(*steps), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (steps == MAP_FAILED)
+		return -ECHILD;
+	long n = run_traced(prepare, work, with, steps, most);
+	munmap((void *)steps, sizeof(*steps));
+	return n;
 }

@@ -29,7 +29,7 @@ struct bench_case {
 	int (*run)(struct bench *b);
 };
 
-extern const struct bench_case case_quorum, case_local, case_handoff, case_lookup, case_throughput, case_failover, case_table, case_catchup;
+extern const struct bench_case case_quorum, case_local, case_handoff, case_lookup, case_throughput, case_failover, case_table, case_catchup, case_contended, case_fairness, case_warm, case_repair;
 
 /* Agents for a case: own ones in this shape, or those that were found. */
 int bench_need(struct bench *b, unsigned observers, const char *settings);
@@ -37,7 +37,8 @@ int bench_need(struct bench *b, unsigned observers, const char *settings);
 /* Own agents that nobody has used yet. */
 int bench_need_fresh(struct bench *b, const char *settings);
 
-/* A big table for lookup and table: own agents are a cluster of one, which agrees with itself. */
+/* A big table for lookup, warm and table: own agents are a cluster of one, which agrees with itself; and nobody has used
+ * them yet, for delegations that others left behind would be in the way. */
 int bench_need_table(struct bench *b, unsigned keys);
 
 /* What every host of the cluster has room for, and uses; false: no agent, said. */

@@ -1,24 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * handoff: two processes pass one lock to and fro; from just before the release in one to running in
- * the other, which has waited for a while and sleeps. On one host, and between two.
+ * the other, which waits for it.
  *
- * The limits: one wake-up, and a fair lock of nothing but futexes, for one host; for two, half a TCP
- * ping-pong and a futex ping-pong: to the agent, to the other agent, to the next owner.
+ *	same host          the other has only just come; it spins, or has just gone to sleep
+ *	same host, slept   it has waited for a while, and sleeps; so did the owner
+ *	other host         the same, with the other on another voter's host
+ *
+ * Who has slept for a while pays for a core that must be roused, and it matters more than all else; so each has a limit
+ * whose peers did as ours do: half a futex ping-pong, one wake-up of somebody who has just gone to sleep; a fair lock of
+ * nothing but futexes, held as long as ours; and for two hosts a TCP and a futex ping-pong (to the agent, to the other
+ * agent and back, to the next owner), once without a break and once with as long a rest before each.
  */
+#include <sched.h>
+
 #include "case.h"
 #include "limit.h"
 #include "member.h"
 #include "sync.h"
 
-#define HOLD_NS (500 * NS_PER_US) /* until who said that it asks sleeps in the queue */
-#define HOLD_REMOTE_NS (3 * NS_PER_MS)
+#define HOLD_NEAR_NS (2 * NS_PER_US) /* until who said that it asks stands in the line */
+#define HOLD_NS (500 * NS_PER_US)    /* ... and sleeps */
+#define HOLD_REMOTE_NS (2 * NS_PER_MS)
 #define LOOK_NS (100 * NS_PER_US)
 
 struct handoff_with {
 	const struct bench_cluster *cluster;
 	const char *key;
-	bool remote; /* worker 1 is on another voter's host */
+	bool remote;      /* worker 1 is on another voter's host */
+	uint64_t hold_ns; /* once the other asks; 0: HOLD_NEAR_NS, awake */
 };
 
 struct handoff_shared {
@@ -48,15 +58,29 @@ static void handoff_begin(struct worker *w, const void *with)
 	w->own = own;
 }
 
-/* With the lock: until the other waits for it, and sleeps. */
+static void stay_awake(uint64_t ns)
+{
+	uint64_t until = now_ns() + ns;
+
+	while (now_ns() < until)
+		;
+}
+
+/* With the lock: until the other waits for it. */
 static void hold(struct worker *w, struct handoff_shared *s, uint64_t ns)
 {
 	bool asked;
 
-	while (!(asked = load_acquire(&s->asks[1 - w->index])) && worker_goes_on(w))
-		sleep_ns(LOOK_NS);
-	if (asked)
+	while (!(asked = load_acquire(&s->asks[1 - w->index])) && worker_goes_on(w)) {
+		if (ns)
+			sleep_ns(LOOK_NS);
+		else
+			sched_yield();
+	}
+	if (asked && ns)
 		sleep_ns(ns);
+	else if (asked)
+		stay_awake(HOLD_NEAR_NS);
 	s->counts = asked;
 }
 
@@ -79,7 +103,7 @@ static void handoff_turn(struct worker *w, const void *with)
 		/* Released before we asked: nothing was handed over. */
 		if (s->counts && s->released_at > asked)
 			worker_saw(w, s->released_at, now);
-		hold(w, s, h->remote ? HOLD_REMOTE_NS : HOLD_NS);
+		hold(w, s, h->hold_ns);
 		s->released_at = now_ns();
 		ok = member_release(w, own->lock);
 	}
@@ -119,34 +143,42 @@ static int run(struct bench *b)
 
 	if (rc < 0)
 		return rc;
-	struct handoff_with same = { .cluster = &b->cluster, .key = "handoff/same" };
-	struct handoff_with other = { .cluster = &b->cluster, .key = "handoff/other", .remote = true };
+	static const uint64_t rest = HOLD_REMOTE_NS;
+	struct handoff_with near = { .cluster = &b->cluster, .key = "handoff/near" };
+	struct handoff_with slept = { .cluster = &b->cluster, .key = "handoff/same", .hold_ns = HOLD_NS };
+	struct handoff_with other = { .cluster = &b->cluster, .key = "handoff/other", .remote = true, .hold_ns = HOLD_REMOTE_NS };
 	struct crew_plan plans[] = {
-		limit_wake(),
-		limit_ticket(2),
-		limit_tcp(PLACE_AS_SAID),
 		limit_futex(PLACE_AS_SAID),
-		handoff_plan(&same, "same host"),
+		limit_ticket(2),
+		handoff_plan(&near, "same host"),
+		handoff_plan(&slept, "same host, slept"),
+		limit_tcp(PLACE_AS_SAID),
+		limit_tcp_rested(&rest),
+		limit_futex_rested(&rest),
 		handoff_plan(&other, "other host"),
 	};
 	struct series *all[ARRAY_LEN(plans)] = { 0 };
-	unsigned n = two_voters(&b->cluster) ? 6 : 5;
+	bool two = two_voters(&b->cluster);
+	unsigned n = two ? ARRAY_LEN(plans) : 4;
 
 	for (unsigned i = 0; i < n; i++)
 		all[i] = series_new(&plans[i]);
 	series_measure(all, n, b->seconds, "handoff");
-	struct beside wake = { .name = "futex wake", .part = { all[0] } };
+	struct beside half = { .name = "futex ping-pong / 2", .part = { all[0] }, .weight = { 0.5 } };
 	struct beside ticket = { .name = "fair futex lock", .part = { all[1] } };
-	struct beside wire = { .name = "tcp/2 + futex", .part = { all[2], all[3] }, .weight = { 0.5, 1 } };
-	report_latency(&b->report, "handoff", "same host", "us", all[4], &wake);
-	report_latency(&b->report, "handoff", "same host, fair", "us", all[4], &ticket);
-	if (n == 6)
-		report_latency(&b->report, "handoff", "other host", "us", all[5], &wire);
+	struct beside wire = { .name = "tcp + futex ping-pong", .part = { all[4], all[0] } };
+	struct beside rested = { .name = "the same, rested", .part = { all[5], all[6] } };
+	report_latency(&b->report, "handoff", "same host", "us", all[2], &half);
+	report_latency(&b->report, "handoff", "same host, slept", "us", all[3], &ticket);
+	if (two) {
+		report_latency(&b->report, "handoff", "other host", "us", all[7], &wire);
+		report_latency(&b->report, "handoff", "other host, rested", "us", all[7], &rested);
+	}
 	for (unsigned i = 0; i < n; i++)
 		series_free(all[i]);
 	return 0;
 }
 
 const struct bench_case case_handoff = {
-	.name = "handoff", .what = "from release to running in the next owner: same host, other host", .limit = "futex wake; fair futex lock; half a TCP and a futex ping-pong", .run = run
+	.name = "handoff", .what = "from release to running in the next owner: same host, other host", .limit = "half a futex ping-pong; fair futex lock; TCP and futex ping-pong", .run = run
 };

@@ -13,6 +13,12 @@
 
 #define LINE 64u /* bytes of a cache line */
 
+static void rest(const void *rest_ns)
+{
+	if (rest_ns)
+		sleep_ns(*(const uint64_t *)rest_ns);
+}
+
 /* ---- TCP: worker 0 asks, worker 1 answers ---- */
 
 struct tcp_shared {
@@ -84,7 +90,6 @@ static void tcp_turn(struct worker *w, const void *with)
 {
 	int fd = (int)w->state[0];
 
-	(void)with;
 	if (fd < 0)
 		return;
 	if (w->index == 1) {
@@ -92,6 +97,7 @@ static void tcp_turn(struct worker *w, const void *with)
 		return;
 	}
 	while (worker_goes_on(w)) {
+		rest(with);
 		uint64_t start = now_ns();
 		if (!tcp_ask(fd, TCP_PING))
 			break;
@@ -106,6 +112,15 @@ struct crew_plan limit_tcp(enum place place)
 	return (struct crew_plan){
 		.name = place == PLACE_TWO ? "tcp, two cores" : "tcp ping-pong", .n = 2, .place = place, .begin = tcp_begin, .turn = tcp_turn, .shared_bytes = sizeof(struct tcp_shared)
 	};
+}
+
+struct crew_plan limit_tcp_rested(const uint64_t *rest_ns)
+{
+	struct crew_plan plan = limit_tcp(PLACE_AS_SAID);
+
+	plan.name = "tcp, rested";
+	plan.with = rest_ns;
+	return plan;
 }
 
 /* ---- futex: the same with two words in shared memory ---- */
@@ -145,12 +160,12 @@ static void futex_turn(struct worker *w, const void *with)
 {
 	struct futex_shared *s = worker_shared(w);
 
-	(void)with;
 	if (w->index == 1) {
 		futex_answer(w, s);
 		return;
 	}
 	for (bool last = false; !last;) {
+		rest(with);
 		last = !worker_goes_on(w);
 		uint32_t answered = s->answer;
 		uint64_t start = now_ns();
@@ -166,6 +181,15 @@ struct crew_plan limit_futex(enum place place)
 	return (struct crew_plan){
 		.name = place == PLACE_TWO ? "futex, two cores" : "futex ping-pong", .n = 2, .place = place, .turn = futex_turn, .shared_bytes = sizeof(struct futex_shared)
 	};
+}
+
+struct crew_plan limit_futex_rested(const uint64_t *rest_ns)
+{
+	struct crew_plan plan = limit_futex(PLACE_AS_SAID);
+
+	plan.name = "futex, rested";
+	plan.with = rest_ns;
+	return plan;
 }
 
 /* ---- wake: worker 0 wakes worker 1, which has slept a while ---- */
@@ -252,11 +276,10 @@ static void mutex_begin(struct worker *w, const void *with)
 	pthread_mutexattr_destroy(&attributes);
 }
 
-/* One value for a batch: picoseconds of each. */
-static void saw_batch(struct worker *w, uint64_t ns)
+void limit_saw_batch(struct worker *w, uint64_t ns, unsigned batch)
 {
-	histogram_add(&w->seen, ns * PS_PER_NS / LIMIT_BATCH);
-	w->done += LIMIT_BATCH;
+	histogram_add(&w->seen, ns * PS_PER_NS / batch);
+	w->done += batch;
 }
 
 static void mutex_turn(struct worker *w, const void *with)
@@ -266,11 +289,11 @@ static void mutex_turn(struct worker *w, const void *with)
 	(void)with;
 	while (!w->errors && worker_goes_on(w)) {
 		uint64_t start = now_ns();
-		for (unsigned i = 0; i < LIMIT_BATCH; i++) {
+		for (unsigned i = 0; i < LIMIT_PAIRS; i++) {
 			pthread_mutex_lock(mutex);
 			pthread_mutex_unlock(mutex);
 		}
-		saw_batch(w, now_ns() - start);
+		limit_saw_batch(w, now_ns() - start, LIMIT_PAIRS);
 	}
 }
 
@@ -382,7 +405,7 @@ static void loads_turn(struct worker *w, const void *with)
 		uint64_t start = now_ns();
 		for (unsigned i = 0; i < 2 * LIMIT_BATCH; i++)
 			at = *(const volatile uint64_t *)(table + at);
-		saw_batch(w, now_ns() - start);
+		limit_saw_batch(w, now_ns() - start, LIMIT_BATCH);
 	}
 	w->state[0] = at;
 }

@@ -22,6 +22,10 @@
 
 struct crew_plan limit_tcp(enum place place);
 struct crew_plan limit_futex(enum place place);
+
+/* The same when everybody has slept for a while before each: `rest_ns` must live as long as the crew. */
+struct crew_plan limit_tcp_rested(const uint64_t *rest_ns);
+struct crew_plan limit_futex_rested(const uint64_t *rest_ns);
 struct crew_plan limit_wake(void);
 struct crew_plan limit_mutex(void);
 struct crew_plan limit_ticket(unsigned processes);
@@ -30,8 +34,13 @@ struct crew_plan limit_ticket(unsigned processes);
 struct crew_plan limit_loads(const size_t *bytes);
 
 /* One measurement of what takes less than a microsecond covers so many in a row: reading the clock
- * costs as much as one of them. */
+ * costs as much as one of them. Of pairs of acquire and release it covers more: what is left of the clock in
+ * each would flatter the ratio of two that both take less than twenty nanoseconds. */
 #define LIMIT_BATCH 16u
+#define LIMIT_PAIRS 256u
+
+/* One value for a batch that took `ns`: picoseconds of each. */
+void limit_saw_batch(struct worker *w, uint64_t ns, unsigned batch);
 
 /* For tests: a random cycle through all n places: next[i] follows i. */
 void limit_cycle(uint32_t *next, uint32_t n, uint64_t seed);

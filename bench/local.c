@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * local: one process acquires and releases the same lock, which nobody else wants, over and over, on
- * the leader's host. A value covers a batch of pairs in a row, as that of its limit does.
+ * the leader's host. Its host has the delegation and keeps it, so nobody is asked: no system call is made, which is
+ * counted. A value covers a batch of pairs in a row, as that of its limit does, so that neither has the clock in it.
  *
- * The limit: what a lock between the processes of one host costs with glibc alone, a robust mutex.
- * Beside it once more: one trip to another process and back, the least that a pair costs for which
- * the agent is asked.
+ * The limit: what a lock between the processes of one host costs with glibc alone, a robust process-shared mutex.
  */
+#include <math.h>
+#include <stdio.h>
+
+#include "calls.h"
 #include "case.h"
 #include "limit.h"
 #include "member.h"
 #include "sync.h"
+
+#define COUNTED 1000u /* pairs whose system calls are counted */
 
 struct local {
 	struct member *member;
@@ -39,13 +44,12 @@ static void local_turn(struct worker *w, const void *with)
 
 	(void)with;
 	while (ok && worker_goes_on(w)) {
+		struct paxshm_acquire how = member_wish();
 		uint64_t start = now_ns();
-		for (unsigned i = 0; ok && i < LIMIT_BATCH; i++)
-			ok = member_acquire(w, l->lock) && member_release(w, l->lock);
-		if (ok) {
-			histogram_add(&w->seen, (now_ns() - start) * PS_PER_NS / LIMIT_BATCH);
-			w->done += LIMIT_BATCH;
-		}
+		for (unsigned i = 0; ok && i < LIMIT_PAIRS; i++)
+			ok = member_acquire_as(w, l->lock, &how) && member_release(w, l->lock);
+		if (ok)
+			limit_saw_batch(w, now_ns() - start, LIMIT_PAIRS);
 	}
 	if (l)
 		member_look(l->member, w);
@@ -60,26 +64,61 @@ static void local_end(struct worker *w, const void *with)
 		member_close(l->member);
 }
 
+/* ---- system calls ---- */
+
+/* Acquired once: what follows is warm. */
+static void *open_for_count(const void *with)
+{
+	const struct bench *b = with;
+	struct paxshm_options options = PAXSHM_INIT(options);
+	struct paxshm_acquire how = member_wish();
+	paxshm_lock_handle *lock;
+	paxshm_session *s;
+
+	options.socket = b->cluster.socket[0];
+	if (paxshm_open(&s, &options) < 0 || paxshm_lock_ref(s, "local/count", 11, &lock) < 0)
+		return NULL;
+	return paxshm_lock_acquire(lock, &how, NULL) == 0 && paxshm_lock_release(lock) == 0 ? lock : NULL;
+}
+
+static void pairs_for_count(void *lock)
+{
+	for (unsigned i = 0; i < COUNTED; i++)
+		if (paxshm_lock_acquire(lock, NULL, NULL) < 0 || paxshm_lock_release(lock) < 0)
+			_exit(1); /* the count fails */
+}
+
+static void count_calls(struct bench *b)
+{
+	long calls = calls_count(open_for_count, pairs_for_count, b);
+
+	if (calls == -EPERM)
+		fprintf(stderr, "paxbench: local: this process may not trace another: its system calls are not counted\n");
+	else if (calls < 0)
+		report_failure(&b->report, "local", "system calls", "calls", "the process that was counted did not get through");
+	else
+		report_value(&b->report, "local", "system calls", "calls", (double)calls, COUNTED, NULL, NAN);
+}
+
 static int run(struct bench *b)
 {
 	int rc = bench_need(b, 0, "");
 
 	if (rc < 0)
 		return rc;
-	struct crew_plan mutex = limit_mutex(), futex = limit_futex(PLACE_AS_SAID);
+	struct crew_plan mutex = limit_mutex();
 	struct crew_plan plan = { .name = "pair", .n = 1, .begin = local_begin, .turn = local_turn, .end = local_end, .with = &b->cluster };
-	struct series *all[] = { series_new(&mutex), series_new(&futex), series_new(&plan) };
+	struct series *all[] = { series_new(&mutex), series_new(&plan) };
 
-	series_measure(all, 3, b->seconds, "local");
+	series_measure(all, 2, b->seconds, "local");
 	struct beside by_mutex = { .name = "robust mutex pair", .part = { all[0] } };
-	struct beside by_futex = { .name = "futex ping-pong", .part = { all[1] } };
-	report_latency(&b->report, "local", "pair", "ns", all[2], &by_mutex);
-	report_latency(&b->report, "local", "pair, by agent", "ns", all[2], &by_futex);
-	for (unsigned i = 0; i < 3; i++)
+	report_latency(&b->report, "local", "pair", "ns", all[1], &by_mutex);
+	for (unsigned i = 0; i < 2; i++)
 		series_free(all[i]);
+	count_calls(b);
 	return 0;
 }
 
 const struct bench_case case_local = {
-	.name = "local", .what = "one process acquires and releases a lock nobody else wants", .limit = "a robust, process-shared pthread mutex; futex ping-pong", .run = run
+	.name = "local", .what = "one process acquires and releases a lock nobody else wants", .limit = "a robust, process-shared pthread mutex; no system call", .run = run
 };

@@ -49,8 +49,7 @@ static bool look_batch(struct worker *w, paxshm_session *s, char keys[][FILL_KEY
 		worker_fail(w, "holder: %s", paxshm_strerror(rc));
 		return false;
 	}
-	histogram_add(&w->seen, (end - start) * PS_PER_NS / LIMIT_BATCH);
-	w->done += LIMIT_BATCH;
+	limit_saw_batch(w, end - start, LIMIT_BATCH);
 	return true;
 }
 

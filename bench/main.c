@@ -34,10 +34,14 @@ enum { OPTION_CLUSTER = 256,
 static const struct bench_case *const cases[] = {
 	&case_quorum,
 	&case_local,
+	&case_contended,
 	&case_handoff,
+	&case_fairness,
 	&case_lookup,
 	&case_throughput,
+	&case_warm,
 	&case_table,
+	&case_repair,
 	&case_failover,
 	&case_catchup,
 };
@@ -48,8 +52,8 @@ static const struct argp_option options[] = {
 	{ "pin", OPTION_PIN, NULL, 0, "Each process, and each own agent, stays on one core", 0 },
 	{ "seconds", OPTION_SECONDS, "S", 0, "How long each figure is measured, and each limit beside it (2)", 1 },
 	{ "rate", OPTION_RATE, "R", 0, "Open loop: R operations a second, timed from when each was meant to start", 1 },
-	{ "processes", OPTION_PROCESSES, "N", 0, "How many processes throughput uses (16)", 1 },
-	{ "keys", OPTION_KEYS, "N", 0, "How many locks lookup, table and catchup hold at most (1000000)", 1 },
+	{ "processes", OPTION_PROCESSES, "N", 0, "How many processes throughput and fairness use (16)", 1 },
+	{ "keys", OPTION_KEYS, "N", 0, "How many locks lookup, warm, table, repair and catchup use at most (1000000)", 1 },
 	{ "breakdown", OPTION_BREAKDOWN, NULL, 0, "quorum also shows where the time goes, as the mean of each leg", 1 },
 	{ "json", OPTION_JSON, NULL, 0, "Print a JSON object for each row", 2 },
 	{ "csv", OPTION_CSV, NULL, 0, "Print comma-separated values", 2 },
@@ -189,7 +193,7 @@ int bench_need_table(struct bench *b, unsigned keys)
 
 	/* Room for a few more: what else is locked, and what is looked up beside. */
 	snprintf(settings, sizeof(settings), "locks=%u claims=%u", keys + keys / 32 + 64, keys + keys / 32 + 64);
-	return need(b, 1, 0, settings, false);
+	return need(b, 1, 0, settings, true);
 }
 
 bool bench_status(struct bench *b, struct paxshm_status *ret)

@@ -112,15 +112,28 @@ int member_ref(struct worker *w, paxshm_session *s, const char *key, paxshm_lock
 	return rc;
 }
 
-bool member_acquire(struct worker *w, paxshm_lock_handle *lock)
+struct paxshm_acquire member_wish(void)
 {
 	struct paxshm_acquire how = PAXSHM_INIT(how);
 
 	how.deadline_ns = paxshm_deadline_ms(MEMBER_PATIENCE_MS);
-	int rc = paxshm_lock_acquire(lock, &how, NULL);
+	return how;
+}
+
+bool member_acquire_as(struct worker *w, paxshm_lock_handle *lock, const struct paxshm_acquire *how)
+{
+	int rc = paxshm_lock_acquire(lock, how, NULL);
+
 	if (rc < 0)
 		worker_fail(w, "acquire: %s", paxshm_strerror(rc));
 	return rc == 0;
+}
+
+bool member_acquire(struct worker *w, paxshm_lock_handle *lock)
+{
+	struct paxshm_acquire how = member_wish();
+
+	return member_acquire_as(w, lock, &how);
 }
 
 bool member_release(struct worker *w, paxshm_lock_handle *lock)
@@ -130,6 +143,17 @@ bool member_release(struct worker *w, paxshm_lock_handle *lock)
 	if (rc < 0)
 		worker_fail(w, "release: %s", paxshm_strerror(rc));
 	return rc == 0;
+}
+
+void member_fresh_key(struct worker *w, const char *bench, char ret_key[MEMBER_KEY])
+{
+	struct timespec now;
+
+	if (!w->state[1]) { /* pids come again; the pid and this instant do not */
+		clock_gettime(CLOCK_REALTIME, &now);
+		w->state[1] = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	}
+	snprintf(ret_key, MEMBER_KEY, "%.12s/%llx.%x/%llu", bench, (unsigned long long)w->state[1], (unsigned)getpid(), (unsigned long long)w->state[0]++);
 }
 
 uint64_t member_applied(struct worker *w, paxshm_session *s)

@@ -16,6 +16,7 @@
 #include "worker.h"
 
 #define MEMBER_PATIENCE_MS 10000u
+#define MEMBER_KEY 64u /* bytes of a fresh key with its NUL */
 
 enum part { PART_ANY,
 	    PART_LEADER,
@@ -40,7 +41,16 @@ void member_look(struct member *m, struct worker *w);
 
 int member_ref(struct worker *w, paxshm_session *s, const char *key, paxshm_lock_handle **ret_handle);
 bool member_acquire(struct worker *w, paxshm_lock_handle *lock);
+
+/* For loops in which even a look at the clock would show: the deadline is said once for many. */
+struct paxshm_acquire member_wish(void);
+bool member_acquire_as(struct worker *w, paxshm_lock_handle *lock, const struct paxshm_acquire *how);
 bool member_release(struct worker *w, paxshm_lock_handle *lock);
+
+/* A key that nobody has used before, in this run or another: a host keeps the delegation of a lock that was released, and
+ * acquires it again without asking anyone. Takes the worker's state[0] and state[1]. */
+void member_fresh_key(struct worker *w, const char *bench, char ret_key[MEMBER_KEY]);
+
 uint64_t member_applied(struct worker *w, paxshm_session *s); /* UINT64_MAX: said */
 
 /* Waits until the host has applied nothing for a while, at most `ms`. */

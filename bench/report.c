@@ -57,6 +57,7 @@ static double ps_in(const char *unit)
 	case 'n': return 1e3;
 	case 'u': return 1e6;
 	case 'm': return 1e9;
+	case 't': return 1;
 	default: return 1e12;
 	}
 }
@@ -226,7 +227,7 @@ static const char *brief(double v)
 	static unsigned turn;
 	char *at = text[turn++ % ARRAY_LEN(text)];
 
-	if (isnan(v))
+	if (!isfinite(v))
 		return "-";
 	if (v >= 1e9)
 		snprintf(at, sizeof(text[0]), "%.3gG", v / 1e9);

@@ -16,7 +16,7 @@
 
 #include "series.h"
 
-#define ROWS_MAX 64u
+#define ROWS_MAX 96u
 #define BESIDE_PARTS 3u
 
 struct row {
@@ -62,7 +62,7 @@ void report_header_machine(struct report_header *h);
 
 /* ---- rows: made, kept and told at once ---- */
 
-/* How long something took. unit: ns, us, ms or s. */
+/* How long something took. unit: ns, us, ms or s; or turns: not a time, what was seen as it is. */
 void report_latency(struct report *r, const char *bench, const char *metric, const char *unit, const struct series *s,
 		    const struct beside *beside);
 /* How many a second: p50 the median round, max the best; here a greater ratio is the better one. */

@@ -231,26 +231,50 @@ static void next_turn(struct crew *c)
 	futex_wake(&c->shared->turn, INT32_MAX);
 }
 
-int crew_turn(struct crew *c, uint64_t ns, uint64_t *ret_ns)
+void crew_go(struct crew *c)
 {
 	if (!c->shared)
-		return -ECHILD;
+		return;
 	for (unsigned i = 0; i < c->plan.n; i++) {
 		struct worker *w = crew_worker(c, i);
 		w->done = 0;
 		histogram_clear(&w->seen);
 	}
-	uint64_t begun = now_ns();
+	c->begun_ns = now_ns();
 	store_release(&c->shared->runs, 1u);
 	next_turn(c);
-	sleep_until_ns(begun + ns);
-	store_release(&c->shared->runs, 0u);
+}
+
+int crew_finish(struct crew *c, uint64_t *ret_ns)
+{
+	if (!c->shared)
+		return -ECHILD;
 	int rc = wait_settled(c, STOP_PATIENCE_NS);
 	if (rc < 0)
 		drop(c);
 	else
-		*ret_ns = now_ns() - begun;
+		*ret_ns = now_ns() - c->begun_ns;
 	return rc;
+}
+
+int crew_halt(struct crew *c, uint64_t *ret_ns)
+{
+	if (c->shared)
+		store_release(&c->shared->runs, 0u);
+	return crew_finish(c, ret_ns);
+}
+
+int crew_turn(struct crew *c, uint64_t ns, uint64_t *ret_ns)
+{
+	crew_go(c);
+	if (c->shared)
+		sleep_until_ns(c->begun_ns + ns);
+	return crew_halt(c, ret_ns);
+}
+
+void crew_kill(struct crew *c)
+{
+	drop(c);
 }
 
 void crew_stop(struct crew *c)

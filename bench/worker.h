@@ -66,6 +66,7 @@ struct crew {
 	struct crew_plan plan;
 	struct crew_shared *shared; /* NULL: not started */
 	size_t bytes;
+	uint64_t begun_ns; /* the last turn */
 	pid_t pids[WORKERS_MAX];
 };
 
@@ -77,6 +78,16 @@ int crew_start(struct crew *c, const struct crew_plan *plan);
 /* Lets them work for `ns`. *ret_ns: how long it was until all had stopped. 0, or -errno when one
  * died or did not stop: the crew is gone then. */
 int crew_turn(struct crew *c, uint64_t ns, uint64_t *ret_ns);
+
+/* The same in two parts, so that something else can happen meanwhile. */
+void crew_go(struct crew *c);
+int crew_halt(struct crew *c, uint64_t *ret_ns);
+
+/* Waits until all have ended the turn by themselves: for turns that do so. As crew_turn(). */
+int crew_finish(struct crew *c, uint64_t *ret_ns);
+
+/* kill -9 of all of them; the crew is gone. */
+void crew_kill(struct crew *c);
 
 /* Ends them. Also of a crew that was never started or is gone. */
 void crew_stop(struct crew *c);

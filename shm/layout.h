@@ -74,7 +74,7 @@ struct lock_value {
 struct table_row {
 	uint32_t next;    /* in its bucket's chain, or in the free list; atomic */
 	uint32_t seq;     /* value[seq & 1] is the one shown; rises with each change, never reset; atomic */
-	uint64_t hash;    /* hash_bytes(0, key); atomic */
+	uint64_t hash;    /* key_hash(); atomic */
 	uint32_t key_len; /* 0: a free row; atomic */
 	/* waits[], first come first served. In the died list (a lock without a delegation): the row that
 	 * died before this one, and the one that died after it. */

@@ -39,7 +39,7 @@ static const char *check_row(const struct tables *t, uint32_t i, struct census *
 			census_add(cells, row->cell[c]);
 	}
 	table_key(t, i, key);
-	if (hash_bytes(0, key, row->key_len) != row->hash)
+	if (key_hash(key, row->key_len) != row->hash)
 		return "a row's hash is not that of its key";
 	return NULL;
 }

@@ -75,6 +75,45 @@ static inline enum look look_up(const struct tables *t, const struct key_words *
 	return bucket_version(atom_load_acquire(bucket)) == bucket_version(first) ? found : LOOK_AGAIN;
 }
 
+/* ---- keys of two words: most are, and a loop over words in memory costs more than the words do ---- */
+
+struct short_look {
+	uint64_t first, second, hash;
+	uint32_t len;
+	uint64_t value[LOCK_VALUE_WORDS]; /* nobody takes its address, so it need not lie in memory */
+};
+
+/* As look_up(). */
+static inline __attribute__((always_inline)) enum look look_up_short(const struct tables *t, struct short_look *k)
+{
+	const table_bucket *bucket = tables_bucket(t, k->hash);
+	table_bucket first = atom_load_acquire(bucket);
+	uint32_t steps = 0;
+
+	for (uint32_t i = bucket_head(first); i;) {
+		const struct table_row *row = tables_row(t, i);
+
+		if (i > t->n_rows || steps++ > t->n_rows)
+			return LOOK_AGAIN;
+		row_prefetch_value(row);
+		uint32_t seq = atom_load_acquire(&row->seq);
+		/* A row's key is padded with zeros; cells of longer keys have another length. */
+		if (atom_load_acquire(&row->key[0]) == k->first && atom_load_acquire(&row->key[1]) == k->second &&
+		    atom_load_acquire(&row->key_len) == k->len) {
+#pragma GCC unroll 8
+			for (uint32_t word = 0; word < LOCK_VALUE_WORDS; word++)
+				k->value[word] = atom_load_acquire(&row->value[seq & 1][word]); /* pairs with row_show */
+			if (atom_load_acquire(&row->seq) != seq || bucket_version(atom_load_acquire(bucket)) != bucket_version(first))
+				return LOOK_AGAIN;
+			return LOOK_FOUND;
+		}
+		i = atom_load_acquire(&row->next);
+		if (bucket_version(atom_load_acquire(bucket)) != bucket_version(first))
+			return LOOK_AGAIN;
+	}
+	return bucket_version(atom_load_acquire(bucket)) == bucket_version(first) ? LOOK_NOTHING : LOOK_AGAIN;
+}
+
 static enum look look_at_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
 			     struct lock_value *ret, const struct holders *h)
 {
@@ -109,6 +148,37 @@ static bool look_holds(const struct tables *t, uint32_t recoveries)
 	return atom_load_acquire(&t->ready) && atom_load_acquire(&t->recoveries) == recoveries;
 }
 
+/* As table_read(), for 1 to KEY_SHORT bytes. */
+static int read_short(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value)
+{
+	struct short_look k;
+
+	k.len = len;
+	key_short_words(key, len, &k.first, &k.second);
+	k.hash = key_short_hash(k.first, k.second, len);
+	for (unsigned tries = 0; tries < READ_TRIES; tries++, atom_pause()) {
+		uint32_t recoveries;
+		int rc = look_begins(t, &recoveries);
+
+		if (rc == -ENETUNREACH)
+			return rc;
+		if (rc < 0)
+			continue;
+
+		enum look found = look_up_short(t, &k);
+
+		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
+			continue;
+		if (found != LOOK_FOUND)
+			return 0;
+#pragma GCC unroll 8
+		for (uint32_t word = 0; word < LOCK_VALUE_WORDS; word++)
+			atom_store_relaxed((value_word *)ret_value + word, k.value[word]);
+		return 1;
+	}
+	return -EAGAIN;
+}
+
 static inline int read_key(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
 			   const struct holders *h)
 {
@@ -140,7 +210,7 @@ static inline int read_key(const struct tables *t, const void *key, uint32_t len
 
 int table_read(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value)
 {
-	return read_key(t, key, len, ret_value, &(const struct holders){ 0 });
+	return len - 1 < KEY_SHORT ? read_short(t, key, len, ret_value) : read_key(t, key, len, ret_value, &(const struct holders){ 0 });
 }
 
 int table_read_holders(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,

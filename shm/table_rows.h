@@ -29,12 +29,18 @@ static inline bool key_words_init(struct key_words *k, const void *key, uint32_t
 	if (len == 0 || len > KEY_MAX)
 		return false;
 	const unsigned char *at = key;
-	uint64_t *word = k->words, h = hash_begin(0, len);
+	uint64_t *word = k->words, h;
 
 	k->len = len;
-	/* hash_bytes(0, key, len), and the words on the way: one pass. Each store by itself: the compiler would make a
+	if (len <= KEY_SHORT) {
+		key_short_words(key, len, &k->words[0], &k->words[1]);
+		k->hash = key_short_hash(k->words[0], k->words[1], len);
+		return true;
+	}
+	/* key_hash(key, len), and the words on the way: one pass. Each store by itself: the compiler would make a
 	 * block copy of them, which takes longer to begin than a short key takes. Nothing is written behind the key:
 	 * nobody compares it, and clearing it would be half of a lookup. */
+	h = hash_begin(0, len);
 	for (; len >= 8; at += 8, len -= 8) {
 		uint64_t next = word_at(at);
 
@@ -96,6 +102,13 @@ static inline void row_prefetch(const struct table_row *row)
 {
 	for (size_t at = 0; at < sizeof(*row) + 63; at += 64)
 		__builtin_prefetch((const char *)row + MIN(at, sizeof(*row) - 1));
+}
+
+/* The same for who reads its head at once: only the value comes later. */
+static inline void row_prefetch_value(const struct table_row *row)
+{
+	__builtin_prefetch(&row->value[0][0]);
+	__builtin_prefetch(&row->value[1][LOCK_VALUE_WORDS - 1]);
 }
 
 static inline bool row_has_key(const struct tables *t, const struct table_row *row, const struct key_words *k)

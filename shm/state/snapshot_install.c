@@ -49,7 +49,7 @@ static void install_key(const struct snapshot_view *v, struct table_row *row, co
 	store_bytes(row->key, key, KEY_INLINE);
 	for (unsigned c = 0; c < KEY_CELLS; c++)
 		atom_store_release(&row->cell[c], r->cell[c]);
-	atom_store_release(&row->hash, hash_bytes(0, key, r->key_len));
+	atom_store_release(&row->hash, key_hash(key, r->key_len));
 }
 
 static void install_row(struct tables *t, const struct snapshot_view *v, uint32_t i)

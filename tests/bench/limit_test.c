@@ -37,6 +37,24 @@ Test(limit, tcp_measures) { measures(limit_tcp(PLACE_AS_SAID)); }
 Test(limit, tcp_measures_between_two_cores) { measures(limit_tcp(PLACE_TWO)); }
 Test(limit, futex_measures) { measures(limit_futex(PLACE_AS_SAID)); }
 Test(limit, futex_measures_between_two_cores) { measures(limit_futex(PLACE_TWO)); }
+Test(limit, tcp_and_futex_measure_after_a_rest)
+{
+	static const uint64_t rest = NS_PER_MS;
+
+	measures(limit_tcp_rested(&rest));
+	measures(limit_futex_rested(&rest));
+}
+
+Test(limit, a_batch_counts_each_and_is_seen_once)
+{
+	static struct worker w;
+
+	limit_saw_batch(&w, 64, 16);
+	cr_assert_eq(w.done, 16);
+	cr_assert_eq(w.seen.n, 1);
+	cr_assert_eq(w.seen.greatest, 4000);
+}
+
 Test(limit, wake_measures) { measures(limit_wake()); }
 Test(limit, mutex_measures) { measures(limit_mutex()); }
 Test(limit, ticket_measures_two) { measures(limit_ticket(2)); }

@@ -36,7 +36,7 @@ quick='--seconds 0.1 --keys 50 --processes 4'
 # ---- what is asked for ----
 
 status 'list' 0 paxbench --list
-for case in quorum local handoff lookup throughput failover table; do says out "^$case "; done
+for case in quorum local contended handoff fairness lookup throughput warm table repair failover; do says out "^$case "; done
 status 'no case' 64 paxbench
 status 'unknown case' 64 paxbench quorun
 says err 'no case "quorun"'
@@ -54,14 +54,24 @@ status 'no folder to draw into' 73 paxbench quorum --cluster 3 --plot /dev/null
 
 # shellcheck disable=SC2086
 status 'all' 0 paxbench all --cluster 3 $quick --save saved --json
-for case in quorum local handoff lookup throughput failover table limit; do says out "^{\"bench\":\"$case\","; done
+for case in quorum local contended handoff fairness lookup throughput warm table repair failover limit; do says out "^{\"bench\":\"$case\","; done
 head -n 1 out | grep -q '"machine":.*"kernel":.*"clock":.*"pinning":.*"loop":.*"agents":' || fail 'all: no header'
 fields='{"bench":"[^"]*","metric":"[^"]*","unit":"[^"]*","p50":[^,]*,"p90":[^,]*,"p99":[^,]*,"p999":[^,]*,"max":[^,]*,"n":[0-9]*,"limit_name":[^:]*,"limit":[^,]*,"ratio":[^,]*,"ratio_p99":[^,]*}'
 [ "$(sed 1d out | grep -cvx "$fields")" = 0 ] || fail 'all: a row has other fields'
 for row in leader voter observer; do says out "\"quorum\",\"metric\":\"$row\""; done
-for row in 'same host' 'other host'; do says out "\"handoff\",\"metric\":\"$row\""; done
-for row in 'distinct keys' 'hot key'; do says out "\"throughput\",\"metric\":\"$row\",\"unit\":\"1/s\""; done
-grep '"metric":"system calls"' out | grep -q '"p50":0,' || grep -q 'not counted' err || fail 'all: a lookup makes system calls'
+for row in 'same host' 'same host, slept' 'other host' 'other host, rested'; do says out "\"handoff\",\"metric\":\"$row\""; done
+for row in 'distinct keys' 'own keys, warm' 'hot key' 'hot key, one host'; do says out "\"throughput\",\"metric\":\"$row\",\"unit\":\"1/s\""; done
+for case in lookup local; do
+	grep "\"bench\":\"$case\",\"metric\":\"system calls\"" out | grep -q '"p50":0,' || grep -q "$case: .*not counted" err ||
+		fail "all: $case makes system calls"
+done
+says out '"contended","metric":"two processes","unit":"1/s".*"limit_name":"fair ticket lock"'
+says out '"contended","metric":"overtaken","unit":"turns"'
+says out '"fairness","metric":"most turns, p99.9".*"limit_name":"17 x hosts + line","limit":52,' # 17 x 3, and one of four processes has company
+for row in '50 locks, hot' '50 locks, random'; do says out "\"warm\",\"metric\":\"$row\""; done
+grep -q '"metric":"50 locks, a pair","unit":"instr."' out || grep -q 'instructions are not counted' err || fail 'all: no instructions'
+for row in 'last of 50' 'all 50' 'quorum meanwhile'; do says out "\"repair\",\"metric\":\"$row\""; done
+says out '"table","metric":"fill anew"'
 [ -s saved/paxbench.md ] && [ -s saved/paxbench.csv ] && diff -q out saved/paxbench.json >/dev/null || fail 'all: not saved as printed'
 
 # shellcheck disable=SC2086

@@ -37,6 +37,58 @@ Test(worker, a_crew_works_in_turns_and_shares_memory)
 	crew_stop(&crew);
 }
 
+Test(worker, a_turn_may_be_begun_and_ended_apart)
+{
+	struct crew_plan plan = { .name = "count", .n = 2, .turn = count, .shared_bytes = 8 };
+	struct crew crew;
+	uint64_t took = 0;
+
+	cr_assert_eq(crew_start(&crew, &plan), 0);
+	crew_go(&crew);
+	sleep_ns(10 * NS_PER_MS);
+	cr_assert_eq(crew_halt(&crew, &took), 0);
+	cr_assert_geq(took, 10 * NS_PER_MS);
+	cr_assert(crew_worker(&crew, 0)->done > 0);
+	crew_stop(&crew);
+}
+
+static void end_soon(struct worker *w, const void *with)
+{
+	(void)with;
+	sleep_ns(5 * NS_PER_MS);
+	w->done = 1;
+}
+
+Test(worker, a_turn_that_ends_by_itself_is_waited_for)
+{
+	struct crew_plan plan = { .name = "soon", .n = 2, .turn = end_soon };
+	struct crew crew;
+	uint64_t took = 0;
+
+	cr_assert_eq(crew_start(&crew, &plan), 0);
+	crew_go(&crew);
+	cr_assert_eq(crew_finish(&crew, &took), 0);
+	cr_assert_geq(took, 5 * NS_PER_MS);
+	cr_assert_eq(crew_worker(&crew, 1)->done, 1);
+	crew_stop(&crew);
+}
+
+Test(worker, a_crew_that_was_killed_is_gone)
+{
+	struct crew_plan plan = { .name = "count", .n = 2, .turn = count, .shared_bytes = 8 };
+	struct crew crew;
+	uint64_t took;
+
+	cr_assert_eq(crew_start(&crew, &plan), 0);
+	pid_t pid = crew.pids[0];
+	crew_go(&crew);
+	crew_kill(&crew);
+	cr_assert(kill(pid, 0) < 0);
+	crew_go(&crew);
+	cr_assert_eq(crew_halt(&crew, &took), -ECHILD);
+	crew_stop(&crew);
+}
+
 static void fail(struct worker *w, const void *with)
 {
 	(void)with;

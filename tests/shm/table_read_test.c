@@ -338,7 +338,7 @@ static void install_elsewhere(void)
 
 	/* As a snapshot does: the row gets another key, then everything is linked anew. */
 	atom_store_seq_cst(&t->ready, 0);
-	row->hash = hash_bytes(0, stage.moved.bytes, stage.moved.len);
+	row->hash = key_hash(stage.moved.bytes, stage.moved.len);
 	memset(row->key, 0, sizeof(row->key));
 	memcpy(row->key, stage.moved.bytes, stage.moved.len);
 	row->key_len = stage.moved.len;

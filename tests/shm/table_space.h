@@ -74,7 +74,7 @@ static inline struct key key_in_bucket(uint32_t bucket, unsigned n, uint32_t len
 		k.len = len ? len : (uint32_t)short_len;
 		for (uint32_t at = (uint32_t)short_len; at < k.len; at++)
 			k.bytes[at] = (char)('a' + at % 26);
-		if ((hash_bytes(0, k.bytes, k.len) & (ROWS - 1)) == bucket && n-- == 0)
+		if ((key_hash(k.bytes, k.len) & (ROWS - 1)) == bucket && n-- == 0)
 			return k;
 	}
 }

@@ -166,6 +166,66 @@ Test(table, keys_of_every_length_and_any_bytes_are_kept)
 	}
 }
 
+/* Short keys are compared as two words with zeros behind them. */
+Test(table, keys_that_differ_only_in_zeros_at_their_end_are_different_keys)
+{
+	static const unsigned char zeros[24];
+	struct space s = space_new();
+	struct lock_value v;
+
+	for (uint32_t len = 1; len <= sizeof(zeros); len++) {
+		cr_assert_eq(table_read(s.t, zeros, len, &v), 0, "%u", len);
+		uint32_t row = table_insert(s.t, &s.undo, zeros, len);
+		cr_assert_eq(table_read(s.t, zeros, len, &v), 1, "%u", len);
+		table_remove(s.t, &s.undo, row);
+		undo_commit(&s.undo);
+	}
+}
+
+Test(table, a_short_key_is_read_to_its_end_and_no_further)
+{
+	unsigned char *page = shared_memory(8192), *end = page + 4096;
+
+	cr_assert_eq(mprotect(end, 4096, PROT_NONE), 0);
+	for (uint32_t len = 1; len <= KEY_SHORT; len++) {
+		unsigned char padded[KEY_SHORT] = { 0 };
+		uint64_t words[2], first, second;
+
+		for (uint32_t i = 0; i < len; i++)
+			padded[i] = (end - len)[i] = (unsigned char)(i * 37 + len);
+		memcpy(words, padded, sizeof(words));
+		key_short_words(end - len, len, &first, &second);
+		cr_assert_eq(first, words[0], "%u", len);
+		cr_assert_eq(second, words[1], "%u", len);
+		cr_assert_eq(key_hash(end - len, len), key_short_hash(first, second, len));
+	}
+}
+
+/* As many buckets as keys: with chance alone every third stays empty, and no chain is long. */
+Test(table, keys_that_are_alike_are_spread_over_the_buckets)
+{
+	static const char *const patterns[] = { "%u", "bench/%08u", "%08u/bench", "a/%u", "%016u", "results/%u.h5", "a directory of %08u" };
+	enum { KEYS = 4096 };
+
+	for (unsigned p = 0; p < sizeof(patterns) / sizeof(patterns[0]); p++) {
+		static unsigned char chain[KEYS];
+		unsigned used = 0, longest = 0;
+
+		memset(chain, 0, sizeof(chain));
+		for (unsigned i = 0; i < KEYS; i++) {
+			char key[64];
+			/* NOLINTNEXTLINE(clang-diagnostic-format-nonliteral) */
+			int len = snprintf(key, sizeof(key), patterns[p], i);
+			unsigned char *c = &chain[key_hash(key, (uint32_t)len) & (KEYS - 1)];
+
+			used += (*c)++ == 0;
+			longest = *c > longest ? *c : longest;
+		}
+		cr_expect(used > KEYS * 6 / 10, "%s: %u of %u buckets", patterns[p], used, (unsigned)KEYS);
+		cr_expect(longest <= 10, "%s: a chain of %u", patterns[p], longest);
+	}
+}
+
 Test(table, a_key_of_impossible_length_is_nowhere)
 {
 	struct space s = space_new();
