@@ -281,7 +281,7 @@ static void bury(struct fake *f, uint32_t session)
 		while ((next = gate_bury(&f->view, i, session, &gate)) == GATE_AGAIN)
 			;
 	while (at <= f->view.n_gates)
-		(void)gate_sweep(&f->view, session, &at, 1);
+		(void)gate_sweep(&f->view, session, GATE_DIED, &at, 1);
 	for (uint32_t i = 1; i <= f->view.n_records; i++)
 		if (gate_rouse(&f->view, i))
 			sys_futex_wake(&f->view.records[i].bell, 1);

@@ -93,7 +93,9 @@ static inline void plain_host_free(struct plain_host *h)
 /* Host `host` asks for "k" as a command of the log would: it gets it, or stands in its queue. */
 static inline void plain_ask(struct plain_host *h, uint16_t host)
 {
-	lock_table_acquire(h->tables, NULL, host, PLAIN_INCARNATION, "k", 1, false, &h->row);
+	struct lock_request q = { .host = host, .mode = LOCK_MODE_EX, .incarnation = PLAIN_INCARNATION };
+
+	lock_table_acquire(h->tables, NULL, &q, "k", 1, &h->row);
 	cr_assert(h->row);
 }
 

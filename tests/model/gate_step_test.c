@@ -138,7 +138,7 @@ static bool agent_repairs(uint32_t slot)
 	while (gate_bury(&view, slot, slot, &gate) != GATE_DONE)
 		;
 	while (at <= view.n_gates)
-		told = gate_sweep(&view, slot, &at, 1) == 1 || told;
+		told = gate_sweep(&view, slot, GATE_DIED, &at, 1) == 1 || told;
 	for (uint32_t i = 1; i <= GATE_SPACE_RECORDS; i++)
 		if (gate_rouse(&view, i))
 			wake(i);

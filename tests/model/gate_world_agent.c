@@ -33,7 +33,7 @@ static void agent_sweep(struct world_actor *a, const struct gate_view *v)
 {
 	uint32_t at = 1;
 
-	if (gate_sweep(v, a->which, &at, 1) == 0 && at == 1)
+	if (gate_sweep(v, a->which, GATE_DIED, &at, 1) == 0 && at == 1)
 		return; /* once more */
 	a->pc = world_bounds.mutant == MUTANT_SWEEP_FIRST ? BURY : ROUSE;
 	a->owner = 1;

@@ -61,7 +61,7 @@ static uint32_t sweep(uint32_t slot)
 {
 	uint32_t at = 1;
 
-	return gate_sweep(&view, slot, &at, 2);
+	return gate_sweep(&view, slot, GATE_DIED, &at, 2);
 }
 
 /* ---- deaths ---- */
@@ -88,11 +88,11 @@ Test(gate_repair, the_sweep_takes_bites_and_looks_at_every_gate)
 
 	take(1);
 	space->gates[2].word = gate_word(4, 0, 1, GATE_CLOSING);
-	cr_assert_eq(gate_sweep(&view, 1, &at, 1), 1);
+	cr_assert_eq(gate_sweep(&view, 1, GATE_DIED, &at, 1), 1);
 	cr_assert_eq(at, 2);
-	cr_assert_eq(gate_sweep(&view, 1, &at, 9), 2);
+	cr_assert_eq(gate_sweep(&view, 1, GATE_DIED, &at, 9), 2);
 	cr_assert_eq(space->gates[2].word, gate_word(5, 0, GATE_AGENT, GATE_DIED));
-	cr_assert_eq(gate_sweep(&view, 1, &at, 9), 0);
+	cr_assert_eq(gate_sweep(&view, 1, GATE_DIED, &at, 9), 0);
 	cr_assert_eq(at, 3);
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ring: what a session asks comes over whole and in order; nonsense is refused; one bell, one sleeper. */
-#include "../../shm/arena.h"
 #include "../../shm/ring.h"
 
 #include <criterion/criterion.h>
@@ -29,15 +28,12 @@ static struct ring_request acquire_request(uint32_t call)
 
 /* ---- making and recognising ---- */
 
-Test(ring, formatted_rings_and_arenas_are_verified)
+Test(ring, formatted_rings_are_verified)
 {
-	static struct arena a;
 	struct session_rings *r = rings_new();
 
-	arena_format(&a);
 	cr_assert_null(rings_verify(r, sizeof(*r)));
 	cr_assert_null(rings_verify(r, sizeof(*r) + 4096));
-	cr_assert_null(arena_verify(&a, sizeof(a)));
 	cr_assert_eq(r->slot, 3);
 	cr_assert_eq(r->incarnation, 77);
 	free(r);
@@ -56,7 +52,6 @@ Test(ring, verify_refuses_what_does_not_fit)
 	struct session_rings *whole = rings_new();
 
 	cr_assert_not_null(rings_verify(whole, sizeof(*whole) - 1));
-	cr_assert_not_null(arena_verify((struct arena *)whole, sizeof(*whole)));
 	refuses(r->segment.magic = 0);
 	refuses(r->segment.version++);
 	refuses(r->segment.kind = SEGMENT_TABLES);
@@ -186,20 +181,6 @@ Test(ring, nonsense_is_refused)
 	rejects(.op = REQUEST_HOLDER, .key_len = 1, .call = CALL_NONE);
 	rejects(.op = REQUEST_CLOSE, .call = CALL_NONE);
 	rejects(.op = REQUEST_CLOSE, .flags = 1);
-}
-
-Test(ring, announcing_marks_the_session_and_says_whether_to_ring)
-{
-	static struct tables t;
-	static struct arena a;
-
-	cr_assert_not(arena_announce(&a, &t, 1));
-	cr_assert_not(arena_announce(&a, &t, 64));
-	cr_assert_eq(a.pending[0], 2);
-	cr_assert_eq(a.pending[1], 1);
-	t.agent_sleeps = 1;
-	cr_assert(arena_announce(&a, &t, SESSIONS_MAX));
-	cr_assert_eq(a.pending[SESSIONS_MAX / 64], 1ull << SESSIONS_MAX % 64);
 }
 
 /* ---- completions ---- */

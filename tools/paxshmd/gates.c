@@ -291,17 +291,20 @@ static bool give_end(struct agent *a, uint32_t i)
 	return true;
 }
 
-/* The oldest claim gets it. That it will is committed before. */
-static void give(struct agent *a, uint32_t i, uint64_t word)
+/* The oldest claim gets it. That it will is committed before. Closed once more: a choice that a predecessor left half made is
+ * void, or another thread of the same session could help itself to the very acquisition that is given here. */
+static void give(struct agent *a, uint32_t i)
 {
 	struct line *l = line_of(a, i);
 	uint32_t given = l->head;
 
+	if (gate_take_back(a, i, NEVER) != GATE_DONE)
+		return;
 	claim_leave(a, given);
 	CHANGE(claim_of(a, given)->state, CLAIM_GIVEN);
 	undo_save(&a->undo, l, LINE_HEAD);
 	l->given = given;
-	l->given_count = gate_count(word);
+	l->given_count = gate_count(gate_word_of(a, i));
 	agent_commit(a);
 	give_end(a, i);
 }
@@ -424,7 +427,7 @@ bool gate_settle(struct agent *a, uint32_t i)
 			return true; /* the cluster may have given it to another: looked at again when it is renewed */
 		switch (turn_of(a, i, word)) {
 		case CLAIM:
-			give(a, i, word);
+			give(a, i);
 			break;
 		case WAITER:
 			open_gate(a, i);
