@@ -59,9 +59,12 @@ static int add_line(const struct paxshm_session *s, uint32_t gate, struct list *
 {
 	struct gate_view v = arena_view(s->arena, s->tables);
 	uint32_t waiting = 0, max = (uint32_t)MIN(room(l), v.n_records), n;
-	struct gate_sleeper *sleepers = NULL;
+	struct gate_sleeper *sleepers;
 
-	if (max && !(sleepers = malloc(max * sizeof(*sleepers))))
+	if (!max)
+		return (int)line_length(s, gate);
+	sleepers = malloc(max * sizeof(*sleepers));
+	if (!sleepers)
 		return -ENOMEM;
 	n = gate_read_line(&v, gate, sleepers, max, &waiting);
 	for (uint32_t i = 0; i < n; i++)

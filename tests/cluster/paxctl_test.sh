@@ -214,12 +214,66 @@ grep -q '"owner": null' free.json || fail "holder --json of a free lock: $(cat f
 paxctl status --hash --json >status.json
 grep -q '"quorum": true' status.json || fail "status --json: $(cat status.json)"
 paxctl version --json >version.json
+paxctl ls --waiters --json >waiters.json
+paxctl why --json plain >why.json
+paxctl top --json -d 0.1 >top.json
 for field in $(sed -n 's/^ *"\([a-z_]*\)":.*/\1/p' ./*.json | sort -u); do
 	sed 's/\\//g' "$top/docs/paxctl.1" | grep -qw -- "$field" || fail "paxctl(1) does not tell of the field $field"
 done
 touch go.odd
 let_go plain
 wait $odd_holder
+
+# ---- who waits, and why ----
+
+hold wanted
+paxctl lock wanted -- true &
+here=$!
+waits_here() { paxctl ls --waiters | grep -qE "^  waits: host1 +$here +[0-9.]+ s +paxctl\$"; }
+until_true 'ls --waiters names who waits here' waits_here
+paxctl lock wanted -- true &
+later=$!
+in_order() { paxctl ls --waiters | awk '/^  waits: host1/ { print $3 }' | tr '\n' ' ' | grep -q "^$here $later "; }
+until_true 'ls --waiters: oldest first' in_order
+PAXSHM_SOCKET=$two paxctl lock wanted -- true &
+there=$!
+until_true 'ls --waiters names hosts that wait' sh -c 'paxctl ls --waiters | grep -qE "^  waits: host2 +- +-"'
+paxctl ls --waiters >out
+awk 'length($0) > 80 { exit 1 }' out || fail 'ls --waiters does not fit 80 columns'
+
+status 'why' 0 paxctl why wanted
+says 'why: owner' "^wanted: owned by pid $holder \(paxctl\) on host1 for [0-9.]+ s\$"
+says 'why: who waits here' "waits +pid $here \(paxctl\) for [0-9.]+ s\$"
+says 'why: which host waits' 'waits +host host2$'
+says 'why: the lease' 'lease +of this host: [0-9.]+ s of 1.0 s left'
+says 'why: where to look' "look at +pid $holder sleeps: ps "
+status 'why, from another host' 0 on "$two" paxctl why wanted
+says 'why, from another host' "^wanted: owned by pid $holder on host1\$"
+says 'why, from another host: this host waits' 'waits +host host2, this one$'
+says 'why, from another host: where to look' "look at +on host1: ps .* -p $holder\$"
+PAXSHM_SOCKET=$one
+kill -STOP "$holder"
+until_true 'why names an owner that is stopped' sh -c "paxctl why wanted | grep -q 'pid $holder is stopped: kill -CONT $holder lets it go on'"
+kill -CONT "$holder"
+revoked() { paxctl status --json | sed -n 's/.*"revocations": \([0-9]*\).*/\1/p'; }
+before=$(revoked)
+let_go wanted
+wait $here $later $there
+status 'all who waited got it' 0 paxctl lock -n wanted -- true
+[ "$(revoked)" -gt "$before" ] || fail "a lock that another host waited for counts as revoked: $before, $(revoked)"
+status 'why: nobody' 1 paxctl why never-seen
+says 'why: nobody' '^never-seen: nobody owns it'
+status 'why: no key' 64 paxctl why
+
+(while [ ! -e go.top ]; do paxctl lock hot -- true; done) &
+hot=$!
+status 'top' 0 paxctl top -d 1
+says 'top: what it shows' '^ +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9]+ +[0-9]+ .* hot$'
+status 'top: two samples' 0 paxctl top -n 2 -d 0.1
+[ "$(grep -c 'TAKEN/S' out)" = 2 ] || fail "top -n 2: $(cat out)"
+awk 'length($0) > 80 && !/^ *[0-9-]/ { exit 1 }' out || fail 'the head of top does not fit 80 columns'
+touch go.top
+wait $hot
 
 # Tables are alike at equal index.
 hash_of() { PAXSHM_SOCKET=$1 paxctl status --hash --json | grep -E '"(state_hash|applied)"'; }

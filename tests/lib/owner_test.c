@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* owner: row, gate, session row; and paxshm_look(), paxshm_next_lock() and paxshm_holder(), which tell what it finds. */
+#include <pthread.h>
+
 #include "plain_host.h"
 
 static struct plain_host *host;
@@ -197,6 +199,45 @@ Test(owner, name_of_a_program_ends)
 	memset(tables_session(host->tables, 2)->program, 'x', PAXSHM_PROGRAM_BYTES);
 	cr_expect_eq(see(), OWNER_KNOWN);
 	cr_expect_eq(strlen(who.program), PAXSHM_PROGRAM_BYTES - 1);
+}
+
+static bool enough;
+
+/* Session 2 ends and begins again between any two acquisitions, each time as another process. */
+static void *come_and_go(void *with)
+{
+	struct session_row *row = tables_session(host->tables, 2);
+
+	for (uint32_t i = 0; !atom_load_acquire(&enough); i++) {
+		atom_store_release(&row->pid, 1000 + i);
+		atom_store_release(&row->start, 2000ull + i);
+		gate_free(plain_gate(host), 2, plain_take(host, 2, 1));
+	}
+	return with;
+}
+
+Test(owner, process_belongs_to_the_acquisition_that_was_seen)
+{
+	uint64_t until_ns = sys_now_ns() + NS_PER_S;
+	unsigned known = 0, moved = 0, torn = 0;
+	pthread_t thread;
+
+	plain_open(host);
+	cr_assert_eq(pthread_create(&thread, NULL, come_and_go, NULL), 0);
+	while (sys_now_ns() < until_ns) {
+		enum owner_seen seen = see();
+
+		moved += seen == OWNER_MOVED;
+		if (seen != OWNER_KNOWN)
+			continue;
+		known++;
+		torn += who.pid - 1000 != (uint32_t)(who.token - 501) || who.start_time - 2000 != who.token - 501;
+	}
+	atom_store_release(&enough, true);
+	pthread_join(thread, NULL);
+	cr_expect_eq(torn, 0, "%u of %u", torn, known);
+	cr_expect_gt(known, 0);
+	cr_expect_gt(moved, 0, "never looked at while it changed");
 }
 
 Test(owner, free_key_is_not_found)

@@ -90,7 +90,7 @@ static int look(paxshm_session *s, const struct counts *before, struct counts *r
 static int take(paxshm_session *s, struct counts *counts, struct sample *sample)
 {
 	struct paxshm_status status = PAXSHM_INIT(status);
-	struct counts now;
+	struct counts now = { 0 };
 	int rc = paxshm_status(s, 0, &status);
 
 	if (rc == 0)
