@@ -242,7 +242,7 @@ STORM := $(call tests_of,$(STORM_SRC))
 storm: all $(STORM) ## real clusters under every kind of fault: make storm STORM_SECONDS=60 STORM_SEED=42
 	@STORM_SECONDS=$(STORM_SECONDS) STORM_SEED=$(STORM_SEED) $(STORM) --jobs 1
 
-# A seed gives the same choices in the same order.
+# A seed gives the same choice at the same strike; who is hit by it depends on the machine.
 KILLS      ?= 2000
 KILLS_SEED ?=
 KILLS_TEST := $(call tests_of,$(KILLS_SRC))

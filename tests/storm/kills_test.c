@@ -5,7 +5,7 @@
  * agent is killed. Every acquisition is judged where it happens (witness.h), the last turns of all by their history.
  *
  *	KILLS=n        so many kills
- *	KILLS_SEED=n   the same choices in the same order (what the machine makes of them differs)
+ *	KILLS_SEED=n   the same choice at the same strike (what the machine makes of it differs, and so who is hit)
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -41,7 +41,7 @@ TestSuite(kills, .fini = fini);
 #define ON_PURPOSE 3 /* grants that prove that one has gone on: two may have been under way */
 
 static struct {
-	uint64_t seed, random;
+	uint64_t seed, random, strikes;
 	unsigned kills, killed, deeds[RIVALS_DEEDS], by_exec;
 	unsigned stops, stopped_owners, went_on, waited_for_stopped, agents;
 	unsigned out; /* host whose agent was killed, and does not serve yet; 0: none */
@@ -68,6 +68,12 @@ static void fini(void)
 static uint64_t up_to(uint64_t n)
 {
 	return random_next(&storm.random) % (n + 1);
+}
+
+/* Each strike draws from a stream of its own: what the machine makes of one, and how often it therefore chose anew, does not change the next. */
+static void draw_anew(void)
+{
+	storm.random = hash_mix(storm.seed + ++storm.strikes);
 }
 
 static uint64_t from_environment(const char *name, uint64_t otherwise)
@@ -228,6 +234,7 @@ static void strike(unsigned most)
 {
 	bool dead[RIVALS] = { false };
 
+	draw_anew();
 	for (unsigned n = 1 + (up_to(3) ? 0 : (unsigned)up_to(most - 1)); n; n--) {
 		unsigned seat = some_victim();
 
