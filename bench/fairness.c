@@ -12,9 +12,11 @@
  *	- and for those of its own host that came before it:				its local line
  *
  * which makes (handover_max + 1) x hosts + line, as long as the line is no longer than handover_max + 1: each time that it
- * is, all hosts pass once more. Arrival is when the count of turns is read, just before asking: a process that is put to
+ * is, all hosts pass once more. It counts from when the others' hosts have heard of the request: as long as that is on its way,
+ * one round of the cluster, the host that has the lock passes it on as often as it can, which is thousands of times a
+ * millisecond where little is done with it. Arrival is when the count of turns is read, just before asking: a process that is put to
  * sleep between the two sees more turns than its wait had. So a few may lie above the bound on a busy machine, and are counted;
- * p99.9 may not.
+ * so are those that were on their way for long.
  */
 #include <math.h>
 #include <stdio.h>
