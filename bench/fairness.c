@@ -12,10 +12,13 @@
  *	- and for those of its own host that came before it:				its local line
  *
  * which makes (handover_max + 1) x hosts + line, as long as the line is no longer than handover_max + 1: each time that it
- * is, all hosts pass once more. Arrival is when the count of turns is read, just before asking: a process that is put to
- * sleep between the two sees more turns than its wait had. So the greatest value may lie above the bound on a busy machine; p99.9
- * may not.
+ * is, all hosts pass once more. It counts from when the others' hosts have heard of the request: as long as that is on its way,
+ * one round of the cluster, the host that has the lock passes it on as often as it can, which is thousands of times a
+ * millisecond where little is done with it. Arrival is when the count of turns is read, just before asking: a process that is put to
+ * sleep between the two sees more turns than its wait had. So a few may lie above the bound on a busy machine, and are counted;
+ * so are those that were on their way for long.
  */
+#include <math.h>
 #include <stdio.h>
 
 #include "case.h"
@@ -27,6 +30,7 @@
 struct fairness_shared {
 	_Alignas(64) uint64_t turns; /* the owner's; others only read it */
 	uint32_t inside;             /* index + 1 */
+	uint32_t here;               /* how often somebody has begun a turn */
 };
 
 struct fairness {
@@ -66,12 +70,22 @@ static bool wait_once(struct worker *w, struct fairness *f, struct fairness_shar
 	return member_release(w, f->lock) && !other;
 }
 
+/* Until all are there: who begins alone would have thousands of turns while the others are still on their way. */
+static void assemble(struct worker *w, struct fairness_shared *shared)
+{
+	uint32_t here = add_acq_rel(&shared->here, 1u), all = (here / w->n + 1) * w->n;
+
+	while ((int32_t)(load_acquire(&shared->here) - all) < 0 && worker_goes_on(w))
+		sleep_ns(100 * NS_PER_US);
+}
+
 static void fairness_turn(struct worker *w, const void *with)
 {
 	struct fairness *f = w->own;
 	bool ok = f && f->lock;
 
 	(void)with;
+	assemble(w, worker_shared(w));
 	while (ok && worker_goes_on(w))
 		ok = wait_once(w, f, worker_shared(w));
 	if (f)
@@ -106,21 +120,22 @@ static int run(struct bench *b)
 	};
 	struct series *s = series_new(&plan);
 	char metric[40], limit[48];
-	uint64_t n = 0, most = 0;
+	unsigned most = bound(b->processes, b->cluster.n);
+	uint64_t n = 0, above = 0;
 	double last[ROUNDS];
 
 	series_measure(&s, 1, b->seconds, "fairness");
 	for (unsigned r = 0; r < ROUNDS; r++) {
 		last[r] = series_quantile(s, r, 0.999);
 		n += s->round[r].seen.n;
-		if (s->round[r].seen.n)
-			most = MAX(most, s->round[r].seen.greatest);
+		for (unsigned bucket = histogram_bucket(most) + 1; bucket < HISTOGRAM_BUCKETS; bucket++)
+			above += s->round[r].seen.count[bucket];
 	}
 	snprintf(metric, sizeof(metric), "%u on %u host%s", b->processes, b->cluster.n, b->cluster.n == 1 ? "" : "s");
 	snprintf(limit, sizeof(limit), "%u x hosts + line", HANDOVER_MAX + 1);
 	report_latency(&b->report, "fairness", metric, "turns", s, NULL);
-	report_value(&b->report, "fairness", "most turns, p99.9", "turns", median(last, ROUNDS), n, limit, bound(b->processes, b->cluster.n));
-	report_value(&b->report, "fairness", "most turns, ever", "turns", (double)most, n, limit, bound(b->processes, b->cluster.n));
+	report_value(&b->report, "fairness", "most turns, p99.9", "turns", median(last, ROUNDS), n, limit, most);
+	report_value(&b->report, "fairness", "above the bound", "in 1M", n ? (double)above / (double)n * 1e6 : NAN, n, NULL, NAN);
 	report_rate(&b->report, "fairness", "turns", s, NULL);
 	series_free(s);
 	return 0;

@@ -67,6 +67,7 @@ for case in lookup local; do
 done
 says out '"contended","metric":"two processes","unit":"1/s".*"limit_name":"fair ticket lock"'
 says out '"contended","metric":"overtaken","unit":"turns"'
+says out '"contended","metric":"out of order","unit":"in 1M"'
 says out '"fairness","metric":"most turns, p99.9".*"limit_name":"17 x hosts + line","limit":52,' # 17 x 3, and one of four processes has company
 for row in '50 locks, hot' '50 locks, random'; do says out "\"warm\",\"metric\":\"$row\""; done
 grep -q '"metric":"50 locks, a pair","unit":"instr."' out || grep -q 'instructions are not counted' err || fail 'all: no instructions'
