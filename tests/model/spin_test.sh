@@ -17,7 +17,7 @@ explore() {
 	seconds=$1
 	shift
 	spin "$@" -a "$top/tests/model/gate.pml" >spin.log 2>&1 || { cat spin.log; exit 1; }
-	gcc -O2 -w -DSAFETY -DNOREDUCE -DBITSTATE -o pan pan.c
+	gcc -O1 -w -DSAFETY -DNOREDUCE -DBITSTATE -o pan pan.c
 	timeout -s INT -k 5 "${MODEL_LONG:-$seconds}" ./pan -E -m40000 -w28 >said 2>&1 || true
 	grep -q 'states, stored' said || { cat said; exit 1; }
 	states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' said)
