@@ -175,7 +175,7 @@ void client_kill(struct sim *s, struct client *c)
 	if (c->state == CLIENT_DEAD || c->state == CLIENT_FREE)
 		return;
 	for (unsigned i = 0; i < c->n_threads; i++) {
-		waits |= c->thread[i].state == THREAD_WAITS;
+		waits |= c->thread[i].state == THREAD_WAITS || c->thread[i].state == THREAD_GATE;
 		holds |= c->thread[i].state == THREAD_HOLDS;
 		c->thread[i].timer = 0;
 	}
@@ -283,10 +283,6 @@ static struct ring_request request_of(struct sim *s, const struct thread *t)
 		r.op = REQUEST_HOLDER;
 		client_put_key(s, &r, t->key);
 		break;
-	case THREAD_RELEASES:
-		r.op = REQUEST_RELEASE;
-		r.claim = t->claim;
-		break;
 	case THREAD_CLOSES:
 		r.op = REQUEST_CLOSE;
 		break;
@@ -300,7 +296,7 @@ static void close_pushed(struct sim *s, struct client *c, struct thread *closer)
 
 	c->closing = true;
 	for (struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
-		used |= t->state == THREAD_HOLDS || t->state == THREAD_WAITS;
+		used |= t->state == THREAD_HOLDS || t->state == THREAD_WAITS || t->state == THREAD_GATE;
 		if (t != closer)
 			t->timer = 0;
 	}
@@ -326,8 +322,6 @@ static void ask(struct sim *s, struct client *c, struct thread *t)
 	t->since_ns = s->now_ns;
 	c->calls_out[t->call / 64] |= 1ull << (t->call % 64);
 	s->tally->operations++;
-	if (t->state == THREAD_RELEASES && !t->again)
-		oracle_released(s, c, t);
 	if (t->state == THREAD_CLOSES)
 		close_pushed(s, c, t);
 	trace_request(s, c, &r);
@@ -345,11 +339,11 @@ static void begin(struct sim *s, struct client *c, struct thread *t, enum thread
 {
 	t->state = (uint8_t)state;
 	t->pushed = false;
-	t->deadline_ns = NEVER;
-	t->again = false;
 	if (state == THREAD_WAITS)
 		t->lost = false;
-	if (state == THREAD_RELEASES || state == THREAD_CLOSES)
+	else
+		t->deadline_ns = NEVER;
+	if (state == THREAD_CLOSES)
 		t->flags = 0;
 	ask(s, c, t);
 }
@@ -393,7 +387,7 @@ static void go_to_sleep(struct sim *s, struct client *c, struct thread *t)
 }
 
 /* Now and then the scheduler has something better to do. */
-static uint64_t wake_takes_ns(struct sim *s)
+uint64_t client_wake_takes_ns(struct sim *s)
 {
 	if (sim_smooth(s) || !sim_chance(s, 1, 500))
 		return sim_pick(s, 0, LOOK_NS);
@@ -408,7 +402,7 @@ void client_woken(struct sim *s, struct client *c, uint32_t call)
 			continue;
 		t->woken = true;
 		if (c->state == CLIENT_OPEN && !c->nonsense && (!c->closing || t->state == THREAD_CLOSES))
-			client_later(s, c, t, wake_takes_ns(s));
+			client_later(s, c, t, client_wake_takes_ns(s));
 	}
 }
 
@@ -439,7 +433,7 @@ static void look(struct sim *s, struct client *c, struct thread *t)
 
 /* ---- what a thread does with its life ---- */
 
-static void rest(struct sim *s, struct client *c, struct thread *t)
+void client_rest(struct sim *s, struct client *c, struct thread *t)
 {
 	t->state = THREAD_IDLE;
 	t->pushed = false;
@@ -448,14 +442,27 @@ static void rest(struct sim *s, struct client *c, struct thread *t)
 		client_later(s, c, t, c->prober ? 10 * US : sim_about(s, s->plan.think_ns));
 }
 
+void client_by_agent(struct sim *s, struct client *c, struct thread *t)
+{
+	begin(s, c, t, THREAD_WAITS);
+}
+
 static void begin_acquire(struct sim *s, struct client *c, struct thread *t)
+{
+	t->deadline_ns = NEVER;
+	if (!c->prober && sim_chance(s, s->plan.p_deadline, 1000))
+		t->deadline_ns = s->now_ns + sim_about(s, sim_chance(s, 1, 2) ? s->plan.hold_ns : s->plan.latency_ns * 4);
+	/* Now and then it wants stamps, which the agent alone gives. */
+	if (sim_chance(s, 1, 20) || !gates_acquire(s, c, t))
+		client_by_agent(s, c, t);
+}
+
+static void begin_some_acquire(struct sim *s, struct client *c, struct thread *t)
 {
 	t->key = sim_choose_key(s);
 	t->flags = sim_chance(s, s->plan.p_try, 1000) ? REQUEST_TRY : 0;
 	t->flags |= sim_chance(s, s->plan.p_return, 1000) ? REQUEST_RETURN : 0;
-	begin(s, c, t, THREAD_WAITS);
-	if (sim_chance(s, s->plan.p_deadline, 1000))
-		t->deadline_ns = s->now_ns + sim_about(s, sim_chance(s, 1, 2) ? s->plan.hold_ns : s->plan.latency_ns * 4);
+	begin_acquire(s, c, t);
 }
 
 static void begin_something(struct sim *s, struct client *c, struct thread *t)
@@ -467,51 +474,21 @@ static void begin_something(struct sim *s, struct client *c, struct thread *t)
 		}
 		t->key = 1 + (c->probed++ + c->host) % MIN(s->first_keys, PROBED);
 		t->flags = 0;
-		begin(s, c, t, THREAD_WAITS);
+		begin_acquire(s, c, t);
 	} else if (sim_healing(s)) {
 		t->timer = 0;
 	} else if (t == c->thread && sim_chance(s, s->plan.p_close, 1000)) {
 		begin(s, c, t, THREAD_CLOSES);
 	} else if (sim_chance(s, s->plan.p_read, 1000)) {
 		reads_holder(s, &s->host[c->host], sim_choose_key(s));
-		rest(s, c, t);
+		client_rest(s, c, t);
 	} else if (sim_chance(s, s->plan.p_holder, 1000)) {
 		t->key = sim_choose_key(s);
 		t->flags = sim_chance(s, 1, 2) ? REQUEST_LINEARIZABLE : 0;
 		begin(s, c, t, THREAD_ASKS);
 	} else {
-		begin_acquire(s, c, t);
+		begin_some_acquire(s, c, t);
 	}
-}
-
-/* Releases whose answer nobody wants; a full ring of them now and then. */
-static void release_silently(struct sim *s, struct client *c, struct thread *t, unsigned times)
-{
-	struct ring_request r = { .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = t->claim };
-
-	if (!push(s, c, &r)) {
-		client_later(s, c, t, sim_pick(s, 20 * US, 200 * US));
-		return;
-	}
-	trace_request(s, c, &r);
-	oracle_released(s, c, t);
-	s->tally->operations++;
-	for (unsigned i = 1; i < times; i++) {
-		if (i == 1)
-			sim_mark(s, MARK_CLIENT_RELEASED_TWICE);
-		if (!push(s, c, &r))
-			break;
-	}
-	client_announce(s, c);
-	rest(s, c, t);
-}
-
-static void begin_release(struct sim *s, struct client *c, struct thread *t)
-{
-	if (sim_chance(s, 1, 4))
-		release_silently(s, c, t, sim_chance(s, 1, 100) ? 2 * RING_REQUESTS : 1u + sim_chance(s, 1, 20));
-	else
-		begin(s, c, t, THREAD_RELEASES);
 }
 
 static uint64_t hold_ns(struct sim *s, const struct client *c, const struct thread *t)
@@ -524,12 +501,21 @@ static void hold_on(struct sim *s, struct client *c, struct thread *t)
 {
 	bool last = t->uses == 0, suspended = program_check(s, c, t->incarnation) == -ENETUNREACH;
 
-	if (!resource_use(s, c, t))
-		rest(s, c, t); /* there is nothing to release any more */
+	if (!resource_use(s, c, t) && sim_chance(s, 3, 4))
+		client_rest(s, c, t); /* there is nothing to release any more */
 	else if (suspended ? sim_chance(s, 1, 20) : last)
-		begin_release(s, c, t);
+		gates_release(s, c, t);
 	else
 		client_later(s, c, t, suspended ? sim_about(s, s->plan.host_lease_ns / 16) : hold_ns(s, c, t));
+}
+
+void client_holds(struct sim *s, struct client *c, struct thread *t)
+{
+	t->state = THREAD_HOLDS;
+	t->uses = c->prober ? 1 : (uint8_t)sim_pick(s, 0, 2);
+	client_later(s, c, t, hold_ns(s, c, t));
+	if (s->plan.stop_ns && !sim_smooth(s) && sim_chance(s, 1, 300))
+		client_stop(s, c, sim_about(s, sim_chance(s, 1, 2) ? s->plan.leader_lease_ns : s->plan.host_lease_ns));
 }
 
 static void answered(struct sim *s, struct client *c, struct thread *t)
@@ -539,26 +525,16 @@ static void answered(struct sim *s, struct client *c, struct thread *t)
 	switch (t->state) {
 	case THREAD_WAITS:
 		if (t->answer.result) {
-			rest(s, c, t);
+			client_rest(s, c, t);
 			return;
 		}
-		t->state = THREAD_HOLDS;
-		t->claim = t->answer.claim;
+		t->gate = t->answer.gate;
+		t->serial = t->answer.serial;
+		t->count = t->answer.count;
 		t->token = t->answer.token;
 		t->incarnation = t->answer.incarnation;
-		t->uses = c->prober ? 1 : (uint8_t)sim_pick(s, 0, 2);
-		client_later(s, c, t, hold_ns(s, c, t));
-		if (s->plan.stop_ns && !sim_smooth(s) && sim_chance(s, 1, 300))
-			client_stop(s, c, sim_about(s, sim_chance(s, 1, 2) ? s->plan.leader_lease_ns : s->plan.host_lease_ns));
-		break;
-	case THREAD_RELEASES:
-		if (!t->again && sim_chance(s, 1, 50)) {
-			sim_mark(s, MARK_CLIENT_RELEASED_TWICE);
-			t->again = true;
-			ask(s, c, t);
-			return;
-		}
-		rest(s, c, t);
+		gates_learn(c, t);
+		client_holds(s, c, t);
 		break;
 	case THREAD_CLOSES:
 		sim_mark(s, MARK_SESSION_CLOSED);
@@ -568,7 +544,7 @@ static void answered(struct sim *s, struct client *c, struct thread *t)
 			client_free(c);
 		break;
 	default:
-		rest(s, c, t);
+		client_rest(s, c, t);
 	}
 }
 
@@ -585,6 +561,10 @@ void client_thread(struct sim *s, struct client *c, struct thread *t)
 		break;
 	case THREAD_HOLDS:
 		hold_on(s, c, t);
+		break;
+	case THREAD_GATE:
+	case THREAD_RELEASES:
+		gates_thread(s, c, t);
 		break;
 	default:
 		if (t->pushed)

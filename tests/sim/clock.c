@@ -24,6 +24,12 @@ uint64_t host_mono_clock(const struct sim *s, const struct host *h)
 	return h->clock.mono_ns + (h->clock.stands ? 0 : passed(s, &h->clock));
 }
 
+/* CLOCK_REALTIME does not stand when the host is suspended. */
+uint64_t host_clock_gap(const struct sim *s, const struct host *h)
+{
+	return 1000000000 * SECOND + host_clock(s, h) - host_mono_clock(s, h);
+}
+
 uint64_t clock_when(const struct sim *s, const struct host *h, uint64_t local_ns)
 {
 	const struct clock *c = &h->clock;

@@ -34,6 +34,9 @@ void host_init(struct sim *s, uint16_t id)
 		.drift_ppm = (uint32_t)s->plan.drift_ppm,
 		.ask_ns = s->plan.ask_ns,
 		.handover_max = s->plan.handover_max,
+		.handover_ns = s->plan.handover_ns,
+		.keep_ns = s->plan.keep_ns,
+		.range = s->plan.range,
 		.copy_bite = s->plan.copy_bite,
 		.copy_pace_ns = s->plan.copy_pace_ns,
 	};
@@ -228,6 +231,9 @@ static void act(struct sim *s, struct host *h, const struct agent_action *a)
 		CHECK(s, c, "host %u wakes a call of slot %u, where no session is", h->id, a->slot);
 		client_woken(s, c, a->call);
 		break;
+	case ACTION_ROUSE:
+		gates_rouse(s, h, a->record);
+		break;
 	case ACTION_CLOSED:
 		c = h->session[a->slot];
 		CHECK(s, c, "host %u closes slot %u, where no session is", h->id, a->slot);
@@ -285,6 +291,7 @@ static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 		return false;
 	e.now_ns = host_clock(s, h);
 	e.suspended_ns = e.now_ns - host_mono_clock(s, h);
+	e.clock_gap_ns = host_clock_gap(s, h);
 	s->tally->steps++;
 	h->deadline_before = h->memory.tables->deadline_boot_ns;
 	if (compare || h->doom == DOOM_SAVE || h->doom == DOOM_COMMIT)

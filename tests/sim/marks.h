@@ -126,6 +126,23 @@
 	M(LOCK_TAKEN, 0, "locks taken from an owner whose lease was over") \
 	M(LOCK_LOST, 1, "owners that found their lock lost") \
 	M(GRANT_TOO_LATE, 0, "grants told when the lock had gone on") \
+	M(TAKEN_WARM, 1, "locks taken at their gate, nobody asked") \
+	M(TAKEN_IN_LINE, 1, "locks that came to who stood in line") \
+	M(GATE_READ, 1, "gates found in the tables") \
+	M(GATE_CHOSEN, 1, "locks handed straight to who waited longest") \
+	M(GATE_SURRENDERED, 1, "locks handed to the agent because it was closing their gate") \
+	M(GATE_OTHER_KEY, 0, "programs that found another lock's gate") \
+	M(GATE_TOLD_AGAIN, 1, "agents told again that somebody waits at a gate of theirs") \
+	M(GATE_SENT_AWAY, 1, "programs sent away from a line") \
+	M(GATE_LEFT, 1, "places in line given up") \
+	M(GATE_LEFT_TOO_LATE, 1, "places in line given up when the lock had come") \
+	M(GATE_LAPSED, 0, "locks that lapsed before they were looked at") \
+	M(RECORD_BUSY, 1, "places in line that were not yet out of the last one") \
+	M(DECLINED_KEY, 0, "locks declined: the gate is another lock's") \
+	M(DECLINED_RANGE, 1, "locks declined: the tokens are used up") \
+	M(DECLINED_LIFE, 1, "locks declined: of another life of the host") \
+	M(DECLINED_LEASE, 1, "locks declined: the lease has ended") \
+	M(LEASE_ASKED_BOOT, 1, "leases near their end, or clocks that moved: the exact clock decided") \
 	M(RING_FULL, 1, "requests that found their ring full") \
 	M(ROLLED_BACK, 1, "groups rolled back by a successor") \
 	M(ROLLBACK_COMPARED, 1, "groups rolled back in a copy and compared") \

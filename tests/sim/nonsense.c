@@ -7,20 +7,6 @@
 
 #include <errno.h>
 
-/* A claim is easily guessed: it must be refused to all but its session. */
-static uint64_t claim_of_another(struct sim *s, const struct client *c)
-{
-	unsigned at = (unsigned)sim_pick(s, 0, SIM_CLIENTS - 1);
-
-	for (unsigned n = 0; n < SIM_CLIENTS; n++, at = (at + 1) % SIM_CLIENTS) {
-		const struct client *other = &s->client[at];
-
-		if (other != c && other->host == c->host && other->state == CLIENT_OPEN && other->thread[0].state == THREAD_HOLDS)
-			return other->thread[0].claim;
-	}
-	return c->thread[0].claim;
-}
-
 static struct ring_request odd_request(struct sim *s, const struct client *c)
 {
 	struct ring_request r;
@@ -31,13 +17,13 @@ static struct ring_request odd_request(struct sim *s, const struct client *c)
 	if (sim_chance(s, 1, 4))
 		return r;
 	/* Right in most fields. */
-	r.op = (uint32_t)sim_pick(s, REQUEST_ACQUIRE, REQUEST_CLOSE);
+	r.op = (uint32_t)sim_pick(s, REQUEST_ACQUIRE, REQUEST_GATE);
 	r.flags = sim_chance(s, 1, 8) ? (uint32_t)sim_pick(s, 0, 9) : 0;
 	r.call = sim_chance(s, 1, 8) ? CALL_NONE : (uint32_t)sim_pick(s, 0, RING_CALLS);
 	if (sim_chance(s, 1, 4))
 		r.call = c->thread[0].call;
 	r.target = (uint32_t)sim_pick(s, 0, RING_CALLS);
-	r.claim = sim_chance(s, 1, 4) ? sim_pick(s, 0, 64) | sim_pick(s, 0, 8) << 32 : claim_of_another(s, c);
+	r.claim = sim_pick(s, 0, 64) | sim_pick(s, 0, 8) << 32;
 	r.reason = sim_chance(s, 1, 4) ? 0 : -ETIMEDOUT;
 	r.mode = (uint8_t)sim_pick(s, 0, 8);
 	if (!sim_chance(s, 1, 8))

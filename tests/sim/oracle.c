@@ -105,6 +105,19 @@ void oracle_end(struct sim *s)
 	}
 }
 
+/* ---- gates that somebody has written over ---- */
+
+bool oracle_tainted(const struct sim *s, uint16_t host, uint32_t key)
+{
+	return s->key[key].tainted[host];
+}
+
+static void taint_ends(struct sim *s, struct key *k)
+{
+	(void)s;
+	(void)k;
+}
+
 /* ---- what programs are told ---- */
 
 static struct grant *last_grant(struct key *k)
@@ -134,12 +147,15 @@ void oracle_ended(struct sim *s, struct client *c, bool died)
 			continue;
 		let_go(s, k);
 		k->owner_died = died && !c->nonsense;
-		k->death |= died;
+		k->death |= died || k->told_death; /* an owner whose session ends was perhaps never told of it */
 	}
-	/* Who dies while it closes its session may have let go in time, or not. */
-	for (unsigned i = 0; i < c->n_threads; i++)
-		if (died && (c->thread[i].state == THREAD_WAITS || c->closing))
-			s->key[c->thread[i].key].death = true;
+	/* Who dies while it closes its session may have let go in time, or not; who takes a lock, or lets go of it, may own it. */
+	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
+		struct key *k = &s->key[t->key];
+		bool at_gate = t->state == THREAD_GATE || t->state == THREAD_RELEASES;
+
+		k->death |= (died && (t->state == THREAD_WAITS || at_gate || c->closing)) || (at_gate && k->told_death);
+	}
 }
 
 /* The cluster has taken the lock from its owner: by the owner's own clock and tables its lease must be over. */
@@ -148,7 +164,7 @@ static void take_from_owner(struct sim *s, struct key *k)
 	struct client *c = k->owner;
 	struct thread *t = &c->thread[k->owner_thread];
 
-	CHECK(s, !sim_trusted(s) || program_check(s, c, k->owner_incarnation),
+	CHECK(s, !sim_trusted(s) || k->tainted[c->host] || program_check(s, c, k->owner_incarnation),
 	      "%s was given to host %u by slot %llu, and program %u of host %u has it", trace_key(k), k->lock.host, (ull)s->reference.applied,
 	      c->id, c->host);
 	trace(s, "program %u of host %u has lost %s", c->id, c->host, trace_key(k));
@@ -162,6 +178,7 @@ void oracle_grant_moved(struct sim *s, struct key *k)
 {
 	if (k->owner)
 		take_from_owner(s, k);
+	taint_ends(s, k);
 }
 
 /* It found out by itself, perhaps before the lock was given to anybody. */
@@ -178,19 +195,18 @@ void oracle_dropped(struct sim *s, struct client *c, struct thread *t)
 }
 
 /* A successor shows what its predecessor had granted, and the lock has gone on: the lease must be over for who is told. */
-static bool told_too_late(struct sim *s, struct client *c, struct thread *t, const struct ring_completion *answer)
+static bool told_too_late(struct sim *s, struct client *c, struct thread *t, const struct ring_completion *answer, bool by_agent)
 {
 	const struct lock *l = &s->key[t->key].lock;
 
 	if (c->gone || c->closing || (l->delegation && l->host == c->host && l->incarnation == answer->incarnation))
 		return false;
-	CHECK(s, !sim_trusted(s) || (s->host[c->host].mapping && program_check(s, c, answer->incarnation)),
+	CHECK(s, !sim_trusted(s) || (by_agent && s->host[c->host].mapping && program_check(s, c, answer->incarnation)),
 	      "host %u, incarnation %llu, grants %s, which is delegated to host %u, incarnation %llu", c->host, (ull)answer->incarnation,
 	      trace_key(&s->key[t->key]), l->host, (ull)l->incarnation);
 	sim_mark(s, MARK_GRANT_TOO_LATE);
 	t->lost = true;
-	t->told_claim = answer->claim;
-	t->told_incarnation = answer->incarnation;
+	t->told_token = answer->token;
 	s->key[t->key].last_token = MAX(s->key[t->key].last_token, answer->token);
 	return true;
 }
@@ -213,19 +229,30 @@ void oracle_host_down(struct sim *s, uint16_t host)
 	}
 }
 
-/* Local passing is bounded while another host waits. What this host knew is seen one step late. */
-static void check_turns(struct sim *s, const struct host *h, struct key *k)
+static const struct line *line_at(const struct host *h, uint32_t gate)
 {
-	uint32_t row = table_find(h->memory.tables, k->bytes, k->len);
+	const struct private_memory *p = h->memory.private;
+
+	return (const struct line *)((const unsigned char *)p + p->lines_at) + gate;
+}
+
+static uint32_t range_of(const struct sim *s)
+{
+	return s->plan.range ? s->plan.range : LOCK_RANGE;
+}
+
+/* Local passing is bounded from when the host's agent knows that another host waits. */
+static void check_turns(struct sim *s, const struct host *h, struct key *k, uint32_t gate)
+{
 	bool same = k->last_delegation == k->lock.delegation;
 
 	if (same)
 		sim_mark(s, MARK_GRANT_LOCAL);
-	if (k->last_token + 1 == k->lock.base + LOCK_RANGE)
+	if (k->last_token + 1 == k->lock.base + range_of(s))
 		sim_mark(s, MARK_RANGE_USED_UP);
 	if (!same)
 		k->passes = 0;
-	else if (row && table_value(h->memory.tables, row).waiting)
+	else if (line_at(h, gate)->remote_since_ns)
 		k->passes++;
 	CHECK(s, k->passes <= s->plan.handover_max + 1, "host %u passes %s on locally for the %uth time while others wait", h->id,
 	      trace_key(k), k->passes);
@@ -236,37 +263,43 @@ static void check_turns(struct sim *s, const struct host *h, struct key *k)
 
 static void check_death_told(struct sim *s, struct key *k, bool told)
 {
-	CHECK(s, !told || k->death, "the owner of %s is told of a death that did not happen", trace_key(k));
+	CHECK(s, !told || k->death || s->nonsense, "the owner of %s is told of a death that did not happen", trace_key(k));
 	CHECK(s, told || !k->owner_died || k->death_forgotten || s->nonsense, "the owner of %s is not told that the last one died", trace_key(k));
 	if (told)
 		sim_mark(s, MARK_GRANT_OWNER_DIED);
 	k->death = k->owner_died = k->death_forgotten = false;
+	k->told_death = told;
 }
 
-static void granted(struct sim *s, const struct host *h, struct client *c, struct thread *t, const struct ring_completion *answer)
+/* As an acquisition that was told through the ring, or as the program has found it at the gate. */
+static void granted(struct sim *s, const struct host *h, struct client *c, struct thread *t, const struct ring_completion *answer, bool by_agent)
 {
 	struct key *k = &s->key[t->key];
 	const struct lock *l = &k->lock;
 	uint64_t token = answer->token;
+	bool ended = c->gone || c->closing; /* it may have been passed the lock and have given it back within one step */
 
-	if (told_too_late(s, c, t, answer))
+	if (k->tainted[h->id]) {
+		t->told_token = token;
+		return; /* neither owner nor token means anything until the delegation ends */
+	}
+	if (told_too_late(s, c, t, answer, by_agent))
 		return;
 	if (k->owner && (k->owner->host != h->id || k->owner_incarnation != answer->incarnation))
 		take_from_owner(s, k);
 	CHECK(s, !k->owner, "%s is granted to program %u of host %u while program %u of host %u has it", trace_key(k), c->id, h->id,
 	      k->owner->id, k->owner->host);
 	CHECK(s, token > k->last_token, "%s is granted with token %llu after %llu", trace_key(k), (ull)token, (ull)k->last_token);
-	/* A session that ends may have been passed the lock and have given it back within one step. */
-	CHECK(s, c->gone || c->closing || (l->delegation && l->host == h->id && l->incarnation == answer->incarnation),
+	CHECK(s, ended || (l->delegation && l->host == h->id && l->incarnation == answer->incarnation),
 	      "host %u, incarnation %llu, grants %s, which is delegated to host %u, incarnation %llu", h->id, (ull)answer->incarnation,
 	      trace_key(k), l->host, (ull)l->incarnation);
-	CHECK(s, c->gone || c->closing || (token >= l->base && token < l->base + LOCK_RANGE), "%s is granted with token %llu, the range begins at %llu",
+	CHECK(s, ended || (token >= l->base && token < l->base + range_of(s)), "%s is granted with token %llu, the range begins at %llu",
 	      trace_key(k), (ull)token, (ull)l->base);
-	CHECK(s, answer->claim, "%s is granted without a claim", trace_key(k));
+	CHECK(s, answer->gate && answer->count, "%s is granted without a gate", trace_key(k));
 	/* A successor shows what its predecessor granted: the library looks at the lease. */
 	CHECK(s, h->mapping || host_clock(s, h) < h->memory.tables->deadline_boot_ns, "host %u grants %s after its lease has ended", h->id, trace_key(k));
 	k->last_token = token;
-	check_turns(s, h, k);
+	check_turns(s, h, k, answer->gate);
 	check_death_told(s, k, answer->flags & COMPLETION_DIED);
 	k->grant[k->n_grants++ % SIM_GRANTS] = (struct grant){
 		.token = token, .at_ns = s->now_ns, .host = h->id, .pid = c->pid, .start = c->start, .released_ns = NEVER
@@ -276,17 +309,34 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 		sim_mark(s, MARK_CANCEL_MET_GRANT);
 	if (c->state == CLIENT_DEAD)
 		sim_mark(s, MARK_GRANT_TO_DEAD);
-	t->told_claim = answer->claim;
-	t->told_incarnation = answer->incarnation;
+	t->told_token = token;
 	k->owner = c;
 	k->owner_thread = (uint32_t)(t - c->thread);
 	k->owner_incarnation = answer->incarnation;
-	if (c->closing || c->gone)
+	if (ended) {
 		let_go(s, k);
+		k->death |= k->told_death;
+	}
 	if (c->gone) {
 		k->death = true;
 		k->owner_died = !c->closing;
 	}
+}
+
+void oracle_taken(struct sim *s, struct client *c, struct thread *t)
+{
+	struct ring_completion answer = {
+		.token = t->token,
+		.incarnation = t->incarnation,
+		.gate = t->gate,
+		.count = t->count,
+		.flags = t->died ? COMPLETION_DIED : 0,
+	};
+
+	s->history = hash_bytes(s->history ^ s->now_ns, &answer, sizeof(answer));
+	trace(s, "program %u of host %u has taken %s at gate %u, count %u, token %llu%s%s", c->id, c->host, trace_key(&s->key[t->key]), t->gate,
+	      t->count, (ull)t->token, t->waited ? ", it waited" : "", t->died ? ", owner died" : "");
+	granted(s, &s->host[c->host], c, t, &answer, false);
 }
 
 /* An owner that was named owned the lock at some time within the call. */
@@ -297,10 +347,8 @@ static void check_named(struct sim *s, const struct thread *t, const struct ring
 
 	while (n > oldest && k->grant[(n - 1) % SIM_GRANTS].token != answer->holder_token)
 		n--;
-	if (n == oldest) {
-		CHECK(s, s->nonsense || oldest || s->host[answer->holder_host].mapping, "token %llu of %s is named, which nobody was given", (ull)answer->holder_token, trace_key(k));
-		return;
-	}
+	if (n == oldest)
+		return; /* whoever has taken it has not yet looked at the lease, or was killed before */
 	const struct grant *g = &k->grant[(n - 1) % SIM_GRANTS];
 
 	CHECK(s, g->pid == answer->holder_pid && g->start == answer->holder_start && g->host == answer->holder_host,
@@ -310,11 +358,28 @@ static void check_named(struct sim *s, const struct thread *t, const struct ring
 	      "the owner of %s with token %llu is named, which was another's before the call began", trace_key(k), (ull)g->token);
 }
 
+void oracle_busy_here(struct sim *s, struct client *c, struct thread *t, uint64_t word)
+{
+	const struct tables *tables = s->host[c->host].memory.tables;
+	const struct gate_terms *terms = tables_terms(tables, t->gate);
+	const struct session_row *row = tables_session(tables, gate_owner(word));
+	struct ring_completion answer = { .holder_host = c->host };
+
+	if (s->key[t->key].tainted[c->host])
+		return;
+	answer.holder_pid = row->pid;
+	answer.holder_start = row->start;
+	answer.holder_token = terms->base + (gate_count(word) - terms->opened_at) - 1;
+	CHECK(s, answer.holder_pid, "the gate of %s on host %u is owned by session %u, which is none", trace_key(&s->key[t->key]), c->host, gate_owner(word));
+	sim_mark(s, MARK_TRY_BUSY_HERE);
+	check_named(s, t, &answer);
+}
+
 static void check_nobody(struct sim *s, const struct thread *t)
 {
 	struct key *k = &s->key[t->key];
 
-	if (!k->n_grants || !(t->flags & REQUEST_LINEARIZABLE))
+	if (!k->n_grants || !(t->flags & REQUEST_LINEARIZABLE) || k->tainted[last_grant(k)->host])
 		return;
 	CHECK(s, last_grant(k)->at_ns >= t->since_ns || last_grant(k)->released_ns != NEVER,
 	      "nobody is said to own %s, and pid %u of host %u did all the while", trace_key(k), last_grant(k)->pid, last_grant(k)->host);
@@ -334,7 +399,7 @@ static void acquire_answered(struct sim *s, struct host *h, struct client *c, st
 {
 	switch (answer->result) {
 	case 0:
-		granted(s, h, c, t, answer);
+		granted(s, h, c, t, answer, true);
 		break;
 	case -EBUSY:
 		busy(s, h, t, answer);
@@ -376,14 +441,6 @@ static void holder_answered(struct sim *s, struct host *h, struct thread *t, con
 	check_named(s, t, answer);
 }
 
-/* The host was declared down since the thread was granted its lock. */
-static bool life_ended(const struct sim *s, const struct host *h, const struct thread *t)
-{
-	const struct reference_host *r = &s->reference.host[h->id];
-
-	return r->down || r->incarnation != t->told_incarnation;
-}
-
 static void answered(struct sim *s, struct host *h, struct client *c, struct thread *t, const struct ring_completion *answer)
 {
 	t->told = true;
@@ -396,10 +453,6 @@ static void answered(struct sim *s, struct host *h, struct client *c, struct thr
 		break;
 	case THREAD_ASKS:
 		holder_answered(s, h, t, answer);
-		break;
-	case THREAD_RELEASES:
-		CHECK(s, answer->result == (t->again ? -ESTALE : 0) || (answer->result == -ESTALE && life_ended(s, h, t)), "a release is answered with %d%s", answer->result,
-		      t->again ? ", although the lock was released before" : "");
 		break;
 	default:
 		CHECK(s, answer->result == 0, "a close is answered with %d", answer->result);
@@ -442,8 +495,8 @@ static struct client *next_grant(const struct host *h, struct ring_completion *r
 static bool was_grant(const struct client *c, const struct ring_completion *answer)
 {
 	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++)
-		if (t->pushed && t->told && t->call == answer->call && t->state == THREAD_WAITS && t->told_claim == answer->claim)
-			return answer->claim != 0;
+		if (t->pushed && t->told && t->call == answer->call && t->state == THREAD_WAITS && t->told_token == answer->token)
+			return answer->gate != 0;
 	return false;
 }
 
@@ -488,6 +541,7 @@ void oracle_after_step(struct sim *s, struct host *h)
 	check_tables(s, h);
 	check_copies(s, h);
 	check_rings(s, h);
+	gates_check(s, h);
 	reads_after_step(s, h);
 }
 
@@ -497,6 +551,7 @@ void oracle_host_died(struct sim *s, struct host *h)
 	log_look(s, h);
 	log_apply(s);
 	check_rings(s, h);
+	gates_check(s, h);
 }
 
 static void check_asleep(struct sim *s, const struct host *h, const struct client *c)
@@ -508,7 +563,7 @@ static void check_asleep(struct sim *s, const struct host *h, const struct clien
 		rung &= !t->unannounced;
 		if (c->closing && (t->state != THREAD_CLOSES || !c->kept))
 			continue;
-		if (t->told && t->asleep && !t->woken) {
+		if (t->pushed && t->told && t->asleep && !t->woken) {
 			client_describe(s, c, text, sizeof(text));
 			sim_fail(s, "host %u goes to sleep, and a call that it has answered was not woken: %s", h->id, text);
 		}
@@ -527,6 +582,7 @@ void oracle_may_sleep(struct sim *s, struct host *h)
 	for (unsigned i = 0; i < SIM_CLIENTS; i++)
 		if (s->client[i].host == h->id && s->client[i].state == CLIENT_OPEN && !s->client[i].nonsense)
 			check_asleep(s, h, &s->client[i]);
+	gates_check_asleep(s, h);
 }
 
 static void forget_host(struct sim *s, struct host *h)

@@ -21,6 +21,9 @@ static void plan_cluster(struct sim *s)
 	p->host_lease_ns = MAX(p->host_lease_ns, 4 * p->leader_lease_ns);
 	p->ask_ns = ONE_OF(s, 5 * MS, 100 * MS, 1 * SECOND);
 	p->handover_max = (uint32_t)ONE_OF(s, 1, 2, 3, 8);
+	p->handover_ns = ONE_OF(s, 1 * MS, 10 * MS, 200 * MS);
+	p->keep_ns = ONE_OF(s, 0, 10 * MS, 200 * MS, 1 * SECOND, 1 * SECOND);
+	p->range = (uint32_t)ONE_OF(s, 0, 0, 0, 4, 16, 64);
 	p->copy_bite = (uint32_t)ONE_OF(s, 128, 512, 4096, COPY_BITE);
 	p->copy_pace_ns = ONE_OF(s, 10 * US, 200 * US, 1 * MS);
 	p->limits.window = (uint32_t)ONE_OF(s, 2, 4, 8, 16, 32);
@@ -114,6 +117,7 @@ static void plan_one_host(struct sim *s)
 	p->think_ns = 100 * US;
 	p->hold_ns = 50 * US;
 	p->p_try = p->p_deadline = p->p_close = 0;
+	p->range = (uint32_t)ONE_OF(s, 0, 4, 64);
 	p->clients = MAX(p->clients, 6);
 }
 

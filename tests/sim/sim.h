@@ -11,6 +11,7 @@
  *   clock.c      each host's own clocks: offset, drift, jumps, a host that is suspended
  *   host.c       one host's keeper and reactor: feeds its agent, carries actions out, dies, returns
  *   client.c     programs: sessions, their threads, the rings' other side
+ *   gates.c      programs at gates: they take locks, wait in line and pass them on, step by step
  *   resource.c   what a lock protects: programs write to it while they believe that they own the lock
  *   nonsense.c   programs that write nonsense into their rings
  *   faults.c     what goes wrong, and when
@@ -32,6 +33,7 @@
 
 #include <setjmp.h>
 
+#include "../../shm/gate.h"
 #include "../../shm/ring.h"
 #include "../../shm/state/command.h"
 #include "../../shm/state/snapshot.h"
@@ -67,7 +69,8 @@ struct plan {
 	uint64_t duration_ns; /* of the time with faults */
 	struct agent_limits limits;
 	uint64_t heartbeat_ns, leader_lease_ns, host_lease_ns, ask_ns;
-	uint32_t handover_max;
+	uint32_t handover_max, range;
+	uint64_t handover_ns, keep_ns;
 	uint32_t copy_bite;
 	uint64_t copy_pace_ns;
 	/* programs */
@@ -125,6 +128,7 @@ struct wiring {              /* both directions */
 
 enum thread_state { THREAD_IDLE,
 		    THREAD_WAITS,
+		    THREAD_GATE, /* takes it at its gate, or waits there */
 		    THREAD_HOLDS,
 		    THREAD_RELEASES,
 		    THREAD_ASKS,
@@ -139,16 +143,31 @@ struct thread {
 	bool taken;       /* and somebody of the program has read it: `answer` */
 	bool cancelled;   /* CANCEL was pushed */
 	bool unannounced; /* a request was pushed, the doorbell not yet rung */
-	bool again;       /* RELEASES: for a second time, the agent must refuse */
+	bool again;       /* RELEASES: for a second time: it must be refused */
+	/* GATE, RELEASES, and of what it HOLDS: gates.c */
+	uint8_t step, after; /* enum step; when the agent was told: the next one */
+	bool waited;         /* it stood in the line */
+	bool sleep;          /* it will rather sleep than spin */
+	bool died;           /* GATE: the owner before died */
+	bool told_gate;      /* the agent knows that it waits at a gate that the agent has */
+	int leaves;          /* GATE: why it leaves the line: what it answers; 0: to ask the agent */
+	uint32_t gate, serial, count;
+	struct gate_place place;
+	struct gate_pass pass;
 	uint32_t call, key, flags;
 	int32_t reason;
 	uint64_t since_ns, deadline_ns; /* of the call, world time */
-	uint64_t claim, token, told_claim, told_incarnation;
+	uint64_t token, told_token;
 	uint64_t incarnation; /* of its host, under which it was granted */
 	bool lost;            /* the cluster has given the lock to others: its check must not say that it is valid */
 	uint8_t uses;         /* HOLDS: writes to do before it releases */
 	uint64_t timer;       /* number of the one event that counts */
 	struct ring_completion answer;
+};
+
+#define SIM_HANDLES 32u
+struct handle { /* what a program knows of a lock */
+	uint32_t key, gate, serial;
 };
 
 enum client_state { CLIENT_FREE,
@@ -174,6 +193,8 @@ struct client {
 	uint64_t start;
 	uint32_t scanned;                    /* completions that the oracle has seen */
 	uint64_t calls_out[RING_CALLS / 64]; /* bit: a request of this call is not answered */
+	struct handle handle[SIM_HANDLES];   /* [key % SIM_HANDLES] */
+	uint64_t records;                    /* bit: one of its places in lines is used by a thread */
 	uint32_t n_threads;
 	struct thread thread[SIM_THREADS];
 	struct session_rings *rings;
@@ -232,6 +253,7 @@ struct host {
 	uint64_t lives;           /* agents started */
 	bool mapping;             /* a successor is being given its predecessor's sessions */
 	uint64_t deadline_before; /* its lease before the present step */
+	bool scribbled;           /* somebody has written over its gates */
 	uint64_t settled_life;    /* the last life that went to sleep once */
 
 	/* how it will die */
@@ -306,7 +328,9 @@ struct key {
 	bool death;           /* somebody with an interest in it died since the last grant: the next may say so */
 	bool owner_died;      /* the last owner died: the next grant must say so … */
 	bool death_forgotten; /* … unless it was forgotten for want of room */
-	uint32_t passes;      /* grants within one delegation since another host waits */
+	bool told_death;      /* the last owner was told of a death */
+	uint32_t passes;      /* grants within one delegation since its agent knows that another host waits */
+	bool tainted[SIM_HOSTS + 1]; /* [host]: see oracle_tainted() */
 	uint32_t n_grants;
 	struct grant grant[SIM_GRANTS]; /* the last ones: [n % SIM_GRANTS] */
 	/* what the lock protects */
@@ -500,6 +524,24 @@ uint32_t sim_choose_key(struct sim *s);                           /* one of thos
 void client_announce(struct sim *s, struct client *c);
 void client_put_key(const struct sim *s, struct ring_request *r, uint32_t key);
 
+/* The thread does nothing more; it lives on. */
+void client_rest(struct sim *s, struct client *c, struct thread *t);
+/* It owns the lock now. */
+void client_holds(struct sim *s, struct client *c, struct thread *t);
+void client_by_agent(struct sim *s, struct client *c, struct thread *t); /* asks the agent for the lock */
+uint64_t client_wake_takes_ns(struct sim *s);
+
+/* ---- gates.c ---- */
+
+bool gates_acquire(struct sim *s, struct client *c, struct thread *t); /* false: it knows no gate */
+void gates_release(struct sim *s, struct client *c, struct thread *t);
+void gates_thread(struct sim *s, struct client *c, struct thread *t); /* the next step */
+void gates_learn(struct client *c, const struct thread *t);           /* what the agent said of a lock's gate */
+void gates_rouse(struct sim *s, struct host *h, uint32_t record);     /* somebody wakes who sleeps there */
+struct gate_view gates_view(const struct host *h);
+void gates_check(struct sim *s, const struct host *h); /* after a step of its agent */
+void gates_check_asleep(struct sim *s, const struct host *h);
+
 void clients_deferred(struct sim *s, struct client *c, struct thread *t); /* stopped: its event comes later */
 void client_stop(struct sim *s, struct client *c, uint64_t for_ns);
 
@@ -513,6 +555,7 @@ static inline bool client_stands(const struct sim *s, const struct client *c)
 void clock_init(struct sim *s, struct host *h);
 uint64_t host_clock(const struct sim *s, const struct host *h); /* CLOCK_BOOTTIME of the host, which leases go by */
 uint64_t host_mono_clock(const struct sim *s, const struct host *h);
+uint64_t host_clock_gap(const struct sim *s, const struct host *h); /* CLOCK_REALTIME - CLOCK_MONOTONIC */
 /* World time at which the host's clock shows `local_ns`, if its rate stays; NEVER: it does not run. */
 uint64_t clock_when(const struct sim *s, const struct host *h, uint64_t local_ns);
 void clock_drift(struct sim *s, struct host *h); /* another rate within the bound */
@@ -574,9 +617,13 @@ void oracle_host_started(struct sim *s, struct host *h, bool fresh);
 void oracle_host_died(struct sim *s, struct host *h);
 void oracle_may_sleep(struct sim *s, struct host *h);
 void oracle_released(struct sim *s, struct client *c, struct thread *t); /* the program lets go of the lock */
+void oracle_taken(struct sim *s, struct client *c, struct thread *t);    /* at its gate, and all checks are done */
+void oracle_busy_here(struct sim *s, struct client *c, struct thread *t, uint64_t word); /* by what stands at the gate */
 void oracle_ended(struct sim *s, struct client *c, bool died);           /* the agent may know now */
 void oracle_same_everywhere(struct sim *s);
 void oracle_host_down(struct sim *s, uint16_t host);
+/* Somebody of that host wrote over its gates: what they say of this lock is not believed. */
+bool oracle_tainted(const struct sim *s, uint16_t host, uint32_t key);
 void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
 /* The program found that its lock is not its own any more. */
 void oracle_dropped(struct sim *s, struct client *c, struct thread *t);

@@ -105,21 +105,21 @@ void trace_frame(struct sim *s, const char *what, uint16_t from, uint16_t to, co
 
 void trace_request(struct sim *s, const struct client *c, const struct ring_request *r)
 {
-	static const char *const ops[] = { "?", "acquire", "release", "cancel", "holder", "close" };
+	static const char *const ops[] = { "?", "acquire", "release", "cancel", "holder", "close", "lead", "gate" };
 	struct key k = { .len = r->key_len };
 
 	if (!s->options.trace)
 		return;
 	memcpy(k.bytes, r->key, r->key_len);
-	trace(s, "program %u of host %u asks: %s %s, call %d%s%s%s, claim %llx", c->id, c->host, ops[r->op], trace_key(&k), (int)r->call,
+	trace(s, "program %u of host %u asks: %s %s, call %d%s%s%s, target %u", c->id, c->host, ops[r->op], trace_key(&k), (int)r->call,
 	      r->flags & REQUEST_TRY ? ", try" : "", r->flags & REQUEST_RETURN ? ", return" : "",
-	      r->flags & REQUEST_LINEARIZABLE ? ", linearizable" : "", (ull)r->claim);
+	      r->flags & REQUEST_LINEARIZABLE ? ", linearizable" : "", r->target);
 }
 
 /* What the agent's memory says about a call: claim, line, and which of its commands are under way. */
 static size_t describe_claim(const struct sim *s, const struct client *c, const struct thread *t, char *ret, size_t cap)
 {
-	static const char *const claim_states[] = { "free", "waiting", "owner", "asking" };
+	static const char *const claim_states[] = { "free", "waiting", "given", "owner", "asking" };
 	static const char *const line_states[] = { "idle", "tried", "asked", "cancelling", "ours" };
 	const unsigned char *base = s->host[c->host].memory.private;
 	const struct private_memory *p = s->host[c->host].memory.private;
@@ -129,16 +129,30 @@ static size_t describe_claim(const struct sim *s, const struct client *c, const 
 
 	if (!c->kept || !t->pushed || !record->call_claim[t->call])
 		return 0;
-	return (size_t)snprintf(ret, cap, " <claim %u %s, stage %u, number %llu; line %u %s, queued %u, owner %u, number %llu; commands %llu .. %llu>",
-				record->call_claim[t->call], claim_states[claim->state & 3], claim->stage, (unsigned long long)claim->number,
-				claim->line, line_states[line->state % 5], line->queued, line->owner, (unsigned long long)line->number,
+	return (size_t)snprintf(ret, cap, " <claim %u %s, stage %u, number %llu; line %u %s, queued %u, given %u, number %llu; commands %llu .. %llu>",
+				record->call_claim[t->call], claim_states[claim->state % 5], claim->stage, (unsigned long long)claim->number,
+				claim->line, line_states[line->state % 5], line->queued, line->given, (unsigned long long)line->number,
 				(unsigned long long)p->first_number, (unsigned long long)p->next_number - 1);
+}
+
+/* Where it stands at a gate. */
+static size_t describe_gate(const struct sim *s, const struct client *c, const struct thread *t, char *ret, size_t cap)
+{
+	const struct host *h = &s->host[c->host];
+	struct gate_view v = gates_view(h);
+	uint64_t word = v.gates[t->gate].word, state = v.records[t->place.record].state;
+	const struct private_memory *p = h->memory.private;
+	const struct line *line = (const struct line *)((const unsigned char *)p + p->lines_at) + t->gate;
+
+	return (size_t)snprintf(ret, cap, " <step %u, gate %u: count %u, top %u, owner %u, flags %u; record %u: gen %u, state %u, count %u; line state %u>",
+				t->step, t->gate, gate_count(word), gate_top(word), gate_owner(word), gate_flags(word), t->place.record,
+				(unsigned)(state >> 36), gate_record_state(state), (uint32_t)state, line->state);
 }
 
 void client_describe(const struct sim *s, const struct client *c, char *ret, size_t cap)
 {
 	static const char *const client_states[] = { "free", "opening", "open", "closed", "dead" };
-	static const char *const thread_states[] = { "idle", "waits", "holds", "releases", "asks", "closes" };
+	static const char *const thread_states[] = { "idle", "waits", "at the gate", "holds", "releases", "asks", "closes" };
 	size_t n = (size_t)snprintf(ret, cap, "program %u on host %u, session %u, %s%s%s:", c->id, c->host, c->slot,
 				    client_states[c->state], c->closing ? ", closing" : "", c->kept ? "" : ", not kept");
 
@@ -151,5 +165,7 @@ void client_describe(const struct sim *s, const struct client *c, char *ret, siz
 				      t->asleep ? ", asleep" : "");
 		if (n < cap)
 			n += describe_claim(s, c, t, ret + n, cap - n);
+		if (n < cap && (t->state == THREAD_GATE || t->state == THREAD_RELEASES))
+			n += describe_gate(s, c, t, ret + n, cap - n);
 	}
 }

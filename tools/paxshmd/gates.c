@@ -516,6 +516,20 @@ static void rouse_chosen(struct agent *a)
 	}
 }
 
+/* Whoever owns the gate next takes out of its line who left. While the agent has it nobody else does, and the line may be
+ * asked for, or kept, for nobody but the dead. */
+static void prune_line(struct agent *a, uint32_t record)
+{
+	uint32_t i = atom_load_relaxed(&a->gates.records[record].gate);
+
+	if (i == 0 || i > a->m.p->lines_high || gate_owner(word_of(a, i)) != GATE_AGENT)
+		return;
+	gate_has_waiters(a, i);
+	if (line_of(a, i)->key_len)
+		line_settle(a, i);
+	agent_commit(a);
+}
+
 bool gates_forget_session(struct agent *a, uint32_t slot)
 {
 	uint32_t first = (slot - 1) * a->tables->records_each + 1;
@@ -526,6 +540,11 @@ bool gates_forget_session(struct agent *a, uint32_t slot)
 
 		while ((next = gate_forget(&a->gates, r)) == GATE_AGAIN)
 			;
+		if (next == GATE_WAITS) {
+			prune_line(a, r);
+			while ((next = gate_forget(&a->gates, r)) == GATE_AGAIN)
+				;
+		}
 		all &= next == GATE_DONE;
 	}
 	return all;
