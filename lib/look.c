@@ -9,6 +9,7 @@
 #include "../shm/state/snapshot.h"
 #include "../shm/sys.h"
 #include "../shm/table.h"
+#include "gateway.h"
 #include "session.h"
 
 #define TRIES 100u
@@ -228,6 +229,8 @@ int paxshm_next_lock(paxshm_session *s, uint32_t *cursor, struct paxshm_lock_inf
 		out.waiting = value.waiting;
 		out.flags = !value.delegation && value.flags & LOCK_DIED ? PAXSHM_OWNER_DIED : 0;
 		who_from_value(s, &value, &out.owner);
+		if (out.owner.host_id == s->host) /* else it stays as it is */
+			(void)gateway_holder(s, out.key, out.key_len, &out.owner);
 		*cursor = row;
 		*ret_info = out;
 		return 1;
