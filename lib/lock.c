@@ -381,18 +381,21 @@ static inline bool release_warm(struct paxshm_lock_handle *l)
 {
 	const struct paxshm_session *s = l->session;
 	bool released = false;
+	uint32_t count;
 
 	if (!bias_enter(&l->bias))
 		return false;
-	if (l->count == 1 && l->mode == PAXSHM_EX) {
+	/* Each word by itself: they were stored so a moment ago, and a load of both at once would wait for the stores. */
+	count = atom_load_relaxed(&l->count);
+	if (count == 1 && atom_load_relaxed(&l->mode) == PAXSHM_EX) {
 		/* The lease first: until then nobody else can have owned it, if the gate's word is still ours. */
 		released = !session_lost(s) && lease_glance(s->tables, l->incarnation, gateway_margin_ns(s->tables)) &&
 			   gate_free(&s->view.gates[l->gate], s->slot, l->taken);
-	} else if (l->count > 1) {
+	} else if (count > 1) {
 		released = gateway_look(l) == 0;
 	}
 	if (released)
-		atom_store_release(&l->count, l->count - 1);
+		atom_store_release(&l->count, count - 1);
 	bias_leave(&l->bias);
 	return released;
 }
