@@ -170,13 +170,13 @@ void gateway_cancel(struct paxshm_session *s)
 /* ---- waiting in the line ---- */
 
 /* The gate was handed to us: 0 if it counts. */
-static int arrive(struct paxshm_lock_handle *l, const struct gate_place *p, struct taken *ret)
+static int arrive(struct paxshm_lock_handle *l, const struct gate_place *p)
 {
 	struct paxshm_session *s = l->session;
-
 	/* The terms first, then whether it is still ours: so these are the terms under which it was handed over. */
-	*ret = (struct taken){ .count = p->count, .died = p->died, .incarnation = atom_load_acquire(&s->view.terms[p->gate].incarnation) };
-	if (gateway_counts(s, p->gate, l->serial, ret) && gate_holds(&s->view.gates[p->gate], s->slot, p->count))
+	uint64_t incarnation = atom_load_acquire(&s->view.terms[p->gate].incarnation);
+
+	if (gateway_counts(l, p->count, p->died, incarnation) && gate_holds(&s->view.gates[p->gate], s->slot, p->count))
 		return 0;
 	gateway_decline(s, p->gate, p->count);
 	return BY_AGENT;
@@ -219,7 +219,7 @@ static int wait_at(const struct paxshm_lock_handle *l, struct gate_place *p, con
 	return rc;
 }
 
-static int wait_in_line(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience, struct taken *ret)
+static int wait_in_line(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience)
 {
 	struct paxshm_session *s = l->session;
 	uint64_t tried = 0;
@@ -233,7 +233,7 @@ static int wait_in_line(struct paxshm_lock_handle *l, const struct paxshm_acquir
 		rc = wait_at(l, &p, how, patience);
 		place_give(s, place);
 		if (rc == 0)
-			return arrive(l, &p, ret);
+			return arrive(l, &p);
 	} while (rc == -EBUSY);
 	if (rc == -ENOENT) { /* it serves another key */
 		gateway_remember(l, 0, 0);
@@ -279,17 +279,16 @@ static int refuse(struct paxshm_lock_handle *l, uint64_t word, struct ring_compl
 	return -EBUSY;
 }
 
-static int acquire(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience, struct taken *taken,
-		   struct ring_completion *ret)
+static int acquire(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience, struct ring_completion *ret)
 {
 	struct paxshm_session *s = l->session;
 
 	for (unsigned i = 0; i < TRIES && know(l); i++) {
-		switch (gateway_take(s, l->gate, l->serial, taken)) {
+		switch (gateway_take(l)) {
 		case TAKE_DONE:
 			return 0;
 		case TAKE_VOID:
-			gateway_decline(s, l->gate, taken->count);
+			gateway_decline(s, l->gate, l->taken);
 			return BY_AGENT;
 		case TAKE_NOT_FREE:
 			break;
@@ -304,24 +303,23 @@ static int acquire(struct paxshm_lock_handle *l, const struct paxshm_acquire *ho
 		if (how->flags & PAXSHM_STAMPS ||
 		    (how->no_quorum != PAXSHM_RETRY && lease_look(s, atom_load_acquire(&s->tables->incarnation))))
 			break;
-		return wait_in_line(l, how, patience, taken);
+		return wait_in_line(l, how, patience);
 	}
 	return BY_AGENT;
 }
 
 int gateway_acquire(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience, struct ring_completion *ret)
 {
-	struct taken taken = { 0 };
-	int rc = acquire(l, how, patience, &taken, ret);
+	int rc = acquire(l, how, patience, ret);
 
 	if (rc)
 		return rc;
 	ret->gate = l->gate;
 	ret->serial = l->serial;
-	ret->count = taken.count;
-	ret->token = taken.token;
-	ret->incarnation = taken.incarnation;
-	ret->flags = taken.died ? COMPLETION_DIED : 0;
+	ret->count = l->taken;
+	ret->token = l->token;
+	ret->incarnation = l->incarnation;
+	ret->flags = l->died ? COMPLETION_DIED : 0;
 	return 0;
 }
 

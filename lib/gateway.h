@@ -19,12 +19,6 @@
 /* Answered beside 0 and negative errno: only the agent can say. */
 #define BY_AGENT 1
 
-struct taken { /* one acquisition at a gate */
-	uint32_t count;
-	bool died; /* the owner before did */
-	uint64_t incarnation, token;
-};
-
 enum take { TAKE_DONE,
 	    TAKE_NOT_FREE,
 	    TAKE_VOID }; /* taken, and it does not count: gateway_decline() */
@@ -34,30 +28,42 @@ static inline uint64_t gateway_margin_ns(const struct tables *t)
 	return lease_margin_ns(atom_load_relaxed(&t->host_lease_ns));
 }
 
-/* Whether what was swapped into the gate's word counts; then its token stands in *a. Reads memory and clocks. */
-static inline bool gateway_counts(const struct paxshm_session *s, uint32_t gate, uint32_t serial, struct taken *a)
+/* (slot, count) was swapped into the word of the handle's gate: whether it counts. Who owned nothing before notes here what
+ * it would own then. Reads memory and clocks. */
+static inline bool gateway_counts(struct paxshm_lock_handle *l, uint32_t count, bool died, uint64_t incarnation)
 {
-	const struct gate_terms *terms = &s->view.terms[gate];
-	uint32_t nth = a->count - atom_load_relaxed(&terms->opened_at) - 1;
+	const struct paxshm_session *s = l->session;
+	const struct gate_terms *terms = &s->view.terms[l->gate];
+	uint32_t nth = count - atom_load_relaxed(&terms->opened_at) - 1;
 	uint64_t now_ns;
 
-	a->token = atom_load_relaxed(&terms->base) + nth;
-	if (atom_load_acquire(&terms->serial) != serial || nth >= atom_load_relaxed(&terms->range) ||
-	    atom_load_relaxed(&terms->incarnation) != a->incarnation || session_lost(s) ||
-	    lease_check_at(s->tables, a->incarnation, gateway_margin_ns(s->tables), &now_ns) != 0)
+	l->died = died;
+	atom_store_relaxed(&l->mode, (uint32_t)PAXSHM_EX);
+	atom_store_relaxed(&l->taken, count);
+	atom_store_relaxed(&l->token, atom_load_relaxed(&terms->base) + nth);
+	atom_store_relaxed(&l->incarnation, incarnation);
+	if (atom_load_acquire(&terms->serial) != l->serial || nth >= atom_load_relaxed(&terms->range) ||
+	    atom_load_relaxed(&terms->incarnation) != incarnation || session_lost(s))
 		return false;
-	atom_store_relaxed(&s->view.gates[gate].since_ns, now_ns);
+	if (lease_check_at(s->tables, l->incarnation, gateway_margin_ns(s->tables), &now_ns) != 0)
+		return false;
+	atom_store_relaxed(&l->session->view.gates[l->gate].since_ns, now_ns);
 	return true;
 }
 
-/* Takes the gate if it is free. No system call in general, no waiting ever. */
-static inline enum take gateway_take(const struct paxshm_session *s, uint32_t gate, uint32_t serial, struct taken *ret)
+/* Takes the gate that the handle remembers, if it is free; what was taken is noted in the handle. No waiting, and no
+ * system call but near the end of the lease. */
+static inline enum take gateway_take(struct paxshm_lock_handle *l)
 {
+	const struct paxshm_session *s = l->session;
 	/* Before the swap: who finds the same afterwards was in one life all the time. */
-	ret->incarnation = atom_load_acquire(&s->tables->incarnation);
-	if (!gate_take(&s->view.gates[gate], s->slot, &ret->count, &ret->died))
+	uint64_t incarnation = atom_load_acquire(&s->tables->incarnation);
+	uint32_t count;
+	bool died;
+
+	if (!gate_take(&s->view.gates[l->gate], s->slot, &count, &died))
 		return TAKE_NOT_FREE;
-	return gateway_counts(s, gate, serial, ret) ? TAKE_DONE : TAKE_VOID;
+	return gateway_counts(l, count, died, incarnation) ? TAKE_DONE : TAKE_VOID;
 }
 
 /* Whether the gate still serves the key for which the handle remembers it. */

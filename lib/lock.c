@@ -130,48 +130,49 @@ static inline int handle_reenter(struct paxshm_lock_handle *l, uint32_t mode)
 	return rc;
 }
 
-/* Owned at its gate from now on. */
-static inline void handle_own(struct paxshm_lock_handle *l, const struct taken *taken)
+/* The short way, in a handle that is this thread's. */
+static inline bool take_warm(struct paxshm_lock_handle *l, uint32_t mode, struct paxshm_grant *grant, bool *ret_void)
 {
-	atom_store_relaxed(&l->mode, (uint32_t)PAXSHM_EX);
-	atom_store_relaxed(&l->taken, taken->count);
-	atom_store_relaxed(&l->token, taken->token);
-	atom_store_relaxed(&l->incarnation, taken->incarnation);
-	atom_store_release(&l->count, 1u); /* pairs with the acquire in paxshm_lock_check */
+	if (l->count) {
+		if (handle_reenter(l, mode) != 0)
+			return false;
+		if (grant)
+			grant->flags = PAXSHM_REENTERED;
+	} else {
+		if (mode != PAXSHM_EX || !gateway_known(l))
+			return false;
+		enum take take = gateway_take(l);
+		*ret_void = take == TAKE_VOID;
+		if (take != TAKE_DONE)
+			return false;
+		atom_store_release(&l->count, 1u); /* pairs with the acquire in paxshm_lock_check */
+		if (grant) {
+			grant->flags = l->died ? PAXSHM_OWNER_DIED : 0;
+			memset(grant->stamp_ns, 0, sizeof(grant->stamp_ns));
+		}
+	}
+	if (grant)
+		grant->token = l->token;
+	return true;
 }
 
-/* The short way. false: not gone, or not to its end: all is as it was. */
-static inline bool acquire_warm(struct paxshm_lock_handle *l, uint32_t mode, struct paxshm_grant *grant)
+/* false: not gone, or not to its end: all is as it was. *ret_by_agent: what the gate gave did not count. */
+static inline bool acquire_warm(struct paxshm_lock_handle *l, uint32_t mode, struct paxshm_grant *grant, bool *ret_by_agent)
 {
-	enum take take = TAKE_NOT_FREE;
-	struct taken taken;
-	uint32_t flags = 0;
-	bool owned = false;
+	bool void_take = false;
 
 	if (!bias_enter(&l->bias))
 		return false;
-	if (l->count) {
-		owned = handle_reenter(l, mode) == 0;
-		flags = PAXSHM_REENTERED;
-	} else if (mode == PAXSHM_EX && gateway_known(l)) {
-		take = gateway_take(l->session, l->gate, l->serial, &taken);
-		if (take == TAKE_DONE) {
-			handle_own(l, &taken);
-			owned = true;
-			flags = taken.died ? PAXSHM_OWNER_DIED : 0;
-		}
+	bool owned = take_warm(l, mode, grant, &void_take);
+	if (!void_take) {
+		bias_leave(&l->bias);
+		return owned;
 	}
-	if (owned && grant) {
-		grant->flags = flags;
-		grant->token = l->token;
-		if (flags != PAXSHM_REENTERED)
-			memset(grant->stamp_ns, 0, sizeof(grant->stamp_ns));
-	}
-	uint32_t gate = l->gate;
+	uint32_t gate = l->gate, taken = l->taken;
 	bias_leave(&l->bias);
-	if (take == TAKE_VOID)
-		gateway_decline(l->session, gate, taken.count);
-	return owned;
+	gateway_decline(l->session, gate, taken);
+	*ret_by_agent = true;
+	return false;
 }
 
 /* Waits, the mutex held before and after, until another thread of this process may have finished. */
@@ -226,15 +227,15 @@ static void handle_leave(struct paxshm_lock_handle *l, const struct ring_complet
 	pthread_mutex_lock(&s->mutex);
 	ASSERT(l->busy && !l->count);
 	if (got) {
-		struct taken taken = { .count = got->count, .token = got->token, .incarnation = got->incarnation };
-
 		if (got->gate)
 			gateway_remember(l, got->gate, got->serial);
 		l->claim = got->claim;
 		l->told_lost = false;
-		handle_own(l, &taken);
-		if (!got->gate)
-			atom_store_relaxed(&l->mode, (uint32_t)PAXSHM_PR);
+		atom_store_relaxed(&l->mode, (uint32_t)(got->gate ? PAXSHM_EX : PAXSHM_PR));
+		atom_store_relaxed(&l->taken, got->count);
+		atom_store_relaxed(&l->token, got->token);
+		atom_store_relaxed(&l->incarnation, got->incarnation);
+		atom_store_release(&l->count, 1u); /* pairs with the acquire in paxshm_lock_check */
 	}
 	l->busy = false;
 	bool waited = s->turn_waiters;
@@ -316,7 +317,7 @@ static int acquire_by_agent(struct paxshm_lock_handle *l, const struct paxshm_ac
 	return rc;
 }
 
-static int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, uint32_t mode, struct paxshm_grant *grant)
+static int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, uint32_t mode, bool by_agent, struct paxshm_grant *grant)
 {
 	struct paxshm_session *s = l->session;
 	uint32_t cancels = atom_load_seq_cst(&s->cancels);
@@ -333,7 +334,7 @@ static int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acqu
 		return 0;
 	}
 	if (rc == ENTERED_FIRST) {
-		rc = mode == PAXSHM_EX ? gateway_acquire(l, how, patience, &answer) : BY_AGENT;
+		rc = mode == PAXSHM_EX && !by_agent ? gateway_acquire(l, how, patience, &answer) : BY_AGENT;
 		if (rc == BY_AGENT)
 			rc = acquire_by_agent(l, how, mode, patience, &answer);
 		handle_leave(l, rc == 0 ? &answer : NULL);
@@ -353,8 +354,14 @@ static int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acqu
 int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
 {
 	static const struct paxshm_acquire usual = PAXSHM_INIT(usual);
+	bool by_agent = false;
 	int rc = handle_mine(l);
 
+	if (rc == 0 && !how && !grant) { /* said apart, for the compiler */
+		if (acquire_warm(l, PAXSHM_EX, NULL, &by_agent))
+			return 0;
+		return acquire_slowly(l, &usual, PAXSHM_EX, by_agent, NULL);
+	}
 	if (rc == 0 && grant && grant->size < sizeof(*grant))
 		rc = -EINVAL;
 	if (rc == 0 && how)
@@ -362,7 +369,9 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
 	if (rc)
 		return rc;
 	uint32_t mode = how && how->mode ? how->mode : PAXSHM_EX;
-	return acquire_warm(l, mode, grant) ? 0 : acquire_slowly(l, how ? how : &usual, mode, grant);
+	if (acquire_warm(l, mode, grant, &by_agent))
+		return 0;
+	return acquire_slowly(l, how ? how : &usual, mode, by_agent, grant);
 }
 
 /* ---- release and check ---- */
@@ -372,18 +381,21 @@ static inline bool release_warm(struct paxshm_lock_handle *l)
 {
 	const struct paxshm_session *s = l->session;
 	bool released = false;
+	uint32_t count;
 
 	if (!bias_enter(&l->bias))
 		return false;
-	if (l->count == 1 && l->mode == PAXSHM_EX) {
+	/* Each word by itself: they were stored so a moment ago, and a load of both at once would wait for the stores. */
+	count = atom_load_relaxed(&l->count);
+	if (count == 1 && atom_load_relaxed(&l->mode) == PAXSHM_EX) {
 		/* The lease first: until then nobody else can have owned it, if the gate's word is still ours. */
 		released = !session_lost(s) && lease_glance(s->tables, l->incarnation, gateway_margin_ns(s->tables)) &&
 			   gate_free(&s->view.gates[l->gate], s->slot, l->taken);
-	} else if (l->count > 1) {
+	} else if (count > 1) {
 		released = gateway_look(l) == 0;
 	}
 	if (released)
-		atom_store_release(&l->count, l->count - 1);
+		atom_store_release(&l->count, count - 1);
 	bias_leave(&l->bias);
 	return released;
 }
@@ -443,5 +455,5 @@ int paxshm_lock_check(paxshm_lock_handle *l)
 
 	if (rc)
 		return rc;
-	return atom_load_acquire(&l->count) ? handle_look(l) : -ESTALE; /* acquire: pairs with handle_own */
+	return atom_load_acquire(&l->count) ? handle_look(l) : -ESTALE; /* acquire: pairs with the releases that make it own */
 }

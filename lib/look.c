@@ -9,6 +9,7 @@
 #include "../shm/state/snapshot.h"
 #include "../shm/sys.h"
 #include "../shm/table.h"
+#include "gateway.h"
 #include "session.h"
 
 #define TRIES 100u

@@ -16,18 +16,6 @@
 
 #define CLOSE_WAIT_NS NS_PER_S
 
-int session_mine(const struct paxshm_session *s)
-{
-	if (!s)
-		return -EINVAL;
-	return *s->mine ? 0 : -EPERM;
-}
-
-bool session_lost(const struct paxshm_session *s)
-{
-	return atom_load_acquire(&s->lost) || atom_load_acquire(&s->rings->closed);
-}
-
 bool session_look(struct paxshm_session *s)
 {
 	struct pollfd p = { .fd = s->socket };

@@ -28,8 +28,10 @@
 #ifndef PAXSHM_LIB_SESSION_H
 #define PAXSHM_LIB_SESSION_H
 
+#include <errno.h>
 #include <pthread.h>
 
+#include "../shm/atom.h"
 #include "../shm/gate_read.h"
 #include "../shm/layout.h"
 #include "../shm/segment.h"
@@ -64,6 +66,7 @@ struct paxshm_lock_handle {
 	uint32_t gate, serial; /* the gate of its key, and the serial of its terms then; gate 0: not known */
 	uint32_t taken;        /* EX: the gate's count of this acquisition */
 	uint64_t token, incarnation;
+	bool died; /* EX: the owner before had died */
 	/* Rarely. */
 	uint64_t claim;                          /* PR */
 	struct paxshm_lock_handle *next, **link; /* all handles of the session */
@@ -115,10 +118,18 @@ struct paxshm_session {
 /* ---- session.c ---- */
 
 /* 0; -EINVAL: no session; -EPERM: another process's. First in every public call. */
-int session_mine(const struct paxshm_session *s);
+static inline int session_mine(const struct paxshm_session *s)
+{
+	if (!s)
+		return -EINVAL;
+	return *s->mine ? 0 : -EPERM;
+}
 
 /* Whether the session is known to be over: reads memory only. */
-bool session_lost(const struct paxshm_session *s);
+static inline bool session_lost(const struct paxshm_session *s)
+{
+	return atom_load_acquire(&s->lost) || atom_load_acquire(&s->rings->closed);
+}
 
 /* The same after a look at the socket: one system call. */
 bool session_look(struct paxshm_session *s);

@@ -8,7 +8,8 @@
  * deadline, and only when every gate of the one before has lapsed; so who finds a deadline of a new incarnation finds
  * that incarnation afterwards.
  *
- * Two cheap clocks do in general. They lag by up to a tick, so near the end an exact one decides. CLOCK_MONOTONIC stands
+ * Two cheap clocks do in general, far from the end even one of them and the time in seconds. They lag by up to a tick, so
+ * near the end an exact one decides. CLOCK_MONOTONIC stands
  * still while the machine is suspended, and CLOCK_REALTIME does not: when the distance of the two has changed, that may
  * be why, and CLOCK_BOOTTIME decides. A virtual machine that was paused shows in none of them: there only tokens protect.
  *
@@ -27,6 +28,7 @@
 
 #define LEASE_GAP_NS 50000000ull    /* the clocks' distance may move so far by itself between two renewals */
 #define LEASE_TICKS_NS 100000000ull /* ten ticks of the slowest timer */
+#define LEASE_SECOND_NS (NS_PER_S + 2 * LEASE_GAP_NS)
 
 enum lease_verdict { LEASE_STANDS,
 		     LEASE_ENDED,
@@ -61,24 +63,42 @@ static inline uint64_t lease_coarse_ns(clockid_t clock)
 /* The exact clock. */
 bool lease_stands_by_boot(const struct tables *t);
 
-/* 0; -ENETUNREACH: the lease has ended, or is suspended; -ESTALE: the host is in another life than `incarnation`. Inline,
- * because it is a third of what an uncontended lock costs. *ret_now_ns: CLOCK_MONOTONIC_COARSE, which has been read then;
- * NULL: not wanted. */
-static inline int lease_check_at(const struct tables *t, uint64_t incarnation, uint64_t margin_ns, uint64_t *ret_now_ns)
+/* CLOCK_REALTIME in whole seconds, at a third of the price of any other clock. */
+static inline uint64_t lease_second_ns(void)
 {
+	return (uint64_t)time(NULL) * NS_PER_S;
+}
+
+/* Far from the deadline that is enough: what hides in a second is taken off. false: lease_judge() decides. */
+static inline bool lease_is_far(uint64_t deadline_ns, uint64_t gap_ns, uint64_t margin_ns, uint64_t now_ns, uint64_t second_ns)
+{
+	return deadline_ns > now_ns && deadline_ns - now_ns > margin_ns + LEASE_SECOND_NS &&
+	       now_ns + gap_ns + LEASE_GAP_NS - second_ns < LEASE_SECOND_NS; /* goes round below 0 */
+}
+
+/* The clocks first: they are calls, and whatever is loaded is loaded after them. A deadline that was renewed in between says
+ * that the lease stood all the time; a gap that moved in between sends to the exact clock. */
+static inline bool lease_stands(const struct tables *t, uint64_t margin_ns, uint64_t *ret_now_ns)
+{
+	uint64_t second_ns = lease_second_ns(), now_ns = lease_coarse_ns(CLOCK_MONOTONIC_COARSE);
 	/* Acquire, the gap first: pairs with the agent's release of it, after the deadlines. */
 	uint64_t gap_ns = atom_load_acquire(&t->clock_gap_ns);
 	uint64_t deadline_ns = atom_load_acquire(&t->deadline_ns);
-	uint64_t now_ns = deadline_ns != NEVER || ret_now_ns ? lease_coarse_ns(CLOCK_MONOTONIC_COARSE) : 0;
-	bool stands = true;
+	enum lease_verdict verdict;
 
-	if (deadline_ns != NEVER) { /* else this host's grants do not end with time */
-		enum lease_verdict verdict = lease_judge(deadline_ns, gap_ns, margin_ns, now_ns, lease_coarse_ns(CLOCK_REALTIME_COARSE));
-		if (verdict != LEASE_STANDS)
-			stands = verdict == LEASE_ASK_BOOT && lease_stands_by_boot(t);
-	}
-	if (ret_now_ns)
-		*ret_now_ns = now_ns;
+	*ret_now_ns = now_ns;
+	if (deadline_ns == NEVER || lease_is_far(deadline_ns, gap_ns, margin_ns, now_ns, second_ns))
+		return true;
+	verdict = lease_judge(deadline_ns, gap_ns, margin_ns, now_ns, lease_coarse_ns(CLOCK_REALTIME_COARSE));
+	return verdict == LEASE_STANDS || (verdict == LEASE_ASK_BOOT && lease_stands_by_boot(t));
+}
+
+/* 0; -ENETUNREACH: the lease has ended, or is suspended; -ESTALE: the host is in another life than `incarnation`. Inline,
+ * because it is a third of what an uncontended lock costs. *ret_now_ns: CLOCK_MONOTONIC_COARSE, which has been read. */
+static inline int lease_check_at(const struct tables *t, uint64_t incarnation, uint64_t margin_ns, uint64_t *ret_now_ns)
+{
+	bool stands = lease_stands(t, margin_ns, ret_now_ns);
+
 	/* Last: whose deadline it was. */
 	if (atom_load_acquire(&t->incarnation) != incarnation && !MUTANT(12))
 		return -ESTALE;
@@ -87,23 +107,22 @@ static inline int lease_check_at(const struct tables *t, uint64_t incarnation, u
 
 static inline int lease_check(const struct tables *t, uint64_t incarnation, uint64_t margin_ns)
 {
-	return lease_check_at(t, incarnation, margin_ns, NULL);
+	uint64_t now_ns;
+
+	return lease_check_at(t, incarnation, margin_ns, &now_ns);
 }
 
-/* The same for who gives back, by one clock: true: it stands; false: lease_check() decides. CLOCK_REALTIME, because it goes
- * on while the machine is suspended; what hides from it is a lease that ended after somebody had set that clock back, and
+/* For who gives back, by the cheapest clock alone: true: it stands; false: lease_check() decides. CLOCK_REALTIME goes on
+ * while the machine is suspended; what hides from this is a lease that ended after somebody had set that clock back, and
  * before the lease was renewed. */
 static inline bool lease_glance(const struct tables *t, uint64_t incarnation, uint64_t margin_ns)
 {
+	uint64_t second_ns = lease_second_ns();
 	uint64_t gap_ns = atom_load_acquire(&t->clock_gap_ns);
 	uint64_t deadline_ns = atom_load_acquire(&t->deadline_ns);
 
-	if (deadline_ns != NEVER) {
-		uint64_t now_ns = lease_coarse_ns(CLOCK_REALTIME_COARSE) - gap_ns;
-
-		if (now_ns >= deadline_ns || deadline_ns - now_ns < margin_ns)
-			return false;
-	}
+	if (deadline_ns != NEVER && second_ns + LEASE_SECOND_NS - gap_ns + margin_ns >= deadline_ns)
+		return false;
 	return atom_load_acquire(&t->incarnation) == incarnation;
 }
 

@@ -94,7 +94,7 @@ struct fake {
 
 	/* Seen. */
 	struct greeting greeting;
-	unsigned welcomes, acquires, releases, stale_releases, cancels, closes, holders, leads, adopts, adopts_kept, gates;
+	unsigned welcomes, acquires, releases, stale_releases, cancels, closes, holders, leads, adopts, adopts_kept, gates, requests_seen;
 	struct ring_request last_cancel, last_holder, last_lead, last_acquire;
 };
 

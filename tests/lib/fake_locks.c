@@ -329,6 +329,7 @@ void fake_act(struct fake *f, uint32_t session, const struct ring_request *r)
 {
 	const char *wrong = ring_request_check(r);
 
+	f->requests_seen++;
 	cr_assert_null(wrong, "the library asked nonsense: %s", wrong);
 	switch (r->op) {
 	case REQUEST_ACQUIRE: acquire(f, session, r); break;

@@ -156,12 +156,14 @@ Test(ring, sound_requests_pass)
 	accepts(.op = REQUEST_HOLDER, .key_len = 1, .flags = REQUEST_LINEARIZABLE | REQUEST_RETURN);
 	accepts(.op = REQUEST_CLOSE);
 	accepts(.op = REQUEST_LEAD, .target = HOSTS_MAX - 1);
+	accepts(.op = REQUEST_GATE, .call = CALL_NONE, .target = 1);
 }
 
 Test(ring, nonsense_is_refused)
 {
 	rejects(.op = 0);
-	rejects(.op = REQUEST_LEAD + 1);
+	rejects(.op = REQUEST_GATE + 1);
+	rejects(.op = REQUEST_GATE, .target = 1, .flags = 1);
 	rejects(.op = UINT32_MAX);
 	rejects(.op = REQUEST_LEAD, .target = 1, .flags = 1);
 	rejects(.op = REQUEST_ACQUIRE, .mode = 5, .key_len = 0);

@@ -30,6 +30,7 @@
 #define SETTLE_ROUNDS 64u  /* of one gate in one turn; then the others' turn comes first */
 #define SWEEPS_A_TURN 512u /* gates looked at for one session that ends */
 #define WATCH_MAX_NS NS_PER_S
+#define ONE_USE 3u /* counts that a delegation takes for one use: closed, given, closed to get it back */
 
 static bool session_owns(uint64_t word)
 {
@@ -393,7 +394,7 @@ static bool give_back(struct agent *a, uint32_t i)
 	ASSERT(gate_owner(gate_word_of(a, i)) == GATE_AGENT);
 	if (!line_give_back(a, i, used, gate_flags(gate_word_of(a, i)) & GATE_DIED))
 		return false;
-	keep_ends(a, l, used > 2, revoked); /* getting it back was one */
+	keep_ends(a, l, used > ONE_USE, revoked);
 	a->tables->revocations += revoked;
 	atom_store_relaxed(&gate_terms_of(a, i)->revoked, gate_terms_of(a, i)->revoked + revoked);
 	atom_store_release(&gate_terms_of(a, i)->delegation, (uint64_t)0);
@@ -522,7 +523,7 @@ static void prune_line(struct agent *a, uint32_t record)
 {
 	uint32_t i = atom_load_relaxed(&a->gates.records[record].gate);
 
-	if (i == 0 || i > a->m.p->lines_high || gate_owner(word_of(a, i)) != GATE_AGENT)
+	if (i == 0 || i > a->m.p->lines_high || gate_owner(gate_word_of(a, i)) != GATE_AGENT)
 		return;
 	gate_has_waiters(a, i);
 	if (line_of(a, i)->key_len)
