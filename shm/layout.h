@@ -146,7 +146,7 @@ struct tables {
 	uint32_t n_rows, n_cells, n_waits, n_hosts;                 /* capacities: agreed for the whole cluster */
 	uint64_t buckets_at, rows_at, cells_at, waits_at, hosts_at; /* byte offsets */
 	/* This host's own capacities; the gates and records themselves stand in the arena. */
-	uint32_t n_gates, n_sessions, n_records, records_each;      /* session slot i has the records (i-1) * records_each + 1 .. */
+	uint32_t n_gates, n_sessions, n_records, records_each; /* session slot i has the records (i-1) * records_each + 1 .. */
 	uint64_t terms_at, slots_at, sessions_at;
 
 	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
@@ -182,7 +182,7 @@ typedef uint64_t table_bucket;
 struct arena {
 	struct segment_header segment;
 	uint64_t pending[(SESSIONS_MAX + 64) / 64]; /* bit of a session slot: look into its ring; atomic */
-	uint64_t gates_at, records_at; /* byte offsets; what they hold is checked against the tables, never believed */
+	uint64_t gates_at, records_at;              /* byte offsets; what they hold is checked against the tables, never believed */
 	uint32_t n_gates, n_records;
 };
 
@@ -275,7 +275,7 @@ struct ring_completion {
 	int32_t result; /* 0 or -errno */
 	uint64_t claim; /* of a shared grant: index and generation, to be named in its release */
 	uint64_t token;
-	uint64_t incarnation; /* under which it was granted */
+	uint64_t incarnation;         /* under which it was granted */
 	uint32_t gate, serial, count; /* of an exclusive grant: the gate, which key it serves, and the acquisition there */
 	uint32_t flags;               /* COMPLETION_DIED */
 	uint32_t holder_host;         /* host id; 0: nobody */
