@@ -188,6 +188,8 @@ int paxshm_life_fd(paxshm_session *s);
  * they asked; a host may pass the lock among its own a bounded number of times first.
  * Freed by release, by closing the session, or by the death of its processes; after a death the next
  * owner is told PAXSHM_OWNER_DIED. A thread that ends leaves its locks owned by the session.
+ * What this host has had stays with it until another host asks: acquired again it needs no agent, and no system
+ * call where one thread uses the handle.
  * A program that was stopped for long cannot know that it lost a lock until it looks: give the token
  * to what you write to, and let that refuse older tokens.
  */
@@ -211,7 +213,7 @@ enum paxshm_mode { /* the six modes of the VMS and Linux DLM */
 		   PAXSHM_CW = 2,
 		   PAXSHM_PR = 3,
 		   PAXSHM_PW = 4,
-		   PAXSHM_EX = 5, /* exclusive: the one that exists now; the others: -ENOSYS */
+		   PAXSHM_EX = 5, /* exclusive. It and PR (shared) exist now; the others: -ENOSYS */
 };
 
 enum paxshm_no_quorum {
@@ -256,6 +258,7 @@ int paxshm_lock_unref(paxshm_lock_handle *l);
 
 /* Acquires. how NULL: exclusive, wait, retry, no deadline. grant NULL: not wanted; else token and flags
  * are filled on 0, holder on -EBUSY, and nothing otherwise.
+ * Shared (PAXSHM_PR): any number of owners in the cluster, none exclusive meanwhile; who owns it exclusively re-enters.
  * Threads that share one handle are one owner: while one of them owns it another re-enters, and while one of
  * them waits another waits for what comes of that.
  *   0              owned; a grant that came before deadline or cancel counts
@@ -265,21 +268,22 @@ int paxshm_lock_unref(paxshm_lock_handle *l);
  *   -ECANCELED     paxshm_cancel()
  *   -ENETUNREACH   no quorum (PAXSHM_RETURN, and PAXSHM_FAIL whose handler returned)
  *   -ENOTCONN      the session is over; or after deadline or cancel the agent was silent for
- *                  agent_timeout_ms. In the second case what the session owns stays owned; new acquires answer
- *                  -ENOTCONN at once until the agent has answered. Should it answer with a grant, nobody
+ *                  agent_timeout_ms. In the second case what the session owns stays owned; new acquires that need
+ *                  the agent answer -ENOTCONN at once until it has answered (a lock that this host has needs none). Should it answer with a grant, nobody
  *                  waits for that: it is released by the session's next call on any thread that hands
  *                  something in or waits, by paxshm_close(), or by the end of the process. It is never
  *                  taken for a later acquire's.
  *   -ESTALE        the handle's lock was lost: release it as often as it was acquired first
  *   -ENETUNREACH   also: this handle owns the lock, and the host is suspended
- *   -ENOSPC        PAXSHM_CALLS_MAX calls wait already; the cluster's lock table or this host's part is full;
+ *   -ENOSPC        PAXSHM_CALLS_MAX calls wait for the agent already; the cluster's lock table or this host's part is full;
  *                  or acquired 2^32-1 times
- *   -ENOSYS        a mode other than PAXSHM_EX, or PAXSHM_ASYNC
+ *   -EDEADLK       this handle owns the lock shared, and wants it exclusive: release it first
+ *   -ENOSYS        a mode other than PAXSHM_EX and PAXSHM_PR, or PAXSHM_ASYNC
  *   -EINVAL        unknown mode, flags, no_quorum; sizes */
 int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant) PAXSHM_MUST_CHECK;
 
-/* Takes one acquire back; the last one frees the lock. Does not wait for the agent (only, with
- * PAXSHM_CALLS_MAX threads at work and no agent to serve them, for room to tell it).
+/* Takes one acquire back; the last one frees the lock, or hands it to whoever of this host waits longest. Does not wait for
+ * the agent (only, with more to tell than there is room for and no agent to read it, for that room).
  *   -ESTALE       not owned, or lost meanwhile
  *   -ENETUNREACH  this host is cut off: whether it was still owned until now nobody here can know
  * In both cases it is counted back all the same. */

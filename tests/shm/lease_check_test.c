@@ -84,3 +84,15 @@ Test(lease_check, near_the_deadline_the_exact_clock_decides)
 	cr_assert_eq(lease_check(&t, 5, MARGIN), 0);
 	cr_assert_eq(lease_check(&t, 5, 200 * S), -ENETUNREACH);
 }
+
+Test(lease_check, far_from_the_deadline_seconds_are_enough_and_what_hides_in_one_is_taken_off)
+{
+	uint64_t far = MARGIN + LEASE_SECOND_NS;
+
+	cr_assert(lease_is_far(50 * S + far + 1, 7 * S, MARGIN, 50 * S, 57 * S));
+	cr_assert_not(lease_is_far(50 * S + far, 7 * S, MARGIN, 50 * S, 57 * S));
+	cr_assert(lease_is_far(900 * S, 7 * S, MARGIN, 50 * S, 56 * S + 1));
+	cr_assert_not(lease_is_far(900 * S, 7 * S, MARGIN, 50 * S, 59 * S), "suspended");
+	cr_assert_not(lease_is_far(900 * S, 7 * S, MARGIN, 50 * S, 55 * S), "the clock was set back");
+	cr_assert_not(lease_is_far(0, 0, MARGIN, 1, 0));
+}
