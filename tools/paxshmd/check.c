@@ -36,7 +36,7 @@ static const char *check_line(const struct agent *a, uint32_t i)
 		return "a gift without a delegation";
 	if (l->state != LINE_OURS && gate_owner(atom_load_relaxed(&a->gates.gates[i].word)) != GATE_AGENT)
 		return "a gate that is open without a delegation";
-	if ((l->state == LINE_OURS ? l->delegation : 0) != tables_terms(a->tables, i)->delegation)
+	if (a->rebuilt && (l->state == LINE_OURS ? l->delegation : 0) != tables_terms(a->tables, i)->delegation)
 		return "terms of another delegation";
 	return NULL;
 }

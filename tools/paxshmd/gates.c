@@ -91,6 +91,14 @@ struct owner gate_owner_now(const struct agent *a, uint32_t i)
 	return o;
 }
 
+/* The delegation is over here. No token is in range any more: who finds the gate open because somebody has written over it
+ * declines. */
+static void terms_end(struct agent *a, uint32_t i)
+{
+	atom_store_relaxed(&terms_of(a, i)->range, 0u);
+	atom_store_release(&terms_of(a, i)->delegation, (uint64_t)0);
+}
+
 /* ---- whether keeping pays ---- */
 
 static uint8_t *reuse_of(const struct agent *a, uint64_t hash)
@@ -172,7 +180,7 @@ void gate_new_key(struct agent *a, uint32_t i)
 {
 	struct gate_terms *t = terms_of(a, i);
 
-	atom_store_relaxed(&t->delegation, (uint64_t)0);
+	terms_end(a, i);
 	atom_store_seq_cst(&t->serial, t->serial + 1);
 	atom_fence_seq_cst(); /* pairs with the arriver's: it pushes, then reads the serial */
 	a->last_count[i] = 0;
@@ -336,10 +344,11 @@ static bool give_end(struct agent *a, uint32_t i)
 }
 
 /* The oldest claim gets it. That it will is committed before. */
-static void give(struct agent *a, uint32_t i, uint64_t word)
+static void give(struct agent *a, uint32_t i)
 {
 	struct line *l = line_of(a, i);
 	uint32_t given = l->head;
+	uint64_t word = word_of(a, i); /* now: who left the line may have been taken out of it since the agent had the gate */
 
 	claim_leave(a, given);
 	CHANGE(claim_of(a, given)->state, CLAIM_GIVEN);
@@ -434,7 +443,7 @@ static bool give_back(struct agent *a, uint32_t i)
 		return false;
 	reuse_learn(a, l, used > 1 || !revoked);
 	a->tables->revocations += revoked;
-	atom_store_release(&terms_of(a, i)->delegation, (uint64_t)0);
+	terms_end(a, i);
 	agent_commit(a);
 	return true;
 }
@@ -463,7 +472,7 @@ bool gate_settle(struct agent *a, uint32_t i)
 			return true; /* the cluster may have given it to another: looked at again when it is renewed */
 		switch (turn_of(a, i, word)) {
 		case CLAIM:
-			give(a, i, word);
+			give(a, i);
 			break;
 		case WAITER:
 			open_gate(a, i);
@@ -505,7 +514,7 @@ void gate_lapse_line(struct agent *a, uint32_t i)
 		if (gate_lapsing(&a->gates, i, &owner, &count))
 			lapse_owner(a, i, owner, count);
 	} while (gate_lapse(&a->gates, i, owner, count) != GATE_DONE);
-	atom_store_release(&terms_of(a, i)->delegation, (uint64_t)0);
+	terms_end(a, i);
 }
 
 /* ---- sessions come and go ---- */
@@ -666,7 +675,7 @@ bool gates_make_room(struct agent *a)
 		a->tables->evictions++;
 		if (!line_give_back(a, i, gate_used(a, i), gate_flags(word_of(a, i)) & GATE_DIED))
 			return false;
-		atom_store_release(&terms_of(a, i)->delegation, (uint64_t)0);
+		terms_end(a, i);
 		line_settle(a, i);
 		return a->m.p->lines_free != 0;
 	}
@@ -705,11 +714,21 @@ uint64_t gates_wake_at(const struct agent *a)
 	return MIN(a->n_watched ? a->watch_at_ns : NEVER, a->config.keep_ns && a->m.p->lines_used ? a->hand_at_ns : NEVER);
 }
 
-/* What the predecessor had begun is ended: whoever it was giving a gate has it, whoever it had chosen is woken. */
+/* What the predecessor had begun is ended: whoever it was giving a gate has it, whoever it had chosen is woken. Terms are not
+ * undone when it dies inside a group; nobody was let in by those of a group that was not committed. */
 void gates_rebuild(struct agent *a)
 {
-	for (uint32_t i = 1; i <= a->m.p->lines_high; i++)
-		if (a->m.lines[i].key_len && a->m.lines[i].given)
+	for (uint32_t i = 1; i <= a->m.p->lines_high; i++) {
+		const struct line *l = &a->m.lines[i];
+
+		if (!l->key_len || l->state != LINE_OURS) {
+			terms_end(a, i);
+			continue;
+		}
+		atom_store_relaxed(&terms_of(a, i)->range, range_of(a));
+		atom_store_release(&terms_of(a, i)->delegation, l->delegation);
+		if (l->given)
 			give_end(a, i);
+	}
 	rouse_chosen(a);
 }
