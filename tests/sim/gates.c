@@ -552,9 +552,20 @@ static bool goes_on(struct sim *s, struct client *c, struct thread *t)
 	return false;
 }
 
+static bool traced(struct sim *s, struct client *c, struct thread *t)
+{
+	if (s->options.trace && t->state != THREAD_IDLE) {
+		uint64_t word = gate_of(s, c, t)->word;
+
+		trace(s, "program %u thread %u, step %u: gate %u count %u top %u owner %u flags %u", c->id, (unsigned)(t - c->thread), t->step, t->gate,
+		      gate_count(word), gate_top(word), gate_owner(word), gate_flags(word));
+	}
+	return true;
+}
+
 void gates_thread(struct sim *s, struct client *c, struct thread *t)
 {
-	while (step(s, c, t) && goes_on(s, c, t))
+	while (traced(s, c, t) && step(s, c, t) && goes_on(s, c, t))
 		;
 }
 
@@ -579,6 +590,7 @@ void gates_release(struct sim *s, struct client *c, struct thread *t)
 	t->step = STEP_FREE;
 	t->again = false;
 	s->tally->operations++;
+	trace(s, "program %u of host %u lets go of %s, count %u", c->id, c->host, trace_key(&s->key[t->key]), t->count);
 	oracle_released(s, c, t);
 	gates_thread(s, c, t);
 }

@@ -253,6 +253,7 @@ static void act(struct sim *s, struct host *h, const struct agent_action *a)
 		break;
 	case ACTION_LOG:
 		trace(s, "host %u: log: %s", h->id, a->text);
+		CHECK(s, h->scribbled || !strstr(a->text, "event=gate.nonsense"), "host %u finds nonsense at a gate, and nobody wrote any: %s", h->id, a->text);
 		break;
 	case ACTION_FATAL:
 		sim_fail(s, "host %u gives up: %s", h->id, a->text);

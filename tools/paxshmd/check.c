@@ -41,7 +41,7 @@ static const char *check_line(const struct agent *a, uint32_t i)
 		return "a gift without a delegation";
 	if ((l->state != LINE_OURS || l->mode != LOCK_MODE_EX) && gate_owner(atom_load_relaxed(&a->gates.gates[i].word)) != GATE_AGENT)
 		return "a gate that is open without a delegation";
-	if ((l->state == LINE_OURS && l->mode == LOCK_MODE_EX ? l->delegation : 0) != tables_terms(a->tables, i)->delegation)
+	if (a->rebuilt && (l->state == LINE_OURS && l->mode == LOCK_MODE_EX ? l->delegation : 0) != tables_terms(a->tables, i)->delegation)
 		return "terms of another delegation";
 	return NULL;
 }

@@ -74,7 +74,7 @@ void line_free(struct agent *a, uint32_t i)
 	CHANGE(*link, l->next);
 	CHANGE(l->next, p->lines_free);
 	CHANGE(l->key_len, 0);
-	gate_new_key(a, i);
+	gate_new_key(a, i); /* now, not when the next key comes: who comes with the old one would be sent away for ever */
 	CHANGE(p->lines_free, i);
 	CHANGE(p->lines_used, p->lines_used - 1);
 }

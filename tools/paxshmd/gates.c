@@ -65,7 +65,16 @@ struct owner gate_owner_now(const struct agent *a, uint32_t i)
 	return o;
 }
 
+/* The delegation is over here. No token is in range any more: who finds the gate open because somebody has written over it
+ * declines. */
+void gate_terms_end(struct agent *a, uint32_t i)
+{
+	atom_store_relaxed(&gate_terms_of(a, i)->range, 0u);
+	atom_store_release(&gate_terms_of(a, i)->delegation, (uint64_t)0);
+}
+
 /* ---- another host asks ---- */
+
 
 void gate_asked_elsewhere(struct agent *a, const struct command *c)
 {
@@ -128,8 +137,8 @@ void gate_new_key(struct agent *a, uint32_t i)
 {
 	struct gate_terms *t = gate_terms_of(a, i);
 
-	atom_store_relaxed(&t->delegation, (uint64_t)0);
-	atom_store_relaxed(&t->revoked, (uint64_t)0);
+	gate_terms_end(a, i);
+	atom_store_relaxed(&gate_terms_of(a, i)->revoked, (uint64_t)0);
 	atom_store_seq_cst(&t->serial, t->serial + 1);
 	atom_fence_seq_cst(); /* pairs with the arriver's: it pushes, then reads the serial */
 	a->last_count[i] = 0;
@@ -397,7 +406,7 @@ static bool give_back(struct agent *a, uint32_t i)
 	keep_ends(a, l, used > ONE_USE, revoked);
 	a->tables->revocations += revoked;
 	atom_store_relaxed(&gate_terms_of(a, i)->revoked, gate_terms_of(a, i)->revoked + revoked);
-	atom_store_release(&gate_terms_of(a, i)->delegation, (uint64_t)0);
+	gate_terms_end(a, i);
 	agent_commit(a);
 	return true;
 }
@@ -470,7 +479,7 @@ void gate_lapse_line(struct agent *a, uint32_t i)
 		if (gate_lapsing(&a->gates, i, &owner, &count))
 			lapse_owner(a, i, owner, count);
 	} while (gate_lapse(&a->gates, i, owner, count) != GATE_DONE);
-	atom_store_release(&gate_terms_of(a, i)->delegation, (uint64_t)0);
+	gate_terms_end(a, i);
 }
 
 /* ---- sessions come and go ---- */
@@ -600,11 +609,21 @@ uint64_t gates_wake_at(const struct agent *a)
 	return a->n_watched ? a->watch_at_ns : NEVER;
 }
 
-/* What the predecessor had begun is ended: whoever it was giving a gate has it, whoever it had chosen is woken. */
+/* What the predecessor had begun is ended: whoever it was giving a gate has it, whoever it had chosen is woken. Terms are not
+ * undone when it dies inside a group; nobody was let in by those of a group that was not committed. */
 void gates_rebuild(struct agent *a)
 {
-	for (uint32_t i = 1; i <= a->m.p->lines_high; i++)
-		if (a->m.lines[i].key_len && a->m.lines[i].given)
+	for (uint32_t i = 1; i <= a->m.p->lines_high; i++) {
+		const struct line *l = &a->m.lines[i];
+
+		if (!l->key_len || l->state != LINE_OURS || l->mode != LOCK_MODE_EX) {
+			gate_terms_end(a, i);
+			continue;
+		}
+		atom_store_relaxed(&gate_terms_of(a, i)->range, range_of(a));
+		atom_store_release(&gate_terms_of(a, i)->delegation, l->delegation);
+		if (l->given)
 			give_end(a, i);
+	}
 	rouse_chosen(a);
 }

@@ -312,6 +312,7 @@ enum gate_next gate_take_back(struct agent *a, uint32_t line, uint64_t since_ns)
 struct owner gate_owner_now(const struct agent *a, uint32_t line); /* pid 0: no session */
 uint32_t gate_used(const struct agent *a, uint32_t line);          /* tokens of the delegation */
 void gate_asked_elsewhere(struct agent *a, const struct command *c);
+void gate_terms_end(struct agent *a, uint32_t line);
 void gate_new_key(struct agent *a, uint32_t line);
 void gate_lapse_line(struct agent *a, uint32_t line);
 void gate_send_away(struct agent *a, uint32_t line); /* all who wait arrive anew; the agent owns the gate */

@@ -133,7 +133,7 @@ bool keep_makes_room(struct agent *a)
 		a->tables->evictions++;
 		if (!line_give_back(a, i, gate_used(a, i), gate_flags(gate_word_of(a, i)) & GATE_DIED))
 			return false;
-		atom_store_release(&gate_terms_of(a, i)->delegation, (uint64_t)0);
+		gate_terms_end(a, i);
 		line_settle(a, i);
 		return a->m.p->lines_free != 0;
 	}
