@@ -139,6 +139,21 @@ void oracle_released(struct sim *s, struct client *c, struct thread *t)
 		let_go(s, k);
 }
 
+static const struct line *line_at(const struct host *h, uint32_t gate)
+{
+	const struct private_memory *p = h->memory.private;
+
+	return (const struct line *)((const unsigned char *)p + p->lines_at) + gate;
+}
+
+/* Who took a gate of an older handle may die before he finds that it serves another key. */
+static struct key *key_of_gate(struct sim *s, const struct thread *t, const struct host *h)
+{
+	const struct line *l = line_at(h, t->gate);
+
+	return l->key_len ? &s->key[sim_key(s, l->key, l->key_len)] : &s->key[t->key];
+}
+
 void oracle_ended(struct sim *s, struct client *c, bool died)
 {
 	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++) {
@@ -155,6 +170,8 @@ void oracle_ended(struct sim *s, struct client *c, bool died)
 		bool at_gate = t->state == THREAD_GATE || t->state == THREAD_RELEASES;
 
 		k->death |= (died && (t->state == THREAD_WAITS || at_gate || c->closing)) || (at_gate && k->told_death);
+		if (at_gate)
+			key_of_gate(s, t, &s->host[c->host])->death = true;
 	}
 }
 
@@ -229,13 +246,6 @@ void oracle_host_down(struct sim *s, uint16_t host)
 	}
 }
 
-static const struct line *line_at(const struct host *h, uint32_t gate)
-{
-	const struct private_memory *p = h->memory.private;
-
-	return (const struct line *)((const unsigned char *)p + p->lines_at) + gate;
-}
-
 static uint32_t range_of(const struct sim *s)
 {
 	return s->plan.range ? s->plan.range : LOCK_RANGE;
@@ -250,10 +260,11 @@ static void check_turns(struct sim *s, const struct host *h, struct key *k, uint
 		sim_mark(s, MARK_GRANT_LOCAL);
 	if (k->last_token + 1 == k->lock.base + range_of(s))
 		sim_mark(s, MARK_RANGE_USED_UP);
-	if (!same)
-		k->passes = 0;
-	else if (line_at(h, gate)->remote_since_ns)
+	if (!same || line_at(h, gate)->remote_since_ns != k->passes_since)
+		k->passes = 0; /* another waits now than before */
+	else if (k->passes_since)
 		k->passes++;
+	k->passes_since = line_at(h, gate)->remote_since_ns;
 	CHECK(s, k->passes <= s->plan.handover_max + 1, "host %u passes %s on locally for the %uth time while others wait", h->id,
 	      trace_key(k), k->passes);
 	if (k->passes == s->plan.handover_max)

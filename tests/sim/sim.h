@@ -331,6 +331,7 @@ struct key {
 	bool told_death;      /* the last owner was told of a death */
 	uint32_t passes;      /* grants within one delegation since its agent knows that another host waits */
 	bool tainted[SIM_HOSTS + 1]; /* [host]: see oracle_tainted() */
+	uint64_t passes_since;
 	uint32_t n_grants;
 	struct grant grant[SIM_GRANTS]; /* the last ones: [n % SIM_GRANTS] */
 	/* what the lock protects */
