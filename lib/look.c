@@ -195,22 +195,43 @@ int paxshm_next_host(paxshm_session *s, uint32_t *cursor, struct paxshm_host *re
 
 /* ---- locks ---- */
 
+/* A row that hosts share: what see_row() shows of it. */
+static int see_shared(const struct paxshm_session *s, struct paxshm_lock_info *out, const struct lock_value *value,
+		      const struct table_wait *hosts)
+{
+	bool ours = holders_first(s, out->key, out->key_len, hosts, MIN(value->holders, HOSTS_MAX), &out->owner);
+	bool kept = ours && !out->owner.host_id;
+
+	if (kept)
+		who_host(s, s->tables->self, &out->owner);
+	out->waiting = value->waiting;
+	out->mode = value->mode;
+	out->holders = value->holders;
+	out->flags = (kept ? PAXSHM_KEPT : 0) | (ours && value->waiting ? PAXSHM_RECALLED : 0);
+	out->waiters = out->acquired = 0;
+	out->series = out->handed = out->revoked = 0;
+	return 1;
+}
+
 /* A row, its owner and its gate, of one instant each. 1; 0: no such row; or as table_read() answers. */
 static int see_row(const struct paxshm_session *s, struct paxshm_lock_info *out, uint32_t row)
 {
+	struct table_wait hosts[HOSTS_MAX];
 	struct gate_shown shown;
 	struct lock_value value;
 	enum owner_seen seen = OWNER_MOVED;
 	bool steady = false;
 
 	for (unsigned i = 0; i < TRIES && seen == OWNER_MOVED; i++) {
-		int rc = row ? table_read_row(s->tables, row, out->key, &out->key_len, &value)
-			     : table_read(s->tables, out->key, out->key_len, &value);
+		int rc = row ? table_read_row_holders(s->tables, row, out->key, &out->key_len, &value, hosts, ARRAY_LEN(hosts))
+			     : table_read_holders(s->tables, out->key, out->key_len, &value, hosts, ARRAY_LEN(hosts));
 
 		if (rc == -EAGAIN)
 			continue;
 		if (rc != 1)
 			return rc;
+		if (value.delegation && value.mode == LOCK_MODE_PR)
+			return see_shared(s, out, &value, hosts);
 		steady = true;
 		seen = owner_see(s, &value, &out->owner, &shown);
 	}
@@ -223,7 +244,7 @@ static int see_row(const struct paxshm_session *s, struct paxshm_lock_info *out,
 
 	out->waiting = value.waiting;
 	out->mode = delegated ? value.mode : 0;
-	out->holders = delegated; /* one row, one host */
+	out->holders = delegated; /* exclusive: one host */
 	out->flags = (!delegated && value.flags & LOCK_DIED ? PAXSHM_OWNER_DIED : 0) | (delegated && seen == OWNER_NONE ? PAXSHM_KEPT : 0) |
 		     (recalled ? PAXSHM_RECALLED : 0);
 	out->waiters = here && shown.line ? line_length(s, value.gate) : 0;

@@ -29,12 +29,7 @@ bool who_from_session(const struct paxshm_session *s, uint32_t slot, struct paxs
 	return ret->pid != 0;
 }
 
-uint64_t since_told(uint64_t since_ns)
-{
-	return since_ns <= sys_coarse_ns() ? since_ns : 0;
-}
-
-static void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *ret)
+void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *ret)
 {
 	/* Each field once: clearing all of it first would cost as much as the copy. */
 	_Static_assert(sizeof(*ret) == 40 + PAXSHM_NAME_BYTES + PAXSHM_PROGRAM_BYTES, "no field is forgotten");
@@ -44,6 +39,18 @@ static void who_host(const struct paxshm_session *s, uint32_t host, struct paxsh
 	ret->start_time = ret->token = ret->since_ns = 0;
 	memset(ret->program, 0, sizeof(ret->program));
 	host_name(s, host, ret->host);
+}
+
+bool who_from_claim(const struct paxshm_session *s, const struct claim_seen *claim, struct paxshm_who *ret)
+{
+	who_host(s, s->tables->self, ret);
+	ret->since_ns = since_told(claim->since_ns);
+	return who_from_session(s, claim->slot, ret);
+}
+
+uint64_t since_told(uint64_t since_ns)
+{
+	return since_ns <= sys_coarse_ns() ? since_ns : 0;
 }
 
 /* The gate serves the lock. */
@@ -74,6 +81,8 @@ enum owner_seen owner_see(const struct paxshm_session *s, const struct lock_valu
 	who_host(s, value->delegation ? value->host : 0, ret);
 	if (!value->delegation)
 		return OWNER_NONE;
+	if (value->mode == LOCK_MODE_PR)
+		return OWNER_HOST; /* any number of them: holders.c */
 	if (value->host == t->self && value->gate) {
 		struct gate_view v = arena_view(s->arena, t);
 

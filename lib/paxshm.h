@@ -383,7 +383,8 @@ struct paxshm_lock_info {
 	uint32_t size;
 	uint32_t key_len;
 	unsigned char key[PAXSHM_KEY_MAX + 1]; /* with a NUL behind it */
-	struct paxshm_who owner;               /* pid 0: only the host that has it is known (ask paxshm_holder); host_id 0: only remembered */
+	struct paxshm_who owner;               /* pid 0: only the host that has it is known (ask paxshm_holder); host_id 0: only remembered;
+						* shared: one of them, of this host if it can be (paxshm_holders tells all) */
 	uint32_t waiting;                      /* hosts that wait */
 	uint32_t flags;                        /* PAXSHM_OWNER_DIED, PAXSHM_KEPT, PAXSHM_RECALLED */
 	uint32_t mode;                         /* enum paxshm_mode in which hosts have it; 0: none has */
@@ -409,11 +410,15 @@ struct paxshm_waiter {
 	struct paxshm_who who; /* pid 0: a host, for some process of its own */
 };
 
-/* Who waits for a lock: first the threads of this host that wait in its line, the one that waits longest first; then the
- * hosts that wait, in the order of their turns. Threads that wait through their agent, as for a lock that another
- * host has, are not named: their host is. `max` are written, ret_waiters[0].size says how large each is (the
- * first alone needs it set); answers how many there are, which may be more. max 0: only that. */
+/* Who waits for a lock: first the threads of this host, the one that waits longest first; then the hosts that wait, this one
+ * among them, in the order of their turns. `max` are written, ret_waiters[0].size says how large each is (the
+ * first alone needs it set); answers how many there are, which may be more. max 0: only that. -ENOMEM. */
 int paxshm_waiters(paxshm_session *s, const void *key, size_t len, struct paxshm_waiter *ret_waiters, size_t max);
+
+/* Who has a lock: the process of this host that owns it, or all of this host that share it (PAXSHM_PR), the one that has it longest
+ * first; then the other hosts that have it, each with pid 0, in no order. A host that only keeps it is not counted
+ * as long as it is this one; of another it is not known. max and sizes as for paxshm_waiters(). */
+int paxshm_holders(paxshm_session *s, const void *key, size_t len, struct paxshm_who *ret_who, size_t max);
 
 /* Asks the cluster to be led by the voter `host_id`. The leader gives its lease up and lets that host take its place;
  * 0: it was asked to, and paxshm_status() shows when it has happened, in general within milliseconds.

@@ -35,6 +35,7 @@
 #include "../shm/gate_read.h"
 #include "../shm/layout.h"
 #include "../shm/segment.h"
+#include "../shm/table.h"
 #include "base.h"
 #include "bias.h"
 #include "paxshm.h"
@@ -198,15 +199,28 @@ enum owner_seen {
 	OWNER_MOVED, /* it changed under the look: read the row again */
 };
 
-/* Who owns a lock, by its row. *ret names the host that has it, and the process when it is KNOWN; *ret_shown is the gate's,
+/* Who owns a lock, by its row. In shared mode it names nobody and answers HOST: see holders.c. *ret names the host that has it, and the process when it is KNOWN; *ret_shown is the gate's,
  * when one of this host's serves the lock. MOVED again and again: the host is giving the lock back. */
 enum owner_seen owner_see(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret, struct gate_shown *ret_shown);
 
 /* Fills in which process has a session of this host; false: none. */
 bool who_from_session(const struct paxshm_session *s, uint32_t slot, struct paxshm_who *ret);
 
+/* The same of a claim, and since when. */
+bool who_from_claim(const struct paxshm_session *s, const struct claim_seen *claim, struct paxshm_who *ret);
+
+/* A host, and no process of it. */
+void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *ret);
+
 /* A time that stands in memory which sessions write: 0 when it cannot be true. */
 uint64_t since_told(uint64_t since_ns);
+
+/* ---- holders.c ---- */
+
+/* Of a lock in shared mode, with its holders: the program of this host that has shared it for longest, else another host, else (this
+ * host alone has it, and nobody uses it) nobody. Answers whether this host has it. */
+bool holders_first(const struct paxshm_session *s, const void *key, uint32_t len, const struct table_wait *hosts, uint32_t n_hosts,
+		   struct paxshm_who *ret);
 
 /* ---- waiters.c ---- */
 

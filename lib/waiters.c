@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * waiters: who waits for a lock: the sessions in its gate's line here, then the hosts in its queue. Shared memory is read,
- * the agent hears nothing of it.
+ * waiters: who waits for a lock: the sessions of this host, in its gate's line and through their agent, then the hosts in
+ * its queue. Shared memory is read, the agent hears nothing of it.
  */
 #include <errno.h>
 
@@ -34,7 +34,7 @@ static void add_session(const struct paxshm_session *s, const struct gate_view *
 {
 	struct paxshm_waiter w = {
 		.size = sizeof(w),
-		.mode = PAXSHM_EX, /* the only one in which anybody waits at a gate */
+		.mode = PAXSHM_EX, /* who wants to share asks the agent */
 		.who = { .size = sizeof(w.who), .host_id = s->tables->self, .since_ns = since_told(sleeper->since_ns) },
 	};
 
@@ -54,23 +54,52 @@ uint32_t line_length(const struct paxshm_session *s, uint32_t gate)
 	return waiting;
 }
 
-/* How many wait in the line of the gate, or -ENOMEM. */
-static int add_line(const struct paxshm_session *s, uint32_t gate, struct list *l)
+static void add_claim(const struct paxshm_session *s, const struct claim_seen *claim, struct list *l)
+{
+	struct paxshm_waiter w = { .size = sizeof(w), .mode = claim->mode };
+
+	if (who_from_claim(s, claim, &w.who))
+		list_add(l, &w);
+}
+
+/* Two lists, each oldest first, told as one. */
+struct here {
+	struct gate_sleeper *sleepers;
+	struct claim_seen *claims;
+	uint32_t n_sleepers, n_claims;
+};
+
+static void add_both(const struct paxshm_session *s, const struct gate_view *v, const struct here *h, struct list *l)
+{
+	for (uint32_t i = 0, k = 0; i < h->n_sleepers || k < h->n_claims;)
+		if (k == h->n_claims || (i < h->n_sleepers && h->sleepers[i].since_ns <= h->claims[k].since_ns))
+			add_session(s, v, &h->sleepers[i++], l);
+		else
+			add_claim(s, &h->claims[k++], l);
+}
+
+/* How many sessions of this host wait, in the line of the gate (0: none is known) or through their agent; or -ENOMEM. */
+static int add_here(const struct paxshm_session *s, uint32_t gate, const void *key, uint32_t len, struct list *l)
 {
 	struct gate_view v = arena_view(s->arena, s->tables);
-	uint32_t waiting = 0, max = (uint32_t)MIN(room(l), v.n_records), n;
-	struct gate_sleeper *sleepers;
+	uint32_t in_line = gate ? line_length(s, gate) : 0, claims = table_read_claims(s->tables, key, len, CLAIM_SHOWN_WAITS, NULL, 0);
+	struct here h = { .n_sleepers = (uint32_t)MIN(room(l), in_line), .n_claims = (uint32_t)MIN(room(l), claims) };
 
-	if (!max)
-		return (int)line_length(s, gate);
-	sleepers = malloc(max * sizeof(*sleepers));
-	if (!sleepers)
-		return -ENOMEM;
-	n = gate_read_line(&v, gate, sleepers, max, &waiting);
-	for (uint32_t i = 0; i < n; i++)
-		add_session(s, &v, &sleepers[i], l);
-	free(sleepers);
-	return (int)waiting;
+	if (!h.n_sleepers && !h.n_claims)
+		return (int)(in_line + claims);
+	h.sleepers = malloc((h.n_sleepers + 1ul) * sizeof(*h.sleepers));
+	h.claims = malloc((h.n_claims + 1ul) * sizeof(*h.claims));
+	if (h.sleepers && h.claims) {
+		if (gate)
+			h.n_sleepers = gate_read_line(&v, gate, h.sleepers, h.n_sleepers, &in_line);
+		claims = table_read_claims(s->tables, key, len, CLAIM_SHOWN_WAITS, h.claims, h.n_claims);
+		h.n_claims = MIN(h.n_claims, claims);
+		add_both(s, &v, &h, l);
+	}
+	bool ok = h.sleepers && h.claims;
+	free(h.sleepers);
+	free(h.claims);
+	return ok ? (int)(in_line + claims) : -ENOMEM;
 }
 
 /* ---- other hosts ---- */
@@ -86,7 +115,7 @@ static int add_hosts(const struct paxshm_session *s, const void *key, uint32_t l
 	for (int i = 0; i < MIN(n, (int)ARRAY_LEN(queue)); i++) {
 		struct paxshm_waiter w = {
 			.size = sizeof(w),
-			.mode = PAXSHM_EX, /* the only one that hosts ask for */
+			.mode = queue[i].mode,
 			.who = { .size = sizeof(w.who), .host_id = queue[i].host },
 		};
 
@@ -126,8 +155,7 @@ int paxshm_waiters(paxshm_session *s, const void *key, size_t len, struct paxshm
 	rc = gate_of(s, key, (uint32_t)len, &gate);
 	if (rc < 0)
 		return rc;
-	if (gate)
-		here = add_line(s, gate, &l);
+	here = add_here(s, gate, key, (uint32_t)len, &l);
 	if (here < 0)
 		return here;
 	/* Who left between two looks is not counted: all that are told of were written, unless there was no room. */

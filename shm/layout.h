@@ -135,6 +135,18 @@ struct session_row {
 	char program[16]; /* its name then (/proc/PID/comm); ends with a NUL */
 };
 
+/* A claim of a session of this host, for whoever reads who waits through the agent, or shares a lock. Row i is that of
+ * claim i in the agent's memory. `word` is 0 while the others change; it names the claim's generation, so whoever found
+ * it the same before and after has read the others of one claim. Never saved in an undo log: a successor writes all again. */
+struct claim_row {
+	uint64_t word;     /* gen 32 | session slot 16 | enum claim_shown 8 | LOCK_MODE_ 8; 0: nothing to be seen */
+	uint64_t hash;     /* of its key: claim_hash() */
+	uint64_t since_ns; /* CLOCK_MONOTONIC: since when it waits, or shares the lock */
+};
+
+enum claim_shown { CLAIM_SHOWN_WAITS = 1,
+		   CLAIM_SHOWN_SHARES };
+
 struct tables {
 	struct segment_header segment;
 
@@ -147,7 +159,8 @@ struct tables {
 	uint64_t buckets_at, rows_at, cells_at, waits_at, hosts_at; /* byte offsets */
 	/* This host's own capacities; the gates and records themselves stand in the arena. */
 	uint32_t n_gates, n_sessions, n_records, records_each; /* session slot i has the records (i-1) * records_each + 1 .. */
-	uint64_t terms_at, slots_at, sessions_at;
+	uint64_t terms_at, slots_at, sessions_at, claims_at;
+	uint32_t n_claims, claims_spare;
 
 	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
 	 * would put `recoveries` back in the midst of announcing itself. */
@@ -172,7 +185,8 @@ struct tables {
 	uint64_t evictions;                                               /* locks given back because nobody here used them */
 	uint64_t repairs;                                                 /* gates put right after a death */
 	uint64_t nonsense;                                                /* gates that somebody had written over */
-	uint64_t counters_spare[2];
+	uint32_t claims_high, claims_shown;                               /* claim rows 1..high were ever in use; how many show something */
+	uint64_t counters_spare;
 	uint64_t changing; /* odd while a slot is being applied: whoever reads across rows looks before and after */
 
 	struct agreed agreed;
@@ -343,6 +357,7 @@ _Static_assert(HOSTS_MAX <= UINT16_MAX, "a row counts hosts in 16 bits");
 _Static_assert(sizeof(struct table_row) == 184, "layout");
 _Static_assert(sizeof(struct table_wait) == 32, "layout");
 _Static_assert(sizeof(struct session_row) == 32, "layout");
+_Static_assert(sizeof(struct claim_row) == 24, "layout");
 _Static_assert(sizeof(struct host_row) == 112 - 8, "layout");
 _Static_assert(sizeof(struct agreed) % 8 == 0, "layout");
 _Static_assert(sizeof(struct tables) % 8 == 0 && offsetof(struct tables, agreed) % 8 == 0, "layout");

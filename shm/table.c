@@ -16,7 +16,7 @@
 /* ---- shape ---- */
 
 struct shape { /* byte offsets */
-	uint64_t buckets, rows, cells, waits, hosts, terms, slots, sessions, end;
+	uint64_t buckets, rows, cells, waits, hosts, terms, slots, sessions, claims, end;
 	uint32_t n_buckets, n_records, records_each;
 };
 
@@ -47,14 +47,16 @@ static struct shape shape_of(const struct table_capacity *c)
 	s.terms = align_up(s.hosts + (uint64_t)HOSTS_MAX * sizeof(struct host_row), 64);
 	s.slots = align_up(s.terms + ((uint64_t)c->gates + 1) * sizeof(struct gate_terms), 64);
 	s.sessions = align_up(s.slots + ((uint64_t)s.n_records + 1) * sizeof(uint16_t), 64);
-	s.end = align_up(s.sessions + ((uint64_t)c->sessions + 1) * sizeof(struct session_row), 4096);
+	s.claims = align_up(s.sessions + ((uint64_t)c->sessions + 1) * sizeof(struct session_row), 64);
+	s.end = align_up(s.claims + ((uint64_t)c->claims + 1) * sizeof(struct claim_row), 4096);
 	return s;
 }
 
 static bool capacity_fits(const struct table_capacity *c)
 {
 	return c->rows >= 1 && c->rows <= TABLE_ROWS_MAX && c->cells >= 1 && c->cells <= TABLE_ROWS_MAX &&
-	       c->waits >= 1 && c->waits <= TABLE_ROWS_MAX && c->gates <= TABLE_ROWS_MAX && c->sessions <= SESSIONS_MAX;
+	       c->waits >= 1 && c->waits <= TABLE_ROWS_MAX && c->gates <= TABLE_ROWS_MAX && c->sessions <= SESSIONS_MAX &&
+	       c->claims <= TABLE_ROWS_MAX;
 }
 
 struct table_capacity table_capacity_for(uint32_t rows)
@@ -104,6 +106,8 @@ void tables_format(struct tables *t, const struct table_capacity *capacity, cons
 	t->terms_at = s.terms;
 	t->slots_at = s.slots;
 	t->sessions_at = s.sessions;
+	t->n_claims = capacity->claims;
+	t->claims_at = s.claims;
 
 	for (uint32_t host = 0; host < HOSTS_MAX; host++)
 		tables_host(t, host)->sweep = HOST_SWEPT; /* no older incarnation, nothing left of it */
@@ -130,7 +134,7 @@ const char *tables_verify(const struct tables *t, uint64_t size)
 	if (t->segment.kind != SEGMENT_TABLES)
 		return "the segment is of another kind";
 
-	c = (struct table_capacity){ .rows = t->n_rows, .cells = t->n_cells, .waits = t->n_waits, .gates = t->n_gates, .sessions = t->n_sessions };
+	c = (struct table_capacity){ .rows = t->n_rows, .cells = t->n_cells, .waits = t->n_waits, .gates = t->n_gates, .sessions = t->n_sessions, .claims = t->n_claims };
 	if (!capacity_fits(&c) || t->n_hosts != HOSTS_MAX)
 		return "a capacity is out of range";
 	s = shape_of(&c);
@@ -139,7 +143,7 @@ const char *tables_verify(const struct tables *t, uint64_t size)
 	if (t->n_buckets != s.n_buckets || t->buckets_at != s.buckets || t->rows_at != s.rows ||
 	    t->cells_at != s.cells || t->waits_at != s.waits || t->hosts_at != s.hosts ||
 	    t->n_records != s.n_records || t->records_each != s.records_each || t->terms_at != s.terms || t->slots_at != s.slots ||
-	    t->sessions_at != s.sessions)
+	    t->sessions_at != s.sessions || t->claims_at != s.claims)
 		return "an offset does not fit the capacities";
 	if (t->self >= t->n_hosts)
 		return "the host's id is out of range";
@@ -384,6 +388,24 @@ void table_wait_free(struct tables *t, struct undo *u, uint32_t i)
 
 	table_wait_set(t, u, i, &(struct table_wait){ .next = *waits.free });
 	pool_give(&waits, u, i);
+}
+
+void table_show_claim(struct tables *t, uint32_t i, uint32_t gen, uint32_t slot, unsigned shown, uint8_t mode, uint64_t hash,
+		      uint64_t since_ns)
+{
+	struct claim_row *row = tables_claim(t, i);
+
+	ASSERT(i >= 1 && i <= t->n_claims && slot <= UINT16_MAX);
+	atom_store_relaxed(&t->claims_shown, t->claims_shown + (shown != 0) - (row->word != 0));
+	atom_store_release(&row->word, (uint64_t)0);
+	if (!shown)
+		return;
+	/* With release: who meets one of these in the row's former life also finds its word changed. */
+	atom_store_release(&row->hash, hash);
+	atom_store_release(&row->since_ns, since_ns);
+	atom_store_release(&row->word, (uint64_t)gen << 32 | slot << 16 | shown << 8 | mode);
+	if (i > t->claims_high)
+		atom_store_release(&t->claims_high, i);
 }
 
 bool table_recover(struct tables *t, struct undo *u)

@@ -34,6 +34,7 @@ struct table_capacity { /* agreed for the whole cluster; each 1 .. TABLE_ROWS_MA
 	/* This host's own. */
 	uint32_t gates;    /* locks that it can hold at once; 0: none */
 	uint32_t sessions; /* 0 .. SESSIONS_MAX */
+	uint32_t claims;   /* that its agent shows; 0: none */
 };
 
 #define TABLE_ROWS_MAX (1u << 27)
@@ -92,6 +93,11 @@ static inline struct session_row *tables_session(const struct tables *t, uint32_
 	return (struct session_row *)((char *)t + t->sessions_at) + slot;
 }
 
+static inline struct claim_row *tables_claim(const struct tables *t, uint32_t i)
+{
+	return (struct claim_row *)((char *)t + t->claims_at) + i;
+}
+
 /* ---- keys ---- */
 
 #define KEY_SHORT 16u /* bytes of a key that is looked up by its two words, without a loop */
@@ -137,6 +143,12 @@ static inline uint64_t key_hash(const void *key, uint32_t len)
 	return key_short_hash(first, second, len);
 }
 
+/* By which a claim row names its key. Two keys with the same one would show each other's claims, and no more. */
+static inline uint64_t claim_hash(const void *key, uint32_t len)
+{
+	return hash_bytes(0, key, len);
+}
+
 /* ---- the writer ---- */
 
 /* The row of a key, or 0. */
@@ -166,6 +178,10 @@ uint32_t table_key(const struct tables *t, uint32_t row, void *ret_key);
 uint32_t table_wait_new(struct tables *t, struct undo *u);
 void table_wait_set(struct tables *t, struct undo *u, uint32_t wait, const struct table_wait *to);
 void table_wait_free(struct tables *t, struct undo *u, uint32_t wait);
+
+/* Shows claim i, or (shown 0) that there is nothing to be seen of it. Not undone. */
+void table_show_claim(struct tables *t, uint32_t i, uint32_t gen, uint32_t slot, unsigned shown, uint8_t mode, uint64_t hash,
+		      uint64_t since_ns);
 
 /* What a successor of a dead writer does first: puts back what was changed since the last commit,
  * in all areas of `u`, and lets readers know; true if there was anything. May itself be interrupted
@@ -207,5 +223,17 @@ int table_read_row_holders(const struct tables *t, uint32_t i, void *ret_key, ui
 /* The hosts that wait for a key, in the order of their turns, as they stood between two slots: how many there are, and
  * the first `max` of them in ret[]. -EAGAIN, -ENETUNREACH as above. */
 int table_read_queue(const struct tables *t, const void *key, uint32_t len, struct table_wait *ret, uint32_t max);
+
+struct claim_seen {
+	uint32_t slot;
+	enum claim_shown shown;
+	uint8_t mode;
+	uint64_t since_ns;
+};
+
+/* The claims on a key that show `shown`, oldest first: how many there are, and the oldest `max` of them in ret[]. Each was so at
+ * some instant of the call. */
+uint32_t table_read_claims(const struct tables *t, const void *key, uint32_t len, enum claim_shown shown, struct claim_seen *ret,
+			   uint32_t max);
 
 #endif

@@ -304,3 +304,46 @@ int table_read_queue(const struct tables *t, const void *key, uint32_t len, stru
 	}
 	return -EAGAIN;
 }
+
+/* ---- claims ---- */
+
+static bool read_claim(const struct claim_row *row, uint64_t hash, enum claim_shown shown, struct claim_seen *ret)
+{
+	uint64_t word = atom_load_acquire(&row->word); /* pairs with table_show_claim, as the next two do */
+
+	if ((uint8_t)(word >> 8) != shown || atom_load_acquire(&row->hash) != hash)
+		return false;
+	ret->since_ns = atom_load_acquire(&row->since_ns);
+	ret->slot = (uint16_t)(word >> 16);
+	ret->shown = shown;
+	ret->mode = (uint8_t)word;
+	return atom_load_acquire(&row->word) == word;
+}
+
+/* Puts it where its age says, behind those of the same age; the youngest falls out when there is no room. */
+static void insert_claim(struct claim_seen *ret, uint32_t n, uint32_t max, const struct claim_seen *c)
+{
+	uint32_t at = MIN(n, max);
+
+	while (at && ret[at - 1].since_ns > c->since_ns)
+		at--;
+	if (at == max)
+		return;
+	memmove(&ret[at + 1], &ret[at], (MIN(n, max - 1) - at) * sizeof(*ret));
+	ret[at] = *c;
+}
+
+uint32_t table_read_claims(const struct tables *t, const void *key, uint32_t len, enum claim_shown shown, struct claim_seen *ret,
+			   uint32_t max)
+{
+	uint32_t high = MIN(atom_load_acquire(&t->claims_high), t->n_claims), n = 0;
+	uint64_t hash = claim_hash(key, len);
+	struct claim_seen c;
+
+	if (!atom_load_relaxed(&t->claims_shown)) /* in general: then there is nothing to look through */
+		return 0;
+	for (uint32_t i = 1; i <= high; i++)
+		if (read_claim(tables_claim(t, i), hash, shown, &c))
+			insert_claim(ret, n++, max, &c);
+	return n;
+}

@@ -124,6 +124,42 @@ status 'the lock is free after CMD' 0 paxctl lock -n busy -- true
 status 'holder of a free lock' 1 paxctl holder busy
 status 'flock -w: the lock comes in time' 0 paxctl lock -w 10 busy -- true
 
+# ---- shared ----
+
+# share KEY NAME SOCKET: a command that shares KEY until the file go.NAME is there.
+share() {
+	rm -f "go.$2"
+	PAXSHM_SOCKET=$3 paxctl lock -s "$1" -- sh -c "touch in.$2; until [ -e go.$2 ]; do sleep 0.01; done" &
+	until_true "$2 shares $1" test -e "in.$2"
+}
+share shared one "$one"
+first=$!
+share shared two "$two"
+second=$!
+[ -e go.one ] || [ -e go.two ] && fail 'one of them ended'
+for socket in "$one" "$two"; do
+	status '-s: a third shares at once' 0 on "$socket" paxctl lock -n -s shared -- true
+	status '-x: one who wants it alone is refused' 1 on "$socket" paxctl lock -n -x shared -- touch wrong
+	says '-x: one who wants it alone is refused' 'held by pid [0-9]+ on host[12]'
+	status '-x: and waits in vain' 1 on "$socket" paxctl lock -w 0.2 shared -- touch wrong
+done
+PAXSHM_SOCKET=$one
+[ ! -e wrong ] || fail 'CMD ran alone while others shared'
+paxctl lock -x shared -- sh -c 'touch alone; [ -e go.two ]' &
+alone=$!
+until_true 'it waits' waits_for shared
+status 'nobody shares ahead of who waits to have it alone' 1 paxctl lock -n -s shared -- touch wrong
+touch go.one
+wait $first || fail 'the first who shared it'
+sleep 0.2
+[ ! -e alone ] || fail 'CMD ran alone while another host shared'
+touch go.two
+wait $second || fail 'the second who shared it'
+wait $alone || fail 'who waited to have it alone got it when the last had left'
+[ -e alone ] && [ ! -e wrong ] || fail 'shared, then alone'
+status 'the last letter counts' 0 paxctl lock -s -x -n shared -- true
+until_true 'shared: free' is_free shared
+
 # ---- kill -9 ----
 
 hold killed
@@ -179,8 +215,6 @@ status 'nothing to run' 64 paxctl lock key
 status 'empty key' 64 paxctl lock '' -- true
 status 'key too long' 64 paxctl lock "$(printf '%0256d' 0)" -- true
 status 'longest key' 0 paxctl lock "$(printf '%0255d' 0)" -- true
-status 'shared' 64 paxctl lock -s key -- true
-says 'shared' 'later version'
 status 'no time' 64 paxctl lock -w soon key -- true
 status 'negative time' 64 paxctl lock --wait=-1 key -- true
 status 'no status' 64 paxctl lock -E 256 key -- true
@@ -202,10 +236,29 @@ odd_holder=$!
 until_true 'ls shows odd keys' sh -c 'paxctl ls | grep -F "odd\\\\\\x1b[31m\\xff"'
 paxctl ls >out
 [ "$(head -n 1 out)" = "$(printf '%-16s %8s %5s  %s' HOST PID WAITS KEY)" ] || fail "ls: columns: $(cat out)"
-awk 'length($0) > 80 { exit 1 }' out || fail 'ls does not fit 80 columns'
+short() { ! grep -v 0000 "$1" | grep -qE '.{81}'; } # but for the longest key, which is kept
+short out || fail 'ls does not fit 80 columns'
 paxctl status >out
 awk 'length($0) > 80 { exit 1 }' out || fail 'status does not fit 80 columns'
+share 'for all' here "$one"
+share 'for all' there "$two"
+PAXSHM_SOCKET=$one
+status 'ls names who shares' 0 paxctl ls
+says 'ls names who shares' '^\(2 hosts\) +[0-9]+ +0  for all$'
+says 'ls names who shares' '^  shares: host1 +[0-9]+  [0-9.]+ s +paxctl$'
+says 'ls names who shares' '^  shares: host2 +- +-'
+short out || fail 'ls of a shared lock does not fit 80 columns'
+paxctl lock 'for all' -- true &
+alone=$!
+until_true 'it waits' waits_for 'for all'
+status 'why names who shares' 0 paxctl why 'for all'
+says 'why names who shares' '^for all: shared, one owner is pid [0-9]+ \(paxctl\) on host1 for [0-9.]+ s$'
+says 'why names who shares' 'shares +pid [0-9]+ \(paxctl\) for [0-9.]+ s$'
+says 'why names who shares' 'shares +host host2$'
+says 'why names who waits through the agent' "waits +pid $alone \(paxctl\) for [0-9.]+ s\$"
 paxctl ls --json >ls.json
+touch go.here go.there
+wait $alone || fail 'who waited to have it alone got it'
 grep -q '"key_hex": "6f64645c1b5b33316dff"' ls.json || fail "ls --json: $(cat ls.json)"
 paxctl holder --json plain >holder.json
 grep -q "\"pid\": $holder" holder.json || fail "holder --json: $(cat holder.json)"
@@ -239,7 +292,7 @@ PAXSHM_SOCKET=$two paxctl lock wanted -- true &
 there=$!
 until_true 'ls --waiters names hosts that wait' sh -c 'paxctl ls --waiters | grep -qE "^  waits: host2 +- +-"'
 paxctl ls --waiters >out
-awk 'length($0) > 80 { exit 1 }' out || fail 'ls --waiters does not fit 80 columns'
+short out || fail 'ls --waiters does not fit 80 columns'
 
 status 'why' 0 paxctl why wanted
 says 'why: owner' "^wanted: owned by pid $holder \(paxctl\) on host1 for [0-9.]+ s\$"
@@ -250,6 +303,7 @@ says 'why: where to look' "look at +pid $holder sleeps: ps "
 status 'why, from another host' 0 on "$two" paxctl why wanted
 says 'why, from another host' "^wanted: owned by pid $holder on host1\$"
 says 'why, from another host: this host waits' 'waits +host host2, this one$'
+says 'why, from another host: and this process of it' "waits +pid $there \(paxctl\) for [0-9.]+ s\$"
 says 'why, from another host: where to look' "look at +on host1: ps .* -p $holder\$"
 PAXSHM_SOCKET=$one
 kill -STOP "$holder"
@@ -303,11 +357,12 @@ pause() { # pause SIGNAL: agents first, so that no keeper sees a death
 }
 status 'row 26: a majority is enough' 0 paxctl lock key -- true
 pause STOP
+status 'a lock that the host keeps needs no majority, as long as the lease lasts' 0 paxctl lock --no-quorum=return key -- true
 paxctl lock --no-quorum=retry retried -- touch retried &
 waiter=$!
-status 'row 5: return' 75 paxctl lock --no-quorum=return key -- touch wrong
+status 'row 5: return' 75 paxctl lock --no-quorum=return unknown -- touch wrong
 says 'row 5: return' 'no quorum'
-(paxctl lock --no-quorum=fail key -- touch wrong) >out 2>err
+(paxctl lock --no-quorum=fail unknown -- touch wrong) >out 2>err
 [ $? = 134 ] || fail 'row 4: fail ends by SIGABRT'
 status 'status without a quorum' 75 paxctl status
 [ ! -e wrong ] || fail 'CMD ran without a quorum'

@@ -9,7 +9,7 @@ BUILD=${BUILD:-build}
 
 # Of paxshmd: the agent's rooms, which are those that see its insides.
 pure_sources() {
-	ls net/paxos/*.c net/wire*.c shm/table*.c shm/ring*.c shm/gate.c shm/gate_repair.c shm/state/*.c \
+	ls net/paxos/*.c net/wire*.c shm/table*.c shm/ring*.c shm/arena.c shm/gate.c shm/gate_repair.c shm/state/*.c \
 		tools/paxshmd/agent.c tools/paxshmd/memory.c 2>/dev/null || true
 	grep -l '"inside.h"' tools/paxshmd/*.c 2>/dev/null | grep -v /agent.c || true
 }

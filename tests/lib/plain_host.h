@@ -34,7 +34,7 @@ struct plain_host {
 
 static inline struct plain_host *plain_host_new(void)
 {
-	static const struct table_capacity capacity = { .rows = 8, .cells = 8, .waits = 8, .gates = 4, .sessions = PLAIN_SESSIONS };
+	static const struct table_capacity capacity = { .rows = 8, .cells = 8, .waits = 8, .gates = 4, .sessions = PLAIN_SESSIONS, .claims = 6 };
 	struct plain_host *h = calloc(1, sizeof(*h));
 	struct segment tables, arena, rings;
 
@@ -91,12 +91,24 @@ static inline void plain_host_free(struct plain_host *h)
 }
 
 /* Host `host` asks for "k" as a command of the log would: it gets it, or stands in its queue. */
-static inline void plain_ask(struct plain_host *h, uint16_t host)
+static inline void plain_ask_as(struct plain_host *h, uint16_t host, uint8_t mode)
 {
-	struct lock_request q = { .host = host, .mode = LOCK_MODE_EX, .incarnation = PLAIN_INCARNATION };
+	struct lock_request q = { .host = host, .mode = mode, .incarnation = PLAIN_INCARNATION };
 
+	tables_host(h->tables, host)->incarnation = PLAIN_INCARNATION; /* who shares must be alive */
 	lock_table_acquire(h->tables, NULL, &q, "k", 1, &h->row);
 	cr_assert(h->row);
+}
+
+static inline void plain_ask(struct plain_host *h, uint16_t host)
+{
+	plain_ask_as(h, host, LOCK_MODE_EX);
+}
+
+/* Claim `i` on "k", of session `i`, as the agent shows it. */
+static inline void plain_claim(struct plain_host *h, uint32_t i, unsigned shown, uint8_t mode, uint64_t since_ns)
+{
+	table_show_claim(h->tables, i, 1, i, shown, mode, claim_hash("k", 1), since_ns);
 }
 
 static inline struct gate *plain_gate(struct plain_host *h)

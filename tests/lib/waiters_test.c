@@ -115,6 +115,57 @@ Test(waiters, another_hosts_lock_shows_hosts_alone)
 	cr_expect_str_eq(waiters[1].who.host, "host3");
 }
 
+Test(waiters, who_waits_through_the_agent_is_named_among_the_others_by_age)
+{
+	plain_open(host);
+	plain_take(host, 1, 1);
+	plain_join(host, 2, 20);
+	plain_join(host, 3, 40);
+	plain_claim(host, 4, CLAIM_SHOWN_WAITS, LOCK_MODE_PR, 30);
+	plain_claim(host, 5, CLAIM_SHOWN_WAITS, LOCK_MODE_EX, 10);
+	plain_claim(host, 6, CLAIM_SHOWN_SHARES, LOCK_MODE_PR, 5);
+	table_show_claim(host->tables, 1, 1, 1, CLAIM_SHOWN_WAITS, LOCK_MODE_EX, claim_hash("other", 5), 1);
+	cr_assert_eq(ask(8), 4);
+	for (uint32_t i = 0; i < 4; i++) {
+		static const uint32_t slots[] = { 5, 2, 4, 3 };
+
+		cr_expect_eq(waiters[i].who.session, slots[i]);
+		cr_expect_eq(waiters[i].who.pid, 100 + slots[i]);
+		cr_expect_eq(waiters[i].who.since_ns, 10 * (i + 1));
+		cr_expect_eq(waiters[i].mode, slots[i] == 4 ? PAXSHM_PR : PAXSHM_EX);
+		cr_expect_str_eq(waiters[i].who.host, "host1");
+	}
+	cr_expect_eq(paxshm_waiters(s, "k", 1, NULL, 0), 4);
+	waiters[2].size = 0;
+	cr_expect_eq(ask(2), 4);
+	cr_expect_eq(waiters[1].who.session, 2, "with little room: the oldest of both");
+	cr_expect_eq(waiters[2].size, 0);
+}
+
+Test(waiters, of_another_hosts_lock_the_programs_of_this_host_and_each_hosts_mode)
+{
+	plain_ask(host, 2);
+	plain_ask(host, 1);
+	plain_ask_as(host, 3, LOCK_MODE_PR);
+	plain_claim(host, 2, CLAIM_SHOWN_WAITS, LOCK_MODE_EX, 10);
+	cr_assert_eq(ask(8), 3);
+	cr_expect_eq(waiters[0].who.pid, 102);
+	cr_expect_str_eq(waiters[1].who.host, "host1");
+	cr_expect_eq(waiters[1].mode, PAXSHM_EX);
+	cr_expect_str_eq(waiters[2].who.host, "host3");
+	cr_expect_eq(waiters[2].mode, PAXSHM_PR);
+	plain_claim(host, 2, 0, 0, 0);
+	cr_expect_eq(ask(8), 2);
+}
+
+Test(waiters, claim_of_a_session_that_has_ended_is_not_told)
+{
+	plain_ask(host, 2);
+	plain_claim(host, 2, CLAIM_SHOWN_WAITS, LOCK_MODE_EX, 10);
+	tables_session(host->tables, 2)->pid = 0;
+	cr_expect_eq(ask(8), 0);
+}
+
 Test(waiters, nobody)
 {
 	cr_expect_eq(ask(8), 0);

@@ -88,6 +88,7 @@ struct outcome { /* of one look */
 	char row_key[KEY_MAX];
 	uint32_t row_len;
 	struct table_wait holders[4];
+	struct claim_seen claim;
 };
 
 static struct {
@@ -595,4 +596,66 @@ Test(table_read, a_reader_of_holders_is_not_fooled_by_what_is_taken_back, .timeo
 	stage_shared(3);
 	take_step(&steps[3]); /* and here the writer died */
 	stage_play(read_shared, recover_and_share_anew, shared_or_anew);
+}
+
+/* ---- claims ---- */
+
+static void show(const struct space *s, uint32_t i, uint32_t gen, enum claim_shown shown, const char *key, uint64_t since_ns)
+{
+	table_show_claim(s->t, i, gen, (uint32_t)since_ns + 7, shown, LOCK_MODE_PR, claim_hash(key, 1), since_ns);
+}
+
+Test(table_read, claims_on_a_key_come_oldest_first_and_all_are_counted)
+{
+	struct space s = space_new();
+	struct claim_seen seen[4] = { 0 };
+
+	cr_assert_eq(table_read_claims(s.t, "k", 1, CLAIM_SHOWN_WAITS, seen, 4), 0);
+	show(&s, 1, 0, CLAIM_SHOWN_WAITS, "k", 30);
+	show(&s, 2, 0, CLAIM_SHOWN_SHARES, "k", 5);
+	show(&s, 3, 0, CLAIM_SHOWN_WAITS, "k", 10);
+	show(&s, 4, 0, CLAIM_SHOWN_WAITS, "k", 20);
+	cr_assert_eq(table_read_claims(s.t, "k", 1, CLAIM_SHOWN_WAITS, seen, 4), 3);
+	for (unsigned i = 0; i < 3; i++) {
+		cr_assert_eq(seen[i].since_ns, 10 * (i + 1));
+		cr_assert_eq(seen[i].slot, seen[i].since_ns + 7);
+		cr_assert_eq(seen[i].mode, LOCK_MODE_PR);
+	}
+	memset(seen, 0, sizeof(seen));
+	cr_assert_eq(table_read_claims(s.t, "k", 1, CLAIM_SHOWN_WAITS, seen, 2), 3);
+	cr_assert_eq(seen[0].since_ns, 10);
+	cr_assert_eq(seen[1].since_ns, 20);
+	cr_assert_eq(seen[2].since_ns, 0, "no more than asked for");
+	cr_assert_eq(table_read_claims(s.t, "k", 1, CLAIM_SHOWN_SHARES, NULL, 0), 1);
+	cr_assert_eq(table_read_claims(s.t, "x", 1, CLAIM_SHOWN_WAITS, seen, 4), 0);
+	table_show_claim(s.t, 3, 0, 0, 0, 0, 0, 0);
+	cr_assert_eq(table_read_claims(s.t, "k", 1, CLAIM_SHOWN_WAITS, seen, 4), 2);
+	cr_assert_eq(s.t->claims_shown, 3);
+	cr_assert_eq(s.t->claims_high, 4);
+	s.t->claims_high = UINT32_MAX; /* torn */
+	cr_assert_eq(table_read_claims(s.t, "k", 1, CLAIM_SHOWN_WAITS, seen, 4), 2);
+}
+
+static void read_claims(void)
+{
+	stage.got.rc = (int)table_read_claims(stage.s.t, "k", 1, CLAIM_SHOWN_WAITS, &stage.got.claim, 1);
+}
+
+/* The same place, the same session: only the generation differs from what was there. */
+static void use_claim_again(void)
+{
+	table_show_claim(stage.s.t, 1, 1, 9, 0, 0, 0, 0);
+	table_show_claim(stage.s.t, 1, 2, 9, CLAIM_SHOWN_WAITS, LOCK_MODE_PR, claim_hash("x", 1), 77);
+}
+
+static bool claim_is_one(void)
+{
+	return stage.got.rc == 0 || (stage.got.claim.since_ns == 2 && stage.got.claim.slot == 9);
+}
+
+Test(table_read, a_reader_of_claims_stopped_anywhere_sees_one_claim)
+{
+	stage_init();
+	show(&stage.s, 1, 1, CLAIM_SHOWN_WAITS, "k", 2);
+	stage_play(read_claims, use_claim_again, claim_is_one);
 }

@@ -17,7 +17,7 @@
 #define ROWS 8u
 #define LOG_WORDS 8192u
 
-static const struct table_capacity small __attribute__((unused)) = { .rows = ROWS, .cells = 6, .waits = 5 };
+static const struct table_capacity small __attribute__((unused)) = { .rows = ROWS, .cells = 6, .waits = 5, .claims = 4 };
 
 struct space { /* one set of tables with its undo log, in memory that survives a process */
 	struct tables *t;

@@ -63,9 +63,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		options->wait_ms = (uint64_t)(parse_seconds(state, arg) * 1000 + 0.999);
 		return 0;
 	case 'x':
+		options->how.mode = PAXSHM_EX;
 		return 0;
 	case 's':
-		argp_error(state, "shared locks come with a later version; -x (exclusive) is what there is");
+		options->how.mode = PAXSHM_PR;
 		return 0;
 	case 'E':
 		options->conflict = parse_status(state, arg);
@@ -104,8 +105,8 @@ static const struct argp_option lock_argp_options[] = {
 	{ "nonblock", 'n', NULL, 0, "do not wait: exit at once when another owns it", 0 },
 	{ "wait", 'w', "SEC", 0, "wait no longer than SEC seconds (0.5 is one)", 0 },
 	{ "timeout", 0, NULL, OPTION_ALIAS, NULL, 0 },
-	{ "exclusive", 'x', NULL, 0, "exclusive lock (the default, and what there is)", 0 },
-	{ "shared", 's', NULL, 0, "shared lock: comes with a later version", 0 },
+	{ "exclusive", 'x', NULL, 0, "exclusive lock (the default): nobody else owns it meanwhile", 0 },
+	{ "shared", 's', NULL, 0, "shared lock: others may share it at the same time, and nobody owns it exclusively", 0 },
 	{ "conflict-exit-code", 'E', "CODE", 0, "exit status when it is held by another or timed out (default 1)", 0 },
 	{ "grace", OPTION_GRACE, "SEC", 0, "when the lock is about to be lost: time between TERM and KILL (default 2)", 0 },
 	{ "no-quorum", OPTION_NO_QUORUM, "WHAT", 0, "without a majority: retry (wait, the default), return (exit 75), fail (abort)", 0 },

@@ -45,6 +45,7 @@ static json_t *lock_json(const struct paxshm_lock_info *lock)
 	json_object_set_new(object, "recalled", json_boolean(lock->flags & PAXSHM_RECALLED));
 	json_object_set_new(object, "mode", lock->mode ? json_string(mode_name(lock->mode)) : json_null());
 	json_object_set_new(object, "holders", json_integer(lock->holders));
+	json_object_set_new(object, "shared_by", json_null());
 	json_object_set_new(object, "waiting_hosts", json_integer(lock->waiting));
 	json_object_set_new(object, "waiting_here", json_integer(lock->waiters));
 	return object;
@@ -65,16 +66,33 @@ static void print_lock(const struct paxshm_lock_info *lock)
 	       escape_key(lock->key, lock->key_len, text));
 }
 
-static void print_waiter(const struct paxshm_waiter *waiter, uint64_t now_ns)
+static void print_who(const char *does, const struct paxshm_who *who, const char *mode, uint64_t now_ns)
 {
-	const struct paxshm_who *who = &waiter->who;
 	char program[PROGRAM_TEXT], ago[AGO_TEXT];
 
-	printf("  waits: %-16s %8s  %-12s  %s\n", who->host, column(who->pid), who->since_ns ? ago_text(who->since_ns, now_ns, ago) : "-",
-	       program_text(who, program));
+	printf("  %s: %-16s %8s  %-12s  %s%s\n", does, who->host, column(who->pid), who->since_ns ? ago_text(who->since_ns, now_ns, ago) : "-",
+	       program_text(who, program), mode);
 }
 
-/* `lock` NULL: as text. */
+/* Of a lock that is shared. `object` NULL: as text. */
+static int show_holders(paxshm_session *s, const struct paxshm_lock_info *lock, json_t *object)
+{
+	struct paxshm_who *holders;
+	uint64_t now_ns = paxshm_deadline_ms(0);
+	size_t n;
+	int rc = holders_new(s, lock->key, lock->key_len, &holders, &n);
+
+	if (rc < 0)
+		return rc;
+	if (object)
+		json_object_set_new(object, "shared_by", holders_json(holders, n));
+	for (size_t i = 0; i < n && !object; i++)
+		print_who("shares", &holders[i], "", now_ns);
+	free(holders);
+	return 0;
+}
+
+/* `object` NULL: as text. */
 static int show_waiters(paxshm_session *s, const struct paxshm_lock_info *lock, json_t *object)
 {
 	struct paxshm_waiter *waiters;
@@ -89,7 +107,7 @@ static int show_waiters(paxshm_session *s, const struct paxshm_lock_info *lock, 
 		if (list)
 			json_array_append_new(list, waiter_json(&waiters[i]));
 		else
-			print_waiter(&waiters[i], now_ns);
+			print_who("waits", &waiters[i].who, waiters[i].mode == PAXSHM_EX ? "" : " (to share)", now_ns);
 	}
 	if (list)
 		json_object_set_new(object, "waiters", list);
@@ -110,9 +128,10 @@ static int show(paxshm_session *s, const struct ls_options *options, json_t *loc
 			json_array_append_new(locks, object);
 		else
 			print_lock(&lock);
-		if (!options->waiters)
-			continue;
-		rc = show_waiters(s, &lock, object);
+		if (lock.mode == PAXSHM_PR)
+			rc = show_holders(s, &lock, object);
+		if (rc >= 0 && options->waiters)
+			rc = show_waiters(s, &lock, object);
 		if (rc < 0)
 			return rc;
 	}
@@ -131,7 +150,8 @@ int command_ls(int argc, char **argv, struct common *common)
 		.parser = parse,
 		.doc = "Prints every lock that is owned or waited for: the host that has it, the process where this host "
 		       "knows it, how many hosts wait, and the key. \"(died)\": the last owner died and nobody took the lock since. "
-		       "\"kept\": nobody owns it, this host keeps it for its next owner.",
+		       "\"kept\": nobody owns it, this host keeps it for its next owner. Below a lock that is shared stands who shares it: the processes "
+		       "of this host, then the hosts.",
 		.children = children,
 	};
 	struct ls_options options = { .common = common };

@@ -110,3 +110,34 @@ int waiters_new(paxshm_session *s, const void *key, size_t len, struct paxshm_wa
 	*ret_count = (size_t)n < room ? (size_t)n : room;
 	return 0;
 }
+
+int holders_new(paxshm_session *s, const void *key, size_t len, struct paxshm_who **ret_holders, size_t *ret_count)
+{
+	int n = paxshm_holders(s, key, len, NULL, 0);
+
+	if (n < 0)
+		return n;
+	size_t room = (size_t)n + 64;
+	struct paxshm_who *holders = calloc(room, sizeof(*holders));
+
+	if (!holders)
+		return -ENOMEM;
+	holders->size = sizeof(*holders);
+	n = paxshm_holders(s, key, len, holders, room);
+	if (n < 0) {
+		free(holders);
+		return n;
+	}
+	*ret_holders = holders;
+	*ret_count = (size_t)n < room ? (size_t)n : room;
+	return 0;
+}
+
+json_t *holders_json(const struct paxshm_who *holders, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, who_json(&holders[i]));
+	return list;
+}

@@ -31,6 +31,10 @@ char *lease_text(const struct paxshm_status *status, char out[LEASE_TEXT]); /* h
 
 const char *mode_name(uint32_t mode);
 
+/* Everybody who has a lock: as waiters_new(). */
+int holders_new(paxshm_session *s, const void *key, size_t len, struct paxshm_who **ret_holders, size_t *ret_count);
+json_t *holders_json(const struct paxshm_who *holders, size_t n);
+
 /* Everybody who waits for a lock: *ret_count of them, for free(). 0, or as paxshm_waiters() and -ENOMEM. */
 int waiters_new(paxshm_session *s, const void *key, size_t len, struct paxshm_waiter **ret_waiters, size_t *ret_count);
 

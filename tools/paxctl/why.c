@@ -11,7 +11,7 @@
 #include "doing.h"
 #include "who.h"
 
-#define WAITERS_SHOWN 20u /* as text; --json shows all */
+#define SHOWN 20u /* of those who share or wait, as text; --json shows all */
 #define ADVICE_TEXT (ESCAPED_MAX + 256)
 
 struct why_options {
@@ -27,8 +27,9 @@ struct findings {
 	struct paxshm_lock_info lock; /* all zeros: no host has it */
 	struct paxshm_who owner;      /* host_id 0: nobody owns it; pid 0: only the host is known */
 	int asked;                    /* what asking for the owner on its host came to, when that was needed */
+	struct paxshm_who *holders;   /* when it is shared */
 	struct paxshm_waiter *waiters;
-	size_t n_waiters;
+	size_t n_holders, n_waiters;
 	char state; /* of the owner's process, when it is here; 0: not known */
 	uint64_t now_ns;
 };
@@ -92,6 +93,8 @@ static int find_out(paxshm_session *s, const char *key, struct findings *f)
 		rc = paxshm_look(s, key, len, &f->lock);
 	if (rc == 0)
 		rc = waiters_new(s, key, len, &f->waiters, &f->n_waiters);
+	if (rc == 0 && f->lock.mode == PAXSHM_PR)
+		rc = holders_new(s, key, len, &f->holders, &f->n_holders);
 	if (rc == -ESRCH) /* and so nobody waits */
 		rc = 0;
 	if (rc == 0)
@@ -165,7 +168,7 @@ static void print_owner(const struct findings *f)
 		printf("nobody owns it\n");
 		return;
 	}
-	printf("owned by ");
+	printf(f->lock.mode == PAXSHM_PR ? "shared, one owner is " : "owned by ");
 	if (f->owner.pid) {
 		print_process(&f->owner);
 		printf(" on %s", f->owner.host);
@@ -178,6 +181,23 @@ static void print_owner(const struct findings *f)
 		printf("  owner    session %u, token %s, %s\n", f->owner.session, column(f->owner.token), mode_name(f->lock.mode));
 	if (f->asked && f->asked != -ESRCH)
 		printf("  owner    %s was asked: %s\n", f->owner.host, paxshm_strerror(f->asked));
+}
+
+static void print_holders(const struct findings *f)
+{
+	for (size_t i = 0; i < f->n_holders && i < SHOWN; i++) {
+		const struct paxshm_who *who = &f->holders[i];
+
+		printf("  shares   ");
+		if (who->pid)
+			print_process(who);
+		else
+			printf("host %s", who->host);
+		print_for(f, who->since_ns);
+		printf("\n");
+	}
+	if (f->n_holders > SHOWN)
+		printf("  shares   and %zu more\n", f->n_holders - SHOWN);
 }
 
 /* What is known of how the cluster gave the lock to a host. */
@@ -206,7 +226,7 @@ static void print_waiters(const struct findings *f)
 {
 	if (!f->n_waiters)
 		printf("  waits    nobody\n");
-	for (size_t i = 0; i < f->n_waiters && i < WAITERS_SHOWN; i++) {
+	for (size_t i = 0; i < f->n_waiters && i < SHOWN; i++) {
 		const struct paxshm_who *who = &f->waiters[i].who;
 
 		printf("  waits    ");
@@ -215,10 +235,10 @@ static void print_waiters(const struct findings *f)
 		else
 			printf("host %s%s", who->host, who->host_id == f->status.host_id ? ", this one" : "");
 		print_for(f, who->since_ns);
-		printf("\n");
+		printf(f->waiters[i].mode == PAXSHM_EX ? "\n" : ", to share it\n");
 	}
-	if (f->n_waiters > WAITERS_SHOWN)
-		printf("  waits    and %zu more\n", f->n_waiters - WAITERS_SHOWN);
+	if (f->n_waiters > SHOWN)
+		printf("  waits    and %zu more\n", f->n_waiters - SHOWN);
 }
 
 static void print_text(const struct findings *f)
@@ -227,6 +247,7 @@ static void print_text(const struct findings *f)
 
 	print_owner(f);
 	print_given(f);
+	print_holders(f);
 	print_waiters(f);
 	printf("  lease    of this host: %s\n", lease_text(&f->status, lease));
 	advise(f, text);
@@ -248,6 +269,7 @@ static int print_json(const struct findings *f)
 	json_object_set_new(out, "given_to", f->lock.owner.host_id ? json_string(f->lock.owner.host) : json_null());
 	json_object_set_new(out, "mode", f->lock.mode ? json_string(mode_name(f->lock.mode)) : json_null());
 	json_object_set_new(out, "holders", json_integer(f->lock.holders));
+	json_object_set_new(out, "shared_by", f->lock.mode == PAXSHM_PR ? holders_json(f->holders, f->n_holders) : json_null());
 	json_object_set_new(out, "owner_died", json_boolean(f->lock.flags & PAXSHM_OWNER_DIED));
 	json_object_set_new(out, "kept", json_boolean(f->lock.flags & PAXSHM_KEPT));
 	json_object_set_new(out, "recalled", json_boolean(f->lock.flags & PAXSHM_RECALLED));
@@ -278,6 +300,7 @@ int command_why(int argc, char **argv, struct common *common)
 	int rc = find_out(s, options.key, &f);
 	paxshm_close(s);
 	if (rc < 0) {
+		free(f.holders);
 		free(f.waiters);
 		return fail(f.key_text, rc);
 	}
@@ -285,6 +308,7 @@ int command_why(int argc, char **argv, struct common *common)
 		failed = print_json(&f);
 	else
 		print_text(&f);
+	free(f.holders);
 	free(f.waiters);
 	return failed ? failed : answer(&f);
 }

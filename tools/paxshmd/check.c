@@ -15,6 +15,24 @@ static const char *check_claim(const struct agent *a, uint32_t i)
 	return NULL;
 }
 
+/* What programs see of it: nothing, or where it stands. */
+static const char *check_claim_row(const struct agent *a, uint32_t i)
+{
+	const struct claim *c = &a->m.claims[i];
+	const struct claim_row *row = tables_claim(a->tables, i);
+	bool waits = c->state == CLAIM_WAITING && !(c->flags & REQUEST_TRY), shares = c->state == CLAIM_OWNER;
+	unsigned shown = waits ? CLAIM_SHOWN_WAITS : shares ? CLAIM_SHOWN_SHARES
+							    : 0;
+
+	if (!a->rebuilt)
+		return NULL; /* the predecessor's */
+	if (!shown)
+		return row->word ? "a claim that is shown and stands nowhere" : NULL;
+	if (row->word != ((uint64_t)c->gen << 32 | c->session << 16 | shown << 8 | c->mode) || row->hash != a->m.lines[c->line].hash)
+		return "a claim that is not shown as it is";
+	return NULL;
+}
+
 static const char *check_line(const struct agent *a, uint32_t i)
 {
 	const struct line *l = &a->m.lines[i];
@@ -50,7 +68,7 @@ const char *agent_check(const struct agent *a)
 {
 	const struct private_memory *p = a->m.p;
 	const char *wrong = NULL;
-	uint32_t claims = 0, lines = 0, sessions = 0;
+	uint32_t claims = 0, lines = 0, sessions = 0, shown = 0;
 
 	for (uint32_t slot = 1; slot <= p->n_sessions; slot++) {
 		if (a->m.sessions[slot].state == SESSION_FREE)
@@ -61,6 +79,12 @@ const char *agent_check(const struct agent *a)
 			wrong = a->m.claims[i].session == slot ? check_claim(a, i) : "a claim in another session's list";
 		}
 	}
+	for (uint32_t i = 1; i <= p->n_claims && !wrong; i++) {
+		wrong = check_claim_row(a, i);
+		shown += tables_claim(a->tables, i)->word != 0;
+	}
+	if (!wrong && a->rebuilt && shown != a->tables->claims_shown)
+		wrong = "claims that are shown are counted wrong";
 	for (uint32_t i = 1; i <= p->lines_high && !wrong; i++) {
 		if (a->m.lines[i].key_len == 0)
 			continue;

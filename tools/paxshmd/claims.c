@@ -142,6 +142,34 @@ void claim_free(struct agent *a, uint32_t i)
 	CHANGE(p->claims_used, p->claims_used - 1);
 }
 
+/* ---- what programs see of them ---- */
+
+/* For people: who waits through the agent, and who shares a lock, stands in no other memory that programs can read. A try
+ * waits for the cluster's answer and not for the lock. */
+static void claim_show(struct agent *a, uint32_t i)
+{
+	const struct claim *c = &a->m.claims[i];
+	const struct line *l = &a->m.lines[c->line];
+	unsigned shown = 0;
+
+	if (c->state == CLAIM_OWNER)
+		shown = CLAIM_SHOWN_SHARES;
+	else if (c->state == CLAIM_WAITING && !(c->flags & REQUEST_TRY))
+		shown = CLAIM_SHOWN_WAITS;
+	table_show_claim(a->tables, i, c->gen, c->session, shown, (uint8_t)c->mode, shown ? l->hash : 0,
+			 shown ? agent_monotonic_ns(a, c->since_ns) : 0);
+}
+
+/* The predecessor may have shown what it did not commit, and may have died between a row and their count. */
+void claims_show_again(struct agent *a)
+{
+	for (uint32_t i = 1; i <= a->tables->claims_high; i++)
+		atom_store_release(&tables_claim(a->tables, i)->word, (uint64_t)0);
+	atom_store_relaxed(&a->tables->claims_shown, 0u);
+	for (uint32_t i = 1; i <= a->m.p->claims_high; i++)
+		claim_show(a, i);
+}
+
 /* ---- a line's queue, its asks, and those who share it ---- */
 
 void claim_wait(struct agent *a, uint32_t i)
@@ -162,6 +190,7 @@ void claim_wait(struct agent *a, uint32_t i)
 	l->tail = i;
 	l->n_waiting++;
 	l->n_blocking += !(c->flags & REQUEST_TRY);
+	claim_show(a, i);
 }
 
 void claim_ask(struct agent *a, uint32_t i, enum ask_stage stage)
@@ -198,6 +227,7 @@ void claim_share(struct agent *a, uint32_t i)
 	c->next = l->sharers;
 	c->since_ns = a->now_ns;
 	CHANGE(l->sharers, i);
+	claim_show(a, i);
 }
 
 void claim_leave(struct agent *a, uint32_t i)
@@ -230,4 +260,5 @@ void claim_leave(struct agent *a, uint32_t i)
 	undo_save(&a->undo, c, sizeof(*c));
 	c->state = CLAIM_FREE;
 	c->next = c->prev = 0;
+	claim_show(a, i);
 }

@@ -439,6 +439,7 @@ void lines_look_again(struct agent *a)
 void lines_rebuild(struct agent *a)
 {
 	gates_rebuild(a);
+	claims_show_again(a);
 	lines_look_again(a);
 	a->asking = 0;
 	for (uint32_t i = 1; i <= a->m.p->claims_high; i++) {

@@ -265,6 +265,7 @@ void claim_ask(struct agent *a, uint32_t claim, enum ask_stage stage); /* into i
 void claim_share(struct agent *a, uint32_t claim);                     /* into the list of those who own its line in PR */
 /* Takes it out of wherever it stands, without an answer. */
 void claim_leave(struct agent *a, uint32_t claim);
+void claims_show_again(struct agent *a); /* after a restart: what the tables tell of them */
 
 static inline uint64_t gate_word_of(const struct agent *a, uint32_t line)
 {

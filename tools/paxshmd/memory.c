@@ -95,13 +95,14 @@ static uint64_t place(struct private_memory *p, const struct agent_limits *l)
 	return at + p->inbox_size;
 }
 
-/* A gate for each line: they share an index. */
+/* A gate for each line and a row for each claim: they share an index. */
 struct table_capacity memory_tables_capacity(const struct agent_limits *l)
 {
 	struct table_capacity c = l->capacity;
 
 	c.gates = lines_for(l);
 	c.sessions = l->sessions;
+	c.claims = l->claims;
 	return c;
 }
 

@@ -59,6 +59,36 @@ Test(ls, waiters_stand_below_their_lock_oldest_first)
 	served_says(said, "102     1  k\n");
 }
 
+Test(ls, those_who_share_stand_below_their_lock)
+{
+	plain_ask_as(host, 1, LOCK_MODE_PR);
+	plain_ask_as(host, 2, LOCK_MODE_PR);
+	plain_claim(host, 3, CLAIM_SHOWN_SHARES, LOCK_MODE_PR, sys_coarse_ns() - 90 * NS_PER_S);
+	plain_ask(host, 3);
+	plain_claim(host, 4, CLAIM_SHOWN_WAITS, LOCK_MODE_PR, sys_coarse_ns() - 60 * NS_PER_S);
+
+	struct said *said = ls("--waiters", NULL);
+
+	served_says(said, "(2 hosts)             103     1  k\n"
+			  "  shares: host1                 103  1 min 30 s    prog-3\n"
+			  "  shares: host2                   -  -             \n"
+			  "  waits: host1                 104  1 min 0 s     prog-4 (to share)\n"
+			  "  waits: host3                   -  -             \n");
+	said = ls("--json", "-w");
+	served_says(said, "\"shared_by\": [\n");
+	served_says(said, "\"pid\": 103");
+	served_says(said, "\"mode\": \"shared\"");
+	served_says(said, "\"holders\": 2");
+}
+
+Test(ls, exclusive_lock_is_shared_by_nobody)
+{
+	plain_open(host);
+	plain_take(host, 2, 1);
+	cr_expect_null(strstr(ls(NULL, NULL)->out, "shares:"));
+	served_says(ls("--json", NULL), "\"shared_by\": null");
+}
+
 Test(ls, waiters_in_json)
 {
 	plain_open(host);

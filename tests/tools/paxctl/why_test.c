@@ -88,6 +88,29 @@ Test(why, another_hosts_owner_is_asked_for)
 	served_says(said, "look at  on host2: ps -o pid,stat,etime,args -p 55\n");
 }
 
+Test(why, all_who_share_are_named)
+{
+	uint64_t now_ns = sys_coarse_ns();
+
+	plain_ask_as(host, 1, LOCK_MODE_PR);
+	plain_ask_as(host, 2, LOCK_MODE_PR);
+	plain_claim(host, 2, CLAIM_SHOWN_SHARES, LOCK_MODE_PR, now_ns - 75 * NS_PER_S);
+	plain_claim(host, 4, CLAIM_SHOWN_SHARES, LOCK_MODE_PR, now_ns - 65 * NS_PER_S);
+	plain_ask(host, 3);
+	plain_claim(host, 3, CLAIM_SHOWN_WAITS, LOCK_MODE_PR, now_ns - 61 * NS_PER_S);
+
+	struct said *said = why(NULL);
+
+	cr_expect_eq(said->status, 0);
+	served_says(said, "k: shared, one owner is pid 102 (prog-2) on host1 for 1 min 15 s\n");
+	served_says(said, "given    to 2 hosts, shared\n");
+	served_says(said, "shares   pid 102 (prog-2) for 1 min 15 s\n  shares   pid 104 (prog-4) for 1 min 5 s\n  shares   host host2\n");
+	served_says(said, "waits    pid 103 (prog-3) for 1 min 1 s, to share it\n  waits    host host3\n");
+	said = why("--json");
+	served_says(said, "\"shared_by\": [\n");
+	served_says(said, "\"mode\": \"shared\"");
+}
+
 Test(why, silence_of_the_other_host_is_said)
 {
 	plain_ask(host, 2);

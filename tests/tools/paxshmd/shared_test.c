@@ -181,3 +181,79 @@ Test(shared, a_mode_that_is_not_built_yet_is_refused)
 	cr_assert_eq(c.result, -ENOSYS);
 	cr_assert_eq(acquire(&hosts[1], s, "k").result, 0);
 }
+
+/* How many claims on "k" a program of the host is shown, and the oldest of them. */
+static uint32_t shown(uint16_t host, enum claim_shown what, struct claim_seen *ret)
+{
+	return table_read_claims(hosts[host].memory.tables, "k", 1, what, ret, 1);
+}
+
+Test(shared, programs_see_who_shares_and_who_waits_through_the_agent)
+{
+	ready(3, 64);
+	struct ring_completion first, second;
+	struct claim_seen seen;
+	uint32_t a = open_session(&hosts[1], 1), b = open_session(&hosts[1], 2), w = open_session(&hosts[1], 3);
+	uint64_t came_ns;
+
+	want(1, a, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(1, a, &first));
+	came_ns = now_ns;
+	now_ns += NS_PER_MS;
+	want(1, b, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(1, b, &second));
+	cr_assert_eq(shown(1, CLAIM_SHOWN_SHARES, &seen), 2);
+	cr_assert_eq(seen.slot, a);
+	cr_assert_eq(seen.since_ns, came_ns);
+	cr_assert_eq(seen.mode, LOCK_MODE_PR);
+	cr_assert_eq(shown(2, CLAIM_SHOWN_SHARES, &seen), 0, "of its own host alone");
+	want(1, w, 0, LOCK_MODE_EX, 0);
+	cr_assert_eq(shown(1, CLAIM_SHOWN_WAITS, &seen), 1);
+	cr_assert_eq(seen.slot, w);
+	cr_assert_eq(seen.mode, LOCK_MODE_EX);
+	leave(1, a, &first);
+	cr_assert_eq(shown(1, CLAIM_SHOWN_SHARES, &seen), 1);
+	cr_assert_eq(seen.slot, b);
+	leave(1, b, &second);
+	cr_assert(got(1, w, &first));
+	cr_assert_eq(shown(1, CLAIM_SHOWN_SHARES, &seen) + shown(1, CLAIM_SHOWN_WAITS, &seen), 0);
+}
+
+Test(shared, who_waits_for_another_hosts_lock_is_seen_on_his_own)
+{
+	ready(3, 64);
+	struct ring_completion c;
+	struct claim_seen seen;
+	uint32_t a = open_session(&hosts[1], 1), w = open_session(&hosts[2], 2);
+
+	want(1, a, 0, LOCK_MODE_EX, 0);
+	cr_assert(got(1, a, &c));
+	want(2, w, 0, LOCK_MODE_EX, 0);
+	cr_assert_eq(shown(2, CLAIM_SHOWN_WAITS, &seen), 1);
+	cr_assert_eq(seen.slot, w);
+	cr_assert_eq(shown(1, CLAIM_SHOWN_WAITS, &seen), 0);
+}
+
+Test(shared, a_new_agent_shows_claims_anew)
+{
+	ready(1, 64);
+	struct ring_completion c;
+	struct claim_seen seen;
+	uint32_t a = open_session(&hosts[1], 1), w = open_session(&hosts[1], 2);
+	struct tables *t = hosts[1].memory.tables;
+
+	want(1, a, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(1, a, &c));
+	want(1, w, 0, LOCK_MODE_EX, 0);
+	/* As a predecessor leaves it that dies in a group which it does not commit, between a row and the count. */
+	table_show_claim(t, 1, 99, w, CLAIM_SHOWN_WAITS, LOCK_MODE_EX, 7, 1);
+	table_show_claim(t, 9, 99, w, CLAIM_SHOWN_WAITS, LOCK_MODE_EX, claim_hash("k", 1), 1);
+	t->claims_shown = 0;
+	agent_free(hosts[1].agent);
+	start_agent(&hosts[1]);
+	settle();
+	cr_assert_eq(shown(1, CLAIM_SHOWN_SHARES, &seen), 1);
+	cr_assert_eq(seen.slot, a);
+	cr_assert_eq(shown(1, CLAIM_SHOWN_WAITS, &seen), 1);
+	cr_assert_eq(seen.slot, w);
+}
