@@ -147,7 +147,7 @@ PAXSHM_SOCKET=$one
 [ ! -e wrong ] || fail 'CMD ran alone while others shared'
 paxctl lock -x shared -- sh -c 'touch alone; [ -e go.two ]' &
 alone=$!
-until_true 'it waits' waits_for shared
+until_true 'it waits, through the agent' sh -c "paxctl why shared | grep -qE 'waits +pid $alone '"
 status 'nobody shares ahead of who waits to have it alone' 1 paxctl lock -n -s shared -- touch wrong
 touch go.one
 wait $first || fail 'the first who shared it'
@@ -240,19 +240,19 @@ short() { ! grep -v 0000 "$1" | grep -qE '.{81}'; } # but for the longest key, w
 short out || fail 'ls does not fit 80 columns'
 paxctl status >out
 awk 'length($0) > 80 { exit 1 }' out || fail 'status does not fit 80 columns'
-share 'for all' here "$one"
-share 'for all' there "$two"
+share for_all here "$one"
+share for_all there "$two"
 PAXSHM_SOCKET=$one
 status 'ls names who shares' 0 paxctl ls
-says 'ls names who shares' '^\(2 hosts\) +[0-9]+ +0  for all$'
+says 'ls names who shares' '^\(2 hosts\) +[0-9]+ +0  for_all$'
 says 'ls names who shares' '^  shares: host1 +[0-9]+  [0-9.]+ s +paxctl$'
 says 'ls names who shares' '^  shares: host2 +- +-'
 short out || fail 'ls of a shared lock does not fit 80 columns'
-paxctl lock 'for all' -- true &
+paxctl lock for_all -- true &
 alone=$!
-until_true 'it waits' waits_for 'for all'
-status 'why names who shares' 0 paxctl why 'for all'
-says 'why names who shares' '^for all: shared, one owner is pid [0-9]+ \(paxctl\) on host1 for [0-9.]+ s$'
+until_true 'it waits' sh -c "paxctl why for_all | grep -qE 'waits +pid $alone '"
+status 'why names who shares' 0 paxctl why for_all
+says 'why names who shares' '^for_all: shared, one owner is pid [0-9]+ \(paxctl\) on host1 for [0-9.]+ s$'
 says 'why names who shares' 'shares +pid [0-9]+ \(paxctl\) for [0-9.]+ s$'
 says 'why names who shares' 'shares +host host2$'
 says 'why names who waits through the agent' "waits +pid $alone \(paxctl\) for [0-9.]+ s\$"

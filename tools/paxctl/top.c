@@ -133,7 +133,7 @@ static void print_page(FILE *out, const struct sample *sample)
 	double seconds = (double)sample->interval_ns / 1e9;
 	char lease[LEASE_TEXT];
 
-	fprintf(out, "%s in %s: quorum %s, leader %s; lease %s\n", st->host, st->cluster, st->quorum ? "yes" : "NO",
+	fprintf(out, "%s in %s: %s, leader %s; lease %s\n", st->host, st->cluster, st->quorum ? "quorum" : "NO QUORUM",
 		st->leader_id ? st->leader : "unknown", lease_text(st, lease));
 	fprintf(out, "locks %u of %u, sessions %u; in %.1f s %" PRIu64 " given up to other hosts\n\n", st->locks, st->locks_max, st->sessions,
 		seconds, seconds > 0 ? sample->revocations : 0);

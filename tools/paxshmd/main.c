@@ -138,7 +138,8 @@ static int tell(const struct config *c)
 	printf("locks %u, claims %u, sessions %u\n", c->locks, limits.claims, limits.sessions);
 	printf("heartbeat %u ms, leader lease %u ms, host lease %u ms, drift %u ppm\n", c->heartbeat_ms, c->leader_lease_ms,
 	       c->host_lease_ms, c->drift_ppm);
-	printf("handovers %u, loop %s\n", c->handover_max, engines[c->engine]);
+	printf("handovers %u within %u ms, idle locks kept %u ms\n", c->handover_max, c->handover_ms, c->keep_ms);
+	printf("loop %s\n", engines[c->engine]);
 	return EXIT_SUCCESS;
 }
 

@@ -49,7 +49,7 @@ Test(top, one_sample_where_it_is_no_terminal)
 	atom_store_release(&stop_using, true);
 	pthread_join(user, NULL);
 	cr_expect_eq(said->status, 0);
-	served_says(said, "host1 in plain: quorum yes, leader unknown; lease without end");
+	served_says(said, "host1 in plain: quorum, leader unknown; lease without end");
 	const char *head = strstr(said->out, "  TAKEN/S HANDED/S LOST/S WAIT HOSTS      PID PROGRAM          KEY\n");
 	cr_assert(head, "%s", said->out);
 	cr_expect_null(strstr(strchr(head, '\n'), "TAKEN/S"), "one sample");

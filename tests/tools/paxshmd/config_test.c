@@ -61,7 +61,7 @@ static void expect_error(const char *text, unsigned line, const char *expect)
 Test(config, reads_all_settings)
 {
 	cr_assert_eq(read_as(CLUSTER "locks = 100\nclaims = 200\nsessions = 30\nheartbeat_ms = 10\nleader_lease_ms = 100\n"
-				     "host_lease_ms = 5000\ndrift_ppm = 200\nhandover_max = 4\nloop = epoll\nsocket = \"/s\"\nstate = \"/d\"\n" A B C
+				     "host_lease_ms = 5000\ndrift_ppm = 200\nhandover_max = 4\nhandover_ms = 7\nkeep_ms = 500\nloop = epoll\nsocket = \"/s\"\nstate = \"/d\"\n" A B C
 				     "host \"o\" { id = 9\n address = \"[::1]:7009\"\n role = observer }\n",
 			     "b"),
 		     0, "%s", why);
@@ -76,6 +76,8 @@ Test(config, reads_all_settings)
 	cr_assert_eq(config.host_lease_ms, 5000);
 	cr_assert_eq(config.drift_ppm, 200);
 	cr_assert_eq(config.handover_max, 4);
+	cr_assert_eq(config.handover_ms, 7);
+	cr_assert_eq(config.keep_ms, 500);
 	cr_assert_eq(config.engine, LOOP_EPOLL);
 	cr_assert_eq(config.n_hosts, 4);
 	cr_assert_eq(config.self, 1);
@@ -97,6 +99,8 @@ Test(config, has_the_stated_defaults)
 	cr_assert_eq(config.host_lease_ms, 10000);
 	cr_assert_eq(config.drift_ppm, 1000);
 	cr_assert_eq(config.handover_max, 16);
+	cr_assert_eq(config.handover_ms, 10);
+	cr_assert_eq(config.keep_ms, 30000);
 	cr_assert_eq(config.engine, LOOP_AUTO);
 	cr_assert_not(config.insecure);
 	cr_assert_eq(config.size, sizeof(config));
@@ -220,6 +224,52 @@ Test(config, a_clock_may_drift_a_tenth_at_most)
 	cr_assert_eq(read_as(CLUSTER "drift_ppm = 0\n" A, "a"), 0, "%s", why);
 	cr_assert_eq(config.drift_ppm, 0);
 	cr_assert_eq(read_as(CLUSTER "drift_ppm = 100000\n" A, "a"), 0, "%s", why);
+}
+
+Test(config, passing_and_keeping_have_their_bounds)
+{
+	expect_error(CLUSTER "handover_ms = 60001\n" A, 2, "handover_ms = 60001 is out of range; choose a number from 0 to 60000");
+	expect_error(CLUSTER "handover_ms = -1\n" A, 2, "handover_ms = -1 is out of range");
+	expect_error(CLUSTER "keep_ms = 86400001\n" A, 2, "keep_ms = 86400001 is out of range; choose a number from 0 to 86400000");
+	expect_error(CLUSTER "keep_ms = -1\n" A, 2, "keep_ms = -1 is out of range");
+	expect_error(CLUSTER "keep_ms = 1\nkeep_ms = 2\n" A, 3, "keep_ms was set in line 2 already");
+	expect_error(CLUSTER "handover_ms = soon\n" A, 2, "write a whole number");
+	cr_assert_eq(read_as(CLUSTER "handover_max = 0\nhandover_ms = 0\nkeep_ms = 0\n" A, "a"), 0, "%s", why);
+	cr_assert_eq(config.handover_max + config.handover_ms + config.keep_ms, 0, "0 is a setting, and not the default");
+	cr_assert_eq(read_as(CLUSTER "handover_ms = 60000\nkeep_ms = 86400000\n" A, "a"), 0, "%s", why);
+}
+
+Test(config, what_a_running_host_can_take_up_and_what_not)
+{
+	static const struct {
+		const char *text, *fixed;
+	} changes[] = {
+		{ "handover_max = 3\n", NULL },
+		{ "handover_ms = 3\n", NULL },
+		{ "keep_ms = 0\n", NULL },
+		{ "heartbeat_ms = 10\n", NULL },
+		{ "loop = epoll\n", NULL },
+		{ "locks = 3\n", "locks" },
+		{ "claims = 3\n", "claims" },
+		{ "sessions = 3\n", "sessions" },
+		{ "leader_lease_ms = 300\n", "leader_lease_ms" },
+		{ "host_lease_ms = 9000\n", "host_lease_ms" },
+		{ "drift_ppm = 3\n", "drift_ppm" },
+		{ "socket = \"/s\"\n", "socket" },
+		{ "state = \"/s\"\n", "state" },
+	};
+	static struct config now;
+	char text[256];
+
+	cr_assert_eq(read_as(CLUSTER A, "a"), 0, "%s", why);
+	now = config;
+	for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		snprintf(text, sizeof(text), CLUSTER "%s" A, changes[i].text);
+		cr_assert_eq(read_as(text, "a"), 0, "%s", why);
+		const char *fixed = config_fixed(&now, &config);
+
+		cr_assert(changes[i].fixed ? fixed && strcmp(fixed, changes[i].fixed) == 0 : !fixed, "%s: %s", changes[i].text, fixed ? fixed : "can change");
+	}
 }
 
 Test(config, the_setting_of_before_the_leases_is_none)
