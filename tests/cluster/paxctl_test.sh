@@ -321,6 +321,7 @@ status 'why: no key' 64 paxctl why
 
 (while [ ! -e go.top ]; do paxctl lock hot -- true; done) &
 hot=$!
+until_true "hot is there" sh -c "paxctl ls | grep -q \" hot\$\""
 status 'top' 0 paxctl top -d 1
 says 'top: what it shows' '^ +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9]+ +[0-9]+ .* hot$'
 status 'top: two samples' 0 paxctl top -n 2 -d 0.1
