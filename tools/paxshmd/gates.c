@@ -359,7 +359,7 @@ static enum turn_of turn_of(struct agent *a, uint32_t i, uint64_t word)
 	gate_note_hosts(a, i);
 	if (!l->head && !record)
 		return l->remote_since_ns || l->wanted || !keep_pays(a, l) ? ELSEWHERE : NOBODY;
-	if (gate_used(a, i) >= t->range)
+	if (gate_used(a, i) + 1 >= t->range) /* closing it once more takes one */
 		return ELSEWHERE; /* a new delegation brings new tokens */
 	if (l->remote_since_ns && !first &&
 	    (MIN(claim_ns, record_ns) > l->remote_since_ns || (int32_t)(t->stop_at - gate_count(word) - 1) < 0 ||
