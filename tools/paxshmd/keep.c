@@ -65,7 +65,7 @@ static bool room_is_short(const struct agent *a)
 	const struct private_memory *p = a->m.p;
 	const struct tables *t = a->tables;
 
-	return p->lines_used + MAX(p->n_lines / 8, 1u) > p->n_lines ||
+	return p->lines_used + MAX(p->n_claims / 8, 1u) > p->n_claims ||
 	       t->agreed.rows_used + MAX(t->n_rows / 8, 1u) > t->n_rows;
 }
 
@@ -135,7 +135,7 @@ bool keep_makes_room(struct agent *a)
 			return false;
 		gate_terms_end(a, i);
 		line_settle(a, i);
-		return a->m.p->lines_free != 0;
+		return true;
 	}
 	return false;
 }
