@@ -211,6 +211,12 @@ void oracle_dropped(struct sim *s, struct client *c, struct thread *t)
 	k->death = true;
 }
 
+/* It ends what its predecessor was giving, and shows what that one gave. */
+static bool is_new(const struct host *h)
+{
+	return h->mapping || h->settled_life != h->lives;
+}
+
 /* A successor shows what its predecessor had granted, and the lock has gone on: the lease must be over for who is told. */
 static bool told_too_late(struct sim *s, struct client *c, struct thread *t, const struct ring_completion *answer, bool by_agent)
 {
@@ -218,7 +224,7 @@ static bool told_too_late(struct sim *s, struct client *c, struct thread *t, con
 
 	if (c->gone || c->closing || (l->delegation && l->host == c->host && l->incarnation == answer->incarnation))
 		return false;
-	CHECK(s, !sim_trusted(s) || (by_agent && s->host[c->host].mapping && program_check(s, c, answer->incarnation)),
+	CHECK(s, !sim_trusted(s) || (by_agent && is_new(&s->host[c->host]) && program_check(s, c, answer->incarnation)),
 	      "host %u, incarnation %llu, grants %s, which is delegated to host %u, incarnation %llu", c->host, (ull)answer->incarnation,
 	      trace_key(&s->key[t->key]), l->host, (ull)l->incarnation);
 	sim_mark(s, MARK_GRANT_TOO_LATE);
@@ -308,7 +314,7 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	      trace_key(k), (ull)token, (ull)l->base);
 	CHECK(s, answer->gate && answer->count, "%s is granted without a gate", trace_key(k));
 	/* A successor shows what its predecessor granted: the library looks at the lease. */
-	CHECK(s, h->mapping || host_clock(s, h) < h->memory.tables->deadline_boot_ns, "host %u grants %s after its lease has ended", h->id, trace_key(k));
+	CHECK(s, (by_agent && is_new(h)) || host_clock(s, h) < h->memory.tables->deadline_boot_ns, "host %u grants %s after its lease has ended", h->id, trace_key(k));
 	k->last_token = token;
 	check_turns(s, h, k, answer->gate);
 	check_death_told(s, k, answer->flags & COMPLETION_DIED);
