@@ -615,6 +615,7 @@ void oracle_ended(struct sim *s, struct client *c, bool died);           /* the 
 void oracle_same_everywhere(struct sim *s);
 void oracle_host_down(struct sim *s, uint16_t host);
 /* Somebody of that host wrote over its gates: what they say of this lock is not believed. */
+void oracle_taint(struct sim *s, struct host *h);
 bool oracle_tainted(const struct sim *s, uint16_t host, uint32_t key);
 void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
 /* The program found that its lock is not its own any more. */

@@ -410,13 +410,22 @@ static enum turn_of turn_of(struct agent *a, uint32_t i, uint64_t word)
 
 /* ---- settling ---- */
 
+/* An owner that is no session, or one that has ended and owned nothing any more: somebody wrote it there. */
+static bool owner_is_nobody(const struct agent *a, uint64_t word)
+{
+	uint32_t slot = gate_owner(word);
+	const struct session_record *s = &a->m.sessions[MIN(slot, a->m.p->n_sessions)];
+
+	return slot > a->m.p->n_sessions || s->state == SESSION_FREE || (s->state == SESSION_ENDING && s->sweep_at == SWEEP_DONE);
+}
+
 /* A session owns it. */
 static void settle_held(struct agent *a, uint32_t i, uint64_t word)
 {
 	struct line *l = line_of(a, i);
 	uint32_t slot = gate_owner(word);
 
-	if (slot > a->m.p->n_sessions || a->m.sessions[slot].state == SESSION_FREE) {
+	if (owner_is_nobody(a, word)) {
 		nonsense(a, i, "its owner is no session");
 		for (uint32_t at = i; gate_sweep(&a->gates, slot, GATE_DIED, &at, 1);)
 			at = i;
@@ -536,20 +545,6 @@ void gates_session(struct agent *a, uint32_t slot, const struct session_identity
 		atom_store_release(&slots[r], (uint16_t)(identity ? slot : 0));
 }
 
-static void bury_records(struct agent *a, uint32_t slot)
-{
-	uint32_t first = (slot - 1) * a->tables->records_each + 1;
-
-	for (uint32_t r = first; r < first + a->tables->records_each; r++) {
-		uint32_t gate = 0;
-		enum gate_next next;
-
-		while ((next = gate_bury(&a->gates, r, slot, &gate)) == GATE_AGAIN || next == GATE_TELL)
-			if (next == GATE_TELL && gate && gate <= a->m.p->lines_high)
-				line_settle(a, gate);
-	}
-}
-
 /* A releaser that was killed may have chosen somebody and not yet woken him. */
 static void rouse_chosen(struct agent *a)
 {
@@ -561,38 +556,78 @@ static void rouse_chosen(struct agent *a)
 	}
 }
 
-/* Whoever owns the gate next takes out of its line who left. While the agent has it nobody else does, and the line may be
- * asked for, or kept, for nobody but the dead. */
-static void prune_line(struct agent *a, uint32_t record)
+static void bury_record(struct agent *a, uint32_t r, uint32_t slot)
 {
-	uint32_t i = atom_load_relaxed(&a->gates.records[record].gate);
+	uint32_t gate = 0;
+	enum gate_next next;
 
-	if (i == 0 || i > a->m.p->lines_high || gate_owner(word_of(a, i)) != GATE_AGENT)
+	while ((next = gate_bury(&a->gates, r, slot, &gate)) == GATE_AGAIN || next == GATE_TELL)
+		if (next == GATE_TELL && gate && gate <= a->m.p->lines_high)
+			line_settle(a, gate);
+}
+
+static enum gate_next forget_record(struct agent *a, uint32_t r)
+{
+	enum gate_next next;
+
+	while ((next = gate_forget(&a->gates, r)) == GATE_AGAIN)
+		;
+	return next;
+}
+
+/* Whoever owns the gate next takes out of its line who left. While the agent has it nobody else does, and the line may be
+ * asked for, or kept, for nobody but the dead. A free gate has no line: somebody wrote it there. */
+static void prune_line(struct agent *a, uint32_t record, bool corrupt)
+{
+	uint32_t i = atom_load_relaxed(&a->gates.records[record].gate), at = i;
+
+	if (i == 0 || i > a->m.p->lines_high)
 		return;
-	gate_has_waiters(a, i);
+	uint64_t word = word_of(a, i);
+	bool ours = line_of(a, i)->key_len && line_of(a, i)->state == LINE_OURS;
+
+	if (session_owns(word) && ours && !owner_is_nobody(a, word))
+		return;
+	if (session_owns(word))
+		gate_sweep(&a->gates, gate_owner(word), GATE_DIED, &at, 1);
+	else if (gate_owner(word) == 0)
+		close_gate(a, i, NEVER);
+	if (gate_owner(word_of(a, i)) != GATE_AGENT)
+		return;
+	if (corrupt)
+		gate_send_away(a, i);
+	else
+		gate_has_waiters(a, i);
 	if (line_of(a, i)->key_len)
 		line_settle(a, i);
 	agent_commit(a);
 }
 
+/* Its records were buried before; but they stand where any process of the host can write. */
 bool gates_forget_session(struct agent *a, uint32_t slot)
 {
 	uint32_t first = (slot - 1) * a->tables->records_each + 1;
 	bool all = true;
 
 	for (uint32_t r = first; r < first + a->tables->records_each; r++) {
-		enum gate_next next;
+		enum gate_next next = forget_record(a, r);
 
-		while ((next = gate_forget(&a->gates, r)) == GATE_AGAIN)
-			;
-		if (next == GATE_WAITS) {
-			prune_line(a, r);
-			while ((next = gate_forget(&a->gates, r)) == GATE_AGAIN)
-				;
+		if (next != GATE_DONE) {
+			bury_record(a, r, slot);
+			prune_line(a, r, next == GATE_CORRUPT);
+			next = forget_record(a, r);
 		}
 		all &= next == GATE_DONE;
 	}
 	return all;
+}
+
+static void bury_records(struct agent *a, uint32_t slot)
+{
+	uint32_t first = (slot - 1) * a->tables->records_each + 1;
+
+	for (uint32_t r = first; r < first + a->tables->records_each; r++)
+		bury_record(a, r, slot);
 }
 
 bool gates_sweep_session(struct agent *a, uint32_t slot, bool died)
@@ -660,6 +695,8 @@ static void hand_moves(struct agent *a, uint32_t n)
 
 		if (is_idle(a, i))
 			evict(a, i);
+		else if (a->m.lines[i].key_len && a->m.lines[i].state == LINE_OURS && session_owns(word_of(a, i)) && owner_is_nobody(a, word_of(a, i)))
+			line_settle(a, i);
 		agent_commit(a);
 	}
 }
