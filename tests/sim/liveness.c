@@ -217,7 +217,7 @@ static bool lost_for_good(const struct sim *s, uint16_t id)
 static void check_dead_hosts(struct sim *s)
 {
 	/* A host keeps many locks that nobody uses; they are swept a bite a command. */
-	uint64_t limit = sim_host_death_ns(s) + s->plan.limits.capacity.rows * MS;
+	uint64_t limit = sim_host_death_ns(s) + s->plan.limits.capacity.rows * 4 * MS;
 
 	if (s->now_ns < s->live_since + limit)
 		return;
@@ -259,5 +259,5 @@ bool liveness_look(struct sim *s)
 		sim_fail(s, "a majority is healthy, and a call was not answered within %llu s: %s", ANSWER_NS / SECOND, text);
 	}
 	check_dead_hosts(s);
-	return !busy && s->now_ns >= s->live_since + sim_host_death_ns(s) + s->plan.limits.capacity.rows * MS;
+	return !busy && s->now_ns >= s->live_since + sim_host_death_ns(s) + s->plan.limits.capacity.rows * 4 * MS;
 }

@@ -99,7 +99,7 @@ void oracle_end(struct sim *s)
 		CHECK(s, !wrong, "host %u: the tables do not hold together: %s", id, wrong);
 		wrong = s->host[id].scribbled ? NULL : agent_check(s->host[id].agent);
 		CHECK(s, !wrong, "host %u: the agent's memory does not hold together: %s", id, wrong);
-		CHECK(s, !p->claims_used && !p->lines_used && !p->sessions_used,
+		CHECK(s, !p->claims_used && (!p->lines_used || (s->host[id].scribbled && !s->plan.keep_ns)) && !p->sessions_used,
 		      "host %u: %u claims, %u lines, %u sessions are left when nobody is there", id, p->claims_used, p->lines_used,
 		      p->sessions_used);
 	}

@@ -355,7 +355,8 @@ static void give(struct agent *a, uint32_t i)
 	undo_save(&a->undo, l, LINE_HEAD);
 	l->given = given;
 	l->given_count = gate_count(word);
-	agent_commit(a);
+	if (!MUTANT(313))
+		agent_commit(a);
 	give_end(a, i);
 }
 
@@ -401,7 +402,7 @@ static enum turn_of turn_of(struct agent *a, uint32_t i, uint64_t word)
 		return l->remote_since_ns || l->wanted || !keeping_pays(a, l) ? ELSEWHERE : NOBODY;
 	if (gate_used(a, i) >= t->range)
 		return ELSEWHERE; /* a new delegation brings new tokens */
-	if (l->remote_since_ns && !first &&
+	if (l->remote_since_ns && !first && !MUTANT(282) &&
 	    (MIN(claim_ns, record_ns) > l->remote_since_ns || (int32_t)(t->stop_at - gate_count(word) - 1) < 0 ||
 	     monotonic_ns(a, a->now_ns) >= t->stop_ns))
 		return ELSEWHERE;
@@ -418,6 +419,8 @@ static bool owner_is_nobody(const struct agent *a, uint64_t word)
 
 	return slot > a->m.p->n_sessions || s->state == SESSION_FREE || (s->state == SESSION_ENDING && s->sweep_at == SWEEP_DONE);
 }
+
+static bool give_back(struct agent *a, uint32_t i);
 
 /* A session owns it. */
 static void settle_held(struct agent *a, uint32_t i, uint64_t word)
@@ -436,6 +439,10 @@ static void settle_held(struct agent *a, uint32_t i, uint64_t word)
 	if (lease_valid(a)) /* else it may be another's */
 		line_tries_refused(a, i);
 	uint64_t since_ns = waits_since_ns(a, i);
+	if (MUTANT(281) && l->remote_since_ns && lease_valid(a)) {
+		give_back(a, i);
+		return;
+	}
 	if (since_ns != NEVER || l->wanted || !keeping_pays(a, l))
 		close_gate(a, i, since_ns);
 	agent_commit(a);
@@ -447,7 +454,7 @@ static bool give_back(struct agent *a, uint32_t i)
 	uint32_t used = gate_used(a, i);
 	bool revoked = line_hosts_waiting(a, l) != 0;
 
-	ASSERT(gate_owner(word_of(a, i)) == GATE_AGENT);
+	ASSERT(gate_owner(word_of(a, i)) == GATE_AGENT || MUTANT(281));
 	if (!line_give_back(a, i, used, gate_flags(word_of(a, i)) & GATE_DIED))
 		return false;
 	reuse_learn(a, l, used > 1 || !revoked);
@@ -562,7 +569,7 @@ static void bury_record(struct agent *a, uint32_t r, uint32_t slot)
 	enum gate_next next;
 
 	while ((next = gate_bury(&a->gates, r, slot, &gate)) == GATE_AGAIN || next == GATE_TELL)
-		if (next == GATE_TELL && gate && gate <= a->m.p->lines_high)
+		if (next == GATE_TELL && gate && gate <= a->m.p->lines_high && line_of(a, gate)->key_len)
 			line_settle(a, gate);
 }
 
@@ -609,7 +616,7 @@ bool gates_forget_session(struct agent *a, uint32_t slot)
 	uint32_t first = (slot - 1) * a->tables->records_each + 1;
 	bool all = true;
 
-	for (uint32_t r = first; r < first + a->tables->records_each; r++) {
+	for (uint32_t r = first; r < first + a->tables->records_each && !MUTANT(401); r++) {
 		enum gate_next next = forget_record(a, r);
 
 		if (next != GATE_DONE) {
@@ -637,7 +644,9 @@ bool gates_sweep_session(struct agent *a, uint32_t slot, bool died)
 
 	if (s->sweep_at == SWEEP_DONE)
 		return true;
-	if (!s->sweep_at)
+	if (MUTANT(31))
+		CHANGE(s->sweep_at, SWEEP_DONE);
+	if (!s->sweep_at && !MUTANT(32))
 		bury_records(a, slot);
 	end = MIN(a->m.p->lines_high, at + SWEEPS_A_TURN - 1);
 	while (at <= end && (gate = gate_sweep(&a->gates, slot, died ? GATE_DIED : 0, &at, end - at + 1)) != 0) {
@@ -688,6 +697,15 @@ static uint32_t hand_next(struct agent *a)
 	return a->hand;
 }
 
+/* Who surrendered the gate was killed before he said so, or somebody wrote over it. */
+static bool is_forgotten(const struct agent *a, uint32_t i)
+{
+	uint64_t word = word_of(a, i);
+
+	return a->m.lines[i].key_len && a->m.lines[i].state == LINE_OURS &&
+	       (gate_owner(word) == GATE_AGENT || (session_owns(word) && owner_is_nobody(a, word)));
+}
+
 static void hand_moves(struct agent *a, uint32_t n)
 {
 	for (n = MIN(n, a->m.p->lines_high); n && commands_room(a); n--) {
@@ -695,7 +713,7 @@ static void hand_moves(struct agent *a, uint32_t n)
 
 		if (is_idle(a, i))
 			evict(a, i);
-		else if (a->m.lines[i].key_len && a->m.lines[i].state == LINE_OURS && session_owns(word_of(a, i)) && owner_is_nobody(a, word_of(a, i)))
+		else if (is_forgotten(a, i))
 			line_settle(a, i);
 		agent_commit(a);
 	}
@@ -759,6 +777,8 @@ void gates_rebuild(struct agent *a)
 		const struct line *l = &a->m.lines[i];
 
 		if (!l->key_len || l->state != LINE_OURS) {
+			if (MUTANT(312) && l->key_len && gate_owner(word_of(a, i)) == GATE_AGENT)
+				open_gate(a, i);
 			terms_end(a, i);
 			continue;
 		}
