@@ -33,10 +33,10 @@
 #include <syslog.h>
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
-#define SETTLE_ROUNDS 64u    /* of one gate in one turn; then the others' turn comes first */
-#define SWEEPS_A_TURN 512u   /* gates looked at for one session that ends */
-#define HAND_STEPS 16u       /* the hand goes round in so many steps */
-#define HAND_LINES 64u       /* looked at in one turn while room is short */
+#define SETTLE_ROUNDS 64u  /* of one gate in one turn; then the others' turn comes first */
+#define SWEEPS_A_TURN 512u /* gates looked at for one session that ends */
+#define HAND_STEPS 16u     /* the hand goes round in so many steps */
+#define HAND_LINES 64u     /* looked at in one turn while room is short */
 #define WATCH_MAX_NS NS_PER_S
 #define REUSE_KEEP 2u
 #define REUSE_MAX 3u
