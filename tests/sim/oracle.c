@@ -346,7 +346,7 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	      trace_key(k), l->host, (ull)l->incarnation);
 	CHECK(s, ended || (token >= l->base && token < l->base + range_of(s)), "%s is granted with token %llu, the range begins at %llu",
 	      trace_key(k), (ull)token, (ull)l->base);
-	CHECK(s, answer->gate && answer->count, "%s is granted without a gate", trace_key(k));
+	CHECK(s, answer->gate, "%s is granted without a gate", trace_key(k));
 	/* A successor shows what its predecessor granted: the library looks at the lease. */
 	CHECK(s, (by_agent && is_new(h)) || host_clock(s, h) < h->memory.tables->deadline_boot_ns, "host %u grants %s after its lease has ended", h->id, trace_key(k));
 	k->last_token = token;
