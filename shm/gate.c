@@ -6,6 +6,7 @@
  */
 #include "gate.h"
 
+#include "../lib/mutant.h"
 #include "gate_words.h"
 
 /* Tests plant mistakes here and must find them: see tests/model. */
@@ -327,6 +328,8 @@ static bool may_pass(const struct gate_view *v, const struct gate_pass *p, const
 {
 	const struct gate_terms *t = &v->terms[p->gate];
 
+	if (MUTANT(283))
+		return true;
 	return !count_before(atom_load_relaxed(&t->stop_at), p->count + 1) &&
 	       atom_load_relaxed(&to->since_ns) <= atom_load_relaxed(&t->remote_since_ns) &&
 	       now_ns < atom_load_relaxed(&t->stop_ns);
@@ -468,7 +471,7 @@ enum gate_next gate_decline(const struct gate_view *v, uint32_t gate, uint32_t s
 
 		if (!owned_by(word, slot, count))
 			return GATE_LOST;
-		uint32_t flags = GATE_MUTANT(FORGET_DIED) ? 0 : gate_flags(word) & GATE_DIED;
+		uint32_t flags = GATE_MUTANT(FORGET_DIED) || MUTANT(33) ? 0 : gate_flags(word) & GATE_DIED;
 		if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), flags)))
 			return GATE_TELL;
 	}

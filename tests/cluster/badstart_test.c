@@ -149,7 +149,7 @@ static void little_address_space(unsigned n)
 
 Test(badstart, memory_that_is_not_to_be_had)
 {
-	static const struct table_capacity most = { TABLE_ROWS_MAX, TABLE_ROWS_MAX, TABLE_ROWS_MAX };
+	static const struct table_capacity most = { .rows = TABLE_ROWS_MAX, .cells = TABLE_ROWS_MAX, .waits = TABLE_ROWS_MAX };
 	char text[512];
 
 	begin(&(struct rig_plan){ .voters = 1 }, 1);

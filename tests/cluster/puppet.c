@@ -297,9 +297,11 @@ int puppet_check(struct puppet *p, const char *key)
 void puppet_queue(struct puppet *p, const char *key)
 {
 	uint64_t before = rig_requests(p->host);
+	uint32_t stand = rig_waiters(p->host, key);
 
 	puppet_begin(p, DO_LOCK, key);
-	RIG_WAIT(rig_requests(p->host) > before, "host %u takes the request in", p->host);
+	/* At the gate, or with the agent. */
+	RIG_WAIT(rig_requests(p->host) > before || rig_waiters(p->host, key) > stand, "it waits on host %u", p->host);
 }
 
 void puppet_kill(struct puppet *p)

@@ -184,6 +184,8 @@ static void write_configuration(void)
 		fprintf(file, "heartbeat_ms = 20\nleader_lease_ms = 200\n");
 	if (!has_setting("host_lease_ms"))
 		fprintf(file, "host_lease_ms = %d\n", RIG_LEASE_MS);
+	if (!has_setting("keep_ms"))
+		fprintf(file, "keep_ms = 500\n");
 	if (rig->plan.settings)
 		fputs(rig->plan.settings, file);
 	if (rig->plan.netns)
@@ -506,6 +508,13 @@ struct paxshm_status rig_status(unsigned n)
 uint64_t rig_requests(unsigned n)
 {
 	return rig_status(n).requests;
+}
+
+uint32_t rig_waiters(unsigned n, const char *key)
+{
+	struct paxshm_lock_info info = PAXSHM_INIT(info);
+
+	return paxshm_look(rig_watch(n), key, strlen(key), &info) == 0 ? info.waiters : 0;
 }
 
 static unsigned leader_now(void)

@@ -104,6 +104,7 @@ struct paxshm_status rig_status(unsigned n);
 /* How many requests of its programs host n has taken so far: waiting for it to rise is waiting for a
  * request to have arrived. */
 uint64_t rig_requests(unsigned n);
+uint32_t rig_waiters(unsigned n, const char *key); /* of that host, at the gate */
 /* Hosts that wait for a key, as host n sees it. */
 uint32_t rig_waiting(unsigned n, const char *key);
 /* The owner as host n tells; host_id 0: nobody. */

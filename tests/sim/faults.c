@@ -230,7 +230,8 @@ void faults_heal(struct sim *s)
 			network_reset(s, a, b);
 	for (unsigned i = 0; i < SIM_CLIENTS; i++) {
 		s->client[i].stopped_until = 0;
-		if (s->client[i].nonsense && s->client[i].state == CLIENT_OPEN)
+		/* Beside one that wrote over the gates, any may wait for ever for what it owns without knowing. */
+		if ((s->client[i].nonsense || s->host[s->client[i].host].scribbled) && s->client[i].state == CLIENT_OPEN)
 			client_kill(s, &s->client[i]);
 	}
 }

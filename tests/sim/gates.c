@@ -233,7 +233,8 @@ static bool step_take(struct sim *s, struct client *c, struct thread *t)
 		return next(t, STEP_LEASE);
 	}
 	if (t->flags & REQUEST_TRY) {
-		if (gate_owner(word) == GATE_AGENT || !same_key(s, c, t))
+		/* Without a lease whoever stands there may have lost it to another host's. */
+		if (gate_owner(word) == GATE_AGENT || !same_key(s, c, t) || lease_look(s, c, atom_load_acquire(&terms_of(s, c, t)->incarnation)))
 			return ask_agent(s, c, t);
 		oracle_busy_here(s, c, t, word);
 		client_rest(s, c, t);

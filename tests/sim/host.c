@@ -187,7 +187,7 @@ void host_lose_memory(struct sim *s, struct host *h)
 	memset(h->memory.tables, 0, h->tables_size);
 	memset(h->memory.arena, 0, h->arena_size);
 	h->config.founding = false;
-	h->votes = false;
+	h->votes = h->scribbled = false;
 }
 
 /* ---- actions ---- */
@@ -253,6 +253,8 @@ static void act(struct sim *s, struct host *h, const struct agent_action *a)
 		break;
 	case ACTION_LOG:
 		trace(s, "host %u: log: %s", h->id, a->text);
+		if (strstr(a->text, "event=gate.nonsense"))
+			sim_mark(s, MARK_GATE_MENDED);
 		CHECK(s, h->scribbled || !strstr(a->text, "event=gate.nonsense"), "host %u finds nonsense at a gate, and nobody wrote any: %s", h->id, a->text);
 		break;
 	case ACTION_FATAL:

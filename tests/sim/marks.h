@@ -60,6 +60,7 @@
 	M(WAKE_LATE, 1, "sleepers that took their time to wake") \
 	M(WRITE_LATE, 1, "writes that were under way for long") \
 	M(CLIENT_NONSENSE, 1, "programs that wrote nonsense into their ring") \
+	M(GATES_SCRIBBLED, 1, "times that a program wrote over its host's gates and places in line") \
 	M(CLIENT_RELEASED_TWICE, 1, "locks released a second time") \
 	M(LIVENESS, 1, "clusters of which a part was broken for good") \
 	M(BROKEN_CRASHED, 1, "hosts broken for good: crashed") \
@@ -143,6 +144,7 @@
 	M(DECLINED_LIFE, 1, "locks declined: of another life of the host") \
 	M(DECLINED_LEASE, 1, "locks declined: the lease has ended") \
 	M(LEASE_ASKED_BOOT, 1, "leases near their end, or clocks that moved: the exact clock decided") \
+	M(GATE_MENDED, 1, "gates put right that somebody had written over") \
 	M(RING_FULL, 1, "requests that found their ring full") \
 	M(ROLLED_BACK, 1, "groups rolled back by a successor") \
 	M(ROLLBACK_COMPARED, 1, "groups rolled back in a copy and compared") \

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "../../shm/arena.h"
+
 static struct ring_request odd_request(struct sim *s, const struct client *c)
 {
 	struct ring_request r;
@@ -31,12 +33,76 @@ static struct ring_request odd_request(struct sim *s, const struct client *c)
 	return r;
 }
 
+/* A word that is right in most of its parts. */
+static uint64_t odd_word(struct sim *s, const struct gate_view *v, uint64_t word)
+{
+	uint32_t count = gate_count(word), top = gate_top(word), owner = gate_owner(word), flags = gate_flags(word);
+
+	switch (sim_pick(s, 0, 5)) {
+	case 0: return random_next(&s->random);
+	case 1: count += (uint32_t)sim_pick(s, 0, 6) - 3; break;
+	case 2: top = (uint32_t)sim_pick(s, 0, v->n_records + 2); break;
+	case 3: owner = (uint32_t)sim_pick(s, 0, SIM_SLOTS + 1); break;
+	case 4: owner = GATE_AGENT; break;
+	default: flags = (uint32_t)sim_pick(s, 0, 15);
+	}
+	return gate_word(count, top, owner, flags);
+}
+
+static void scribble_record(struct sim *s, const struct gate_view *v, uint32_t n_gates)
+{
+	struct gate_record *r = &v->records[sim_pick(s, 1, v->n_records)];
+
+	switch (sim_pick(s, 0, 4)) {
+	case 0:
+		r->state = random_next(&s->random);
+		break;
+	case 1: /* another state, perhaps of a count that is near */
+		r->gate = (uint32_t)sim_pick(s, 0, n_gates + 1);
+		r->state = (r->state & ~0xfffffffffull) | sim_pick(s, 0, 9) << 32 |
+			   (uint32_t)(gate_count(v->gates[MIN(r->gate, n_gates)].word) + sim_pick(s, 0, 2));
+		break;
+	case 2:
+		r->older = sim_chance(s, 1, 2) ? random_next(&s->random) : (r->state >> 36) << 32 | sim_pick(s, 0, v->n_records + 1);
+		break;
+	case 3: /* a line that goes round */
+		r->older = (r->state >> 36) << 32 | (uint32_t)(r - v->records);
+		break;
+	default:
+		r->newer = r->since_ns = random_next(&s->random);
+		r->bell++;
+		r->gate = (uint32_t)random_next(&s->random);
+	}
+}
+
+/* What stands at the host's gates is not believed any more: see oracle_taint(). */
+static void scribble_gates(struct sim *s, struct host *h)
+{
+	struct gate_view v = arena_view(h->memory.arena, h->memory.tables);
+	uint32_t n_gates = MAX(((const struct private_memory *)h->memory.private)->lines_high, 1u);
+
+	if (!h->memory.tables->segment.magic)
+		return;
+	sim_mark(s, MARK_GATES_SCRIBBLED);
+	oracle_taint(s, h);
+	for (uint64_t n = sim_pick(s, 1, 12); n; n--) {
+		struct gate *g = &v.gates[sim_pick(s, 1, n_gates)];
+
+		if (sim_chance(s, 1, 2))
+			scribble_record(s, &v, n_gates);
+		else if (sim_chance(s, 1, 6))
+			g->head = sim_chance(s, 1, 2) ? random_next(&s->random) : sim_pick(s, 1, v.n_records);
+		else
+			g->word = odd_word(s, &v, g->word);
+	}
+}
+
 static void scribble(struct sim *s, struct client *c)
 {
 	struct session_rings *r = c->rings;
 	struct arena *arena = s->host[c->host].memory.arena;
 
-	switch (sim_pick(s, 0, 5)) {
+	switch (sim_pick(s, 0, 8)) {
 	case 0:
 		r->request_tail += (uint32_t)sim_pick(s, 0, UINT32_MAX);
 		break;
@@ -55,6 +121,10 @@ static void scribble(struct sim *s, struct client *c)
 		r->completion_head = r->completion_tail = r->request_head = (uint32_t)sim_pick(s, 0, UINT32_MAX);
 		r->slot = (uint32_t)sim_pick(s, 0, UINT32_MAX);
 		memset(r->completions, 0x5a, sizeof(r->completions));
+		break;
+	case 5:
+	case 6:
+		scribble_gates(s, &s->host[c->host]);
 		break;
 	default:
 		for (uint64_t n = sim_pick(s, 1, RING_REQUESTS); n; n--) {

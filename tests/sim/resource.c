@@ -57,7 +57,7 @@ bool resource_use(struct sim *s, struct client *c, struct thread *t)
 		oracle_dropped(s, c, t);
 		return false;
 	}
-	CHECK(s, !t->lost || !sim_trusted(s), "program %u of host %u is told that it owns %s, which was given to others", c->id, c->host,
+	CHECK(s, !t->lost || !sim_trusted(s) || oracle_tainted(s, c->host, t->key), "program %u of host %u is told that it owns %s, which was given to others", c->id, c->host,
 	      trace_key(&s->key[t->key]));
 	if (t->uses) {
 		t->uses--;
@@ -71,6 +71,9 @@ void resource_arrived(struct sim *s, struct write *w)
 	struct key *k = &s->key[w->key];
 
 	w->flies = false;
+	for (uint16_t id = 1; id <= s->n_hosts; id++)
+		if (k->tainted[id])
+			return; /* what was written under tokens of that host proves nothing */
 	if (w->token < k->resource_token) {
 		sim_mark(s, MARK_WRITE_REFUSED);
 		CHECK(s, !k->owner || w->token != k->last_token, "the owner of %s writes with token %llu and is refused: %llu was seen",

@@ -325,11 +325,11 @@ struct key {
 	uint64_t last_token;
 	uint16_t last_host;
 	uint64_t last_delegation;
-	bool death;           /* somebody with an interest in it died since the last grant: the next may say so */
-	bool owner_died;      /* the last owner died: the next grant must say so … */
-	bool death_forgotten; /* … unless it was forgotten for want of room */
-	bool told_death;      /* the last owner was told of a death */
-	uint32_t passes;      /* grants within one delegation since its agent knows that another host waits */
+	bool death;                  /* somebody with an interest in it died since the last grant: the next may say so */
+	bool owner_died;             /* the last owner died: the next grant must say so … */
+	bool death_forgotten;        /* … unless it was forgotten for want of room */
+	bool told_death;             /* the last owner was told of a death */
+	uint32_t passes;             /* grants within one delegation since its agent knows that another host waits */
 	bool tainted[SIM_HOSTS + 1]; /* [host]: see oracle_tainted() */
 	uint64_t passes_since;
 	uint32_t n_grants;
@@ -617,13 +617,14 @@ void oracle_after_step(struct sim *s, struct host *h);
 void oracle_host_started(struct sim *s, struct host *h, bool fresh);
 void oracle_host_died(struct sim *s, struct host *h);
 void oracle_may_sleep(struct sim *s, struct host *h);
-void oracle_released(struct sim *s, struct client *c, struct thread *t); /* the program lets go of the lock */
-void oracle_taken(struct sim *s, struct client *c, struct thread *t);    /* at its gate, and all checks are done */
+void oracle_released(struct sim *s, struct client *c, struct thread *t);                 /* the program lets go of the lock */
+void oracle_taken(struct sim *s, struct client *c, struct thread *t);                    /* at its gate, and all checks are done */
 void oracle_busy_here(struct sim *s, struct client *c, struct thread *t, uint64_t word); /* by what stands at the gate */
-void oracle_ended(struct sim *s, struct client *c, bool died);           /* the agent may know now */
+void oracle_ended(struct sim *s, struct client *c, bool died);                           /* the agent may know now */
 void oracle_same_everywhere(struct sim *s);
 void oracle_host_down(struct sim *s, uint16_t host);
 /* Somebody of that host wrote over its gates: what they say of this lock is not believed. */
+void oracle_taint(struct sim *s, struct host *h);
 bool oracle_tainted(const struct sim *s, uint16_t host, uint32_t key);
 void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
 /* The program found that its lock is not its own any more. */

@@ -149,6 +149,27 @@ static size_t describe_gate(const struct sim *s, const struct client *c, const s
 				(unsigned)(state >> 36), gate_record_state(state), (uint32_t)state, line->state);
 }
 
+/* What keeps its session from ending. */
+static size_t describe_session(const struct sim *s, const struct client *c, char *ret, size_t cap)
+{
+	const struct host *h = &s->host[c->host];
+	const struct private_memory *p = h->memory.private;
+	const struct session_record *record = (const struct session_record *)((const unsigned char *)p + p->sessions_at) + c->slot;
+	struct gate_view v = gates_view(h);
+	uint32_t each = h->memory.tables->records_each;
+	size_t n = (size_t)snprintf(ret, cap, " session state %u, claims %u, swept to %u;", record->state, record->claims, record->sweep_at);
+
+	for (uint32_t r = (c->slot - 1) * each + 1; c->slot && r <= c->slot * each && n < cap; r++) {
+		const struct gate_record *at = &v.records[r];
+		uint64_t word = at->gate && at->gate <= v.n_gates ? v.gates[at->gate].word : 0;
+
+		if (gate_record_state(at->state) != GATE_RECORD_FREE && gate_record_state(at->state) != GATE_RECORD_OUT)
+			n += (size_t)snprintf(ret + n, cap - n, " record %u state %u gate %u (top %u, owner %u);", r, gate_record_state(at->state), at->gate,
+					      gate_top(word), gate_owner(word));
+	}
+	return n;
+}
+
 void client_describe(const struct sim *s, const struct client *c, char *ret, size_t cap)
 {
 	static const char *const client_states[] = { "free", "opening", "open", "closed", "dead" };
@@ -156,6 +177,8 @@ void client_describe(const struct sim *s, const struct client *c, char *ret, siz
 	size_t n = (size_t)snprintf(ret, cap, "program %u on host %u, session %u, %s%s%s:", c->id, c->host, c->slot,
 				    client_states[c->state], c->closing ? ", closing" : "", c->kept ? "" : ", not kept");
 
+	if (c->kept && n < cap)
+		n += describe_session(s, c, ret + n, cap - n);
 	for (unsigned i = 0; i < c->n_threads && n < cap; i++) {
 		const struct thread *t = &c->thread[i];
 

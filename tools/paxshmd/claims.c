@@ -32,6 +32,14 @@ uint32_t line_find(const struct agent *a, const void *key, uint32_t len, uint64_
 	return i;
 }
 
+/* As many as there may be claims, and as wait for nothing but a command of theirs. */
+static bool line_room(const struct agent *a)
+{
+	const struct private_memory *p = a->m.p;
+
+	return p->lines_used < MIN(p->n_lines, p->n_claims + (p->next_number - p->first_number));
+}
+
 static uint32_t line_new(struct agent *a, const void *key, uint32_t len, uint64_t hash)
 {
 	struct private_memory *p = a->m.p;
@@ -39,11 +47,11 @@ static uint32_t line_new(struct agent *a, const void *key, uint32_t len, uint64_
 	uint32_t i = p->lines_free;
 	struct line *l;
 
+	if (!line_room(a))
+		return keep_makes_room(a) && line_room(a) ? line_new(a, key, len, hash) : 0;
 	if (i) {
 		CHANGE(p->lines_free, a->m.lines[i].next);
 	} else {
-		if (p->lines_high == p->n_lines)
-			return keep_makes_room(a) ? line_new(a, key, len, hash) : 0;
 		i = p->lines_high + 1;
 		CHANGE(p->lines_high, i);
 	}

@@ -28,11 +28,10 @@
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 #define SETTLE_ROUNDS 64u  /* of one gate in one turn; then the others' turn comes first */
-#define SWEEPS_A_TURN 512u /* gates looked at for one session that ends */
 #define WATCH_MAX_NS NS_PER_S
 #define ONE_USE 3u /* counts that a delegation takes for one use: closed, given, closed to get it back */
 
-static bool session_owns(uint64_t word)
+bool gate_session_owns(uint64_t word)
 {
 	return gate_owner(word) != 0 && gate_owner(word) != GATE_AGENT;
 }
@@ -55,7 +54,7 @@ struct owner gate_owner_now(const struct agent *a, uint32_t i)
 	uint32_t slot = gate_owner(word);
 	struct owner o = { .host = a->config.self };
 
-	if (!session_owns(word) || slot > a->m.p->n_sessions)
+	if (!gate_session_owns(word) || slot > a->m.p->n_sessions)
 		return o;
 	const struct session_record *s = &a->m.sessions[slot];
 	o.pid = s->identity.pid;
@@ -212,7 +211,7 @@ enum gate_next gate_take_back(struct agent *a, uint32_t i, uint64_t since_ns)
 
 /* ---- lines that make no sense ---- */
 
-static void rouse(struct agent *a, uint32_t record)
+void gate_rouse_action(struct agent *a, uint32_t record)
 {
 	if (a->n_actions < a->max_actions - 64) /* else it looks by itself after a second at most */
 		agent_act(a, ACTION_ROUSE)->record = record;
@@ -232,7 +231,7 @@ void gate_send_away(struct agent *a, uint32_t i)
 		while ((next = gate_mend_record(&a->gates, r, i, count)) == GATE_AGAIN)
 			;
 		if (next == GATE_WAKE)
-			rouse(a, r);
+			gate_rouse_action(a, r);
 	}
 }
 
@@ -315,7 +314,8 @@ static void give(struct agent *a, uint32_t i)
 	undo_save(&a->undo, l, LINE_HEAD);
 	l->given = given;
 	l->given_count = gate_count(gate_word_of(a, i));
-	agent_commit(a);
+	if (!MUTANT(313))
+		agent_commit(a);
 	give_end(a, i);
 }
 
@@ -326,7 +326,7 @@ static void open_gate(struct agent *a, uint32_t i)
 	for (;;)
 		switch (gate_open(&a->gates, &p)) {
 		case GATE_WAKE:
-			rouse(a, p.record);
+			gate_rouse_action(a, p.record);
 			a->tables->grants++;
 			break;
 		case GATE_AGAIN:
@@ -359,9 +359,9 @@ static enum turn_of turn_of(struct agent *a, uint32_t i, uint64_t word)
 	gate_note_hosts(a, i);
 	if (!l->head && !record)
 		return l->remote_since_ns || l->wanted || !keep_pays(a, l) ? ELSEWHERE : NOBODY;
-	if (gate_used(a, i) >= t->range)
+	if (gate_used(a, i) + 1 >= t->range) /* closing it once more takes one */
 		return ELSEWHERE; /* a new delegation brings new tokens */
-	if (l->remote_since_ns && !first &&
+	if (l->remote_since_ns && !first && !MUTANT(282) &&
 	    (MIN(claim_ns, record_ns) > l->remote_since_ns || (int32_t)(t->stop_at - gate_count(word) - 1) < 0 ||
 	     agent_monotonic_ns(a, a->now_ns) >= t->stop_ns))
 		return ELSEWHERE;
@@ -372,13 +372,24 @@ static enum turn_of turn_of(struct agent *a, uint32_t i, uint64_t word)
 
 /* ---- settling ---- */
 
+/* An owner that is no session, or one that has ended and owned nothing any more: somebody wrote it there. */
+bool gate_owner_is_nobody(const struct agent *a, uint64_t word)
+{
+	uint32_t slot = gate_owner(word);
+	const struct session_record *s = &a->m.sessions[MIN(slot, a->m.p->n_sessions)];
+
+	return slot > a->m.p->n_sessions || s->state == SESSION_FREE || (s->state == SESSION_ENDING && s->sweep_at == SWEEP_DONE);
+}
+
+static bool give_back(struct agent *a, uint32_t i);
+
 /* A session owns it. */
 static void settle_held(struct agent *a, uint32_t i, uint64_t word)
 {
 	struct line *l = line_of(a, i);
 	uint32_t slot = gate_owner(word);
 
-	if (slot > a->m.p->n_sessions || a->m.sessions[slot].state == SESSION_FREE) {
+	if (gate_owner_is_nobody(a, word)) {
 		nonsense(a, i, "its owner is no session");
 		for (uint32_t at = i; gate_sweep(&a->gates, slot, GATE_DIED, &at, 1);)
 			at = i;
@@ -389,6 +400,10 @@ static void settle_held(struct agent *a, uint32_t i, uint64_t word)
 	if (lease_valid(a)) /* else it may be another's */
 		line_tries_refused(a, i);
 	uint64_t since_ns = waits_since_ns(a, i);
+	if (MUTANT(281) && l->remote_since_ns && lease_valid(a)) {
+		give_back(a, i);
+		return;
+	}
 	if (since_ns != NEVER || l->wanted || !keep_pays(a, l))
 		gate_take_back(a, i, since_ns);
 	agent_commit(a);
@@ -400,7 +415,7 @@ static bool give_back(struct agent *a, uint32_t i)
 	uint32_t used = gate_used(a, i);
 	bool revoked = line_hosts_waiting(a, l) != 0;
 
-	ASSERT(gate_owner(gate_word_of(a, i)) == GATE_AGENT);
+	ASSERT(gate_owner(gate_word_of(a, i)) == GATE_AGENT || MUTANT(281));
 	if (!line_give_back(a, i, used, gate_flags(gate_word_of(a, i)) & GATE_DIED))
 		return false;
 	keep_ends(a, l, used > ONE_USE, revoked);
@@ -423,7 +438,7 @@ bool gate_settle(struct agent *a, uint32_t i)
 	for (unsigned round = 0; round < SETTLE_ROUNDS; round++) {
 		uint64_t word = gate_word_of(a, i);
 
-		if (session_owns(word)) {
+		if (gate_session_owns(word)) {
 			settle_held(a, i, word);
 			return true;
 		}
@@ -467,7 +482,7 @@ static void lapse_owner(struct agent *a, uint32_t i, uint32_t owner, uint32_t co
 		while ((next = gate_lapse_record(&a->gates, r, i, count)) == GATE_AGAIN)
 			;
 		if (next == GATE_WAKE)
-			rouse(a, r);
+			gate_rouse_action(a, r);
 	}
 }
 
@@ -480,107 +495,6 @@ void gate_lapse_line(struct agent *a, uint32_t i)
 			lapse_owner(a, i, owner, count);
 	} while (gate_lapse(&a->gates, i, owner, count) != GATE_DONE);
 	gate_terms_end(a, i);
-}
-
-/* ---- sessions come and go ---- */
-
-void gates_session(struct agent *a, uint32_t slot, const struct session_identity *identity)
-{
-	struct session_row *row = tables_session(a->tables, slot);
-	uint16_t *slots = tables_slots(a->tables);
-	uint32_t first = (slot - 1) * a->tables->records_each + 1;
-
-	atom_store_release(&row->pid, 0u);
-	if (identity) {
-		row->uid = identity->uid;
-		row->start = identity->start;
-		memcpy(row->program, identity->program, sizeof(row->program));
-		atom_store_release(&row->pid, identity->pid);
-	}
-	for (uint32_t r = first; r < first + a->tables->records_each; r++)
-		atom_store_release(&slots[r], (uint16_t)(identity ? slot : 0));
-}
-
-static void bury_records(struct agent *a, uint32_t slot)
-{
-	uint32_t first = (slot - 1) * a->tables->records_each + 1;
-
-	for (uint32_t r = first; r < first + a->tables->records_each; r++) {
-		uint32_t gate = 0;
-		enum gate_next next;
-
-		while ((next = gate_bury(&a->gates, r, slot, &gate)) == GATE_AGAIN || next == GATE_TELL)
-			if (next == GATE_TELL && gate && gate <= a->m.p->lines_high)
-				line_settle(a, gate);
-	}
-}
-
-/* A releaser that was killed may have chosen somebody and not yet woken him. */
-static void rouse_chosen(struct agent *a)
-{
-	for (uint32_t r = 1; r <= a->gates.n_records; r++) {
-		if (!a->gates.slots[r])
-			r += a->tables->records_each - 1 - (r - 1) % a->tables->records_each; /* the next session's */
-		else if (gate_rouse(&a->gates, r))
-			rouse(a, r);
-	}
-}
-
-/* Whoever owns the gate next takes out of its line who left. While the agent has it nobody else does, and the line may be
- * asked for, or kept, for nobody but the dead. */
-static void prune_line(struct agent *a, uint32_t record)
-{
-	uint32_t i = atom_load_relaxed(&a->gates.records[record].gate);
-
-	if (i == 0 || i > a->m.p->lines_high || gate_owner(gate_word_of(a, i)) != GATE_AGENT)
-		return;
-	gate_has_waiters(a, i);
-	if (line_of(a, i)->key_len)
-		line_settle(a, i);
-	agent_commit(a);
-}
-
-bool gates_forget_session(struct agent *a, uint32_t slot)
-{
-	uint32_t first = (slot - 1) * a->tables->records_each + 1;
-	bool all = true;
-
-	for (uint32_t r = first; r < first + a->tables->records_each; r++) {
-		enum gate_next next;
-
-		while ((next = gate_forget(&a->gates, r)) == GATE_AGAIN)
-			;
-		if (next == GATE_WAITS) {
-			prune_line(a, r);
-			while ((next = gate_forget(&a->gates, r)) == GATE_AGAIN)
-				;
-		}
-		all &= next == GATE_DONE;
-	}
-	return all;
-}
-
-bool gates_sweep_session(struct agent *a, uint32_t slot, bool died)
-{
-	struct session_record *s = &a->m.sessions[slot];
-	uint32_t at = MAX(s->sweep_at, 1u), end, gate;
-
-	if (s->sweep_at == SWEEP_DONE)
-		return true;
-	if (!s->sweep_at)
-		bury_records(a, slot);
-	end = MIN(a->m.p->lines_high, at + SWEEPS_A_TURN - 1);
-	while (at <= end && (gate = gate_sweep(&a->gates, slot, died ? GATE_DIED : 0, &at, end - at + 1)) != 0) {
-		a->tables->deaths += died;
-		a->tables->repairs++;
-		if (line_of(a, gate)->state == LINE_OURS)
-			line_settle(a, gate);
-	}
-	CHANGE(s->sweep_at, end == a->m.p->lines_high ? SWEEP_DONE : end + 1);
-	if (s->sweep_at == SWEEP_DONE)
-		rouse_chosen(a);
-	agent_commit(a);
-	return s->sweep_at == SWEEP_DONE;
 }
 
 /* ---- time ---- */
@@ -617,6 +531,8 @@ void gates_rebuild(struct agent *a)
 		const struct line *l = &a->m.lines[i];
 
 		if (!l->key_len || l->state != LINE_OURS || l->mode != LOCK_MODE_EX) {
+			if (MUTANT(312) && l->key_len && gate_owner(gate_word_of(a, i)) == GATE_AGENT)
+				open_gate(a, i);
 			gate_terms_end(a, i);
 			continue;
 		}
@@ -625,5 +541,5 @@ void gates_rebuild(struct agent *a)
 		if (l->given)
 			give_end(a, i);
 	}
-	rouse_chosen(a);
+	gates_rouse_chosen(a);
 }

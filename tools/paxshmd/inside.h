@@ -8,6 +8,7 @@
  *   claims.c    the places of lines and claims, queues and asks
  *   delegate.c  lines and claims: who on this host waits for which lock; what the cluster is asked for
  *   gates.c     a delegated lock is opened to this host's sessions, given to one of them, and got back
+ *   bury.c      what a session leaves behind at the gates
  *   shared.c    a lock that this host shares: its claims own it
  *   keep.c      how long a lock that nobody uses is kept
  *   ask.c       questions to other hosts: who of yours owns this lock?
@@ -322,6 +323,13 @@ void gates_tick(struct agent *a);
 uint64_t gates_wake_at(const struct agent *a);
 void gate_watch(struct agent *a, uint32_t line);
 
+bool gate_session_owns(uint64_t word);
+bool gate_owner_is_nobody(const struct agent *a, uint64_t word); /* its owner is a slot without a session */
+void gate_rouse_action(struct agent *a, uint32_t record);
+
+/* ---- bury.c ---- */
+
+void gates_rouse_chosen(struct agent *a); /* whoever was chosen, and may not have been woken */
 /* The end of a session: all its places and gates, a bite a call. True: done. */
 bool gates_sweep_session(struct agent *a, uint32_t slot, bool died);
 bool gates_forget_session(struct agent *a, uint32_t slot);                                   /* true: none of its places is in a line any more */

@@ -65,7 +65,7 @@ static bool room_is_short(const struct agent *a)
 	const struct private_memory *p = a->m.p;
 	const struct tables *t = a->tables;
 
-	return p->lines_used + MAX(p->n_lines / 8, 1u) > p->n_lines ||
+	return p->lines_used + MAX(p->n_claims / 8, 1u) > p->n_claims ||
 	       t->agreed.rows_used + MAX(t->n_rows / 8, 1u) > t->n_rows;
 }
 
@@ -74,10 +74,12 @@ static bool is_idle(struct agent *a, uint32_t i)
 {
 	const struct line *l = &a->m.lines[i];
 	uint64_t word = gate_word_of(a, i);
-	bool idle = gate_count(word) == a->last_count[i];
+	bool shared = l->mode == LOCK_MODE_PR;
+	uint32_t count = shared ? l->shared : gate_count(word);
+	bool idle = count == a->last_count[i];
 
-	a->last_count[i] = gate_count(word);
-	return idle && l->key_len && l->state == LINE_OURS && !l->head && !l->given && gate_owner(word) == 0;
+	a->last_count[i] = count;
+	return idle && l->key_len && l->state == LINE_OURS && !l->head && !l->given && (shared ? !l->sharers : gate_owner(word) == 0);
 }
 
 static void evict(struct agent *a, uint32_t i)
@@ -93,10 +95,22 @@ static uint32_t hand_next(struct agent *a)
 	return a->hand;
 }
 
+/* Who surrendered the gate was killed before he said so, or somebody wrote over it. */
+static bool is_forgotten(const struct agent *a, uint32_t i)
+{
+	uint64_t word = gate_word_of(a, i);
+	const struct line *l = &a->m.lines[i];
+
+	return l->key_len && l->state == LINE_OURS && l->mode == LOCK_MODE_EX &&
+	       (gate_owner(word) == GATE_AGENT || (gate_session_owns(word) && gate_owner_is_nobody(a, word)));
+}
+
 static void look_for_idle(struct agent *a, uint32_t i)
 {
 	if (is_idle(a, i))
 		evict(a, i);
+	else if (is_forgotten(a, i))
+		line_settle(a, i);
 	agent_commit(a);
 }
 
@@ -135,7 +149,7 @@ bool keep_makes_room(struct agent *a)
 			return false;
 		gate_terms_end(a, i);
 		line_settle(a, i);
-		return a->m.p->lines_free != 0;
+		return true;
 	}
 	return false;
 }
