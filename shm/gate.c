@@ -332,7 +332,7 @@ static bool may_pass(const struct gate_view *v, const struct gate_pass *p, const
 		return true;
 	return !count_before(atom_load_relaxed(&t->stop_at), p->count + 1) &&
 	       atom_load_relaxed(&to->since_ns) <= atom_load_relaxed(&t->remote_since_ns) &&
-	       now_ns < atom_load_relaxed(&t->stop_ns);
+	       (now_ns < atom_load_relaxed(&t->stop_ns) || p->count == atom_load_relaxed(&t->closed_at));
 }
 
 /* The oldest has left the line, or nobody comes back to it. */

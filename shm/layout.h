@@ -237,12 +237,13 @@ struct gate_terms {
 	uint64_t incarnation;     /* of this host, under which the gate was opened */
 	uint64_t base;            /* token of the first acquisition after the opening */
 	uint64_t remote_since_ns; /* closing: who waits here for longer may still be given the gate … */
-	uint64_t stop_ns;         /* … until then … */
+	uint64_t stop_ns;         /* … until then (the owner of `closed_at` at any time: he may have had it for long) … */
 	uint32_t stop_at;         /* … and up to this count */
 	uint32_t opened_at;       /* count at the opening */
 	uint32_t range;           /* tokens from `base` on */
 	uint32_t serial;          /* rises when the gate is given to another key */
-	uint64_t revoked;         /* for people: times that it was taken back because another host waited, for this key */
+	uint32_t closed_at;       /* count when the gate was wanted back */
+	uint32_t revoked;         /* for people: times that it was taken back because another host waited, for this key */
 };
 
 /* ---- session: rings ---- */

@@ -137,7 +137,7 @@ void gate_new_key(struct agent *a, uint32_t i)
 	struct gate_terms *t = gate_terms_of(a, i);
 
 	gate_terms_end(a, i);
-	atom_store_relaxed(&gate_terms_of(a, i)->revoked, (uint64_t)0);
+	atom_store_relaxed(&gate_terms_of(a, i)->revoked, 0u);
 	atom_store_seq_cst(&t->serial, t->serial + 1);
 	atom_fence_seq_cst(); /* pairs with the arriver's: it pushes, then reads the serial */
 	a->last_count[i] = 0;
@@ -166,6 +166,7 @@ void gate_note_hosts(struct agent *a, uint32_t i)
 
 	if (wait && !l->remote_since_ns) {
 		CHANGE(l->remote_since_ns, MAX(agent_monotonic_ns(a, a->now_ns), 1u));
+		atom_store_relaxed(&t->closed_at, gate_count(gate_word_of(a, i)));
 		atom_store_relaxed(&t->stop_at, gate_count(gate_word_of(a, i)) + a->config.handover_max);
 		atom_store_relaxed(&t->stop_ns, l->remote_since_ns + a->config.handover_ns);
 	} else if (!wait) {
@@ -363,7 +364,7 @@ static enum turn_of turn_of(struct agent *a, uint32_t i, uint64_t word)
 		return ELSEWHERE; /* a new delegation brings new tokens */
 	if (l->remote_since_ns && !first && !MUTANT(282) &&
 	    (MIN(claim_ns, record_ns) > l->remote_since_ns || (int32_t)(t->stop_at - gate_count(word) - 1) < 0 ||
-	     agent_monotonic_ns(a, a->now_ns) >= t->stop_ns))
+	     (gate_count(word) - t->closed_at > 1 && agent_monotonic_ns(a, a->now_ns) >= t->stop_ns)))
 		return ELSEWHERE;
 	if (l->head && claim_ns <= record_ns) /* who would share it needs it in the other mode */
 		return claim_of(a, l->head)->mode == LOCK_MODE_EX ? CLAIM : ELSEWHERE;
