@@ -120,6 +120,14 @@ bit died_owed, may_have_died;
 #define SURRENDERED(t, d) \
 	count = w_count + 1; top = t; owner = AGENT; closing = 0; died = d
 
+#define LINKED(a, b) (older[a] == b && older_gen[a] == gen[b])
+#define BETWEEN(a) (LINKED(top, a) && LINKED(a, me))
+#ifdef GONE_SOON
+#define OUT_OF_LINE (owner == NOBODY || count >= at[me] + 2)
+#else
+#define OUT_OF_LINE (top != me && !LINKED(top, me) && !BETWEEN(1) && !BETWEEN(2) && !BETWEEN(3))
+#endif
+
 /* ---- a session ---- */
 
 inline gate_take() {
@@ -154,7 +162,7 @@ inline gate_arrive() {
 			:: s == GATE_RECORD_OUT && (owner == NOBODY || count != c)
 			:: s == GATE_RECORD_CANCELLED || (s == GATE_RECORD_LAPSED && pushed[me] >= c) -> next = WAITS
 			:: s == GATE_RECORD_LAPSED && pushed[me] < c -> g++
-			:: s == GATE_RECORD_GONE && (owner == NOBODY || count >= c + 2) -> g++
+			:: s == GATE_RECORD_GONE && OUT_OF_LINE -> g++
 			:: else -> next = BUSY
 			fi
 		}
@@ -423,7 +431,7 @@ arrive:
 		fi
 	}
 	if
-	:: atomic { state[me] != GATE_RECORD_GONE && state[me] != GATE_RECORD_OUT || owner == NOBODY || count >= at[me] + 2 || (state[me] == GATE_RECORD_OUT && count != at[me]) -> goto arrive }
+	:: atomic { state[me] != GATE_RECORD_GONE && state[me] != GATE_RECORD_OUT || owner == NOBODY || (state[me] == GATE_RECORD_GONE && OUT_OF_LINE) || (state[me] == GATE_RECORD_OUT && count != at[me]) -> goto arrive }
 	OR_KILLED(me)
 	OR_STOPPED(me)
 	fi;

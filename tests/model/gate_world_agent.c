@@ -77,6 +77,20 @@ static void agent_close(struct world_actor *a, const struct gate_view *v)
 	}
 }
 
+static void agent_begins_delegation(struct world_actor *a, const struct gate_view *v)
+{
+	uint32_t count = 0;
+	enum gate_next next = gate_begin(v, GATE, world.row_died, &count);
+
+	world_promise(next != GATE_LOST, "a drained gate stays the agent's");
+	if (next != GATE_DONE)
+		return;
+	a->pc = IDLE;
+	world.terms[GATE].serial += world_bounds.rekeys;
+	open_terms();
+	world.terms[GATE].opened_at = count;
+}
+
 static void agent_lapse(struct world_actor *a, const struct gate_view *v)
 {
 	bool late = world_bounds.mutant == MUTANT_LAPSE_LATE;
@@ -173,6 +187,9 @@ void world_agent_call(struct world_actor *a)
 	case CLOSE_FOR_CLAIM:
 		agent_close(a, &v);
 		break;
+	case BEGIN:
+		agent_begins_delegation(a, &v);
+		break;
 	case LAPSE_BEGIN:
 	case LAPSE_RECORD:
 	case LAPSE_GATE:
@@ -190,10 +207,18 @@ void world_agent_other(struct world_actor *a)
 		world_kernel_wake(a->pass.record);
 		a->pc = OPEN_GATE;
 		break;
-	case DRAINED: /* the release was agreed upon, and a new delegation came */
-		a->pc = IDLE;
-		world.terms[GATE].serial += world_bounds.rekeys;
-		open_terms();
+	case DRAINED: /* the release was agreed upon, and a new delegation comes, of another key perhaps */
+		a->pc = BEGIN;
+		if (world.closing == 3)
+			break; /* the agent before had got that far */
+		world.closing = 3;
+		world.row_died = gate_flags(G) & GATE_DIED && !world_bounds.rekeys;
+		if (!world_bounds.rekeys)
+			break;
+		world.died_owed = 0;
+		world.deaths = 0;
+		for (uint32_t i = 1; i <= world_bounds.sessions; i++)
+			world.deaths |= world.actor[i].dead && !world.actor[i].handled;
 		break;
 	case LAPSE_END: /* everything has lapsed: the new life is shown, then its first deadline */
 		a->pc = IDLE;
