@@ -5,13 +5,16 @@
  * compares both lists. Every operation on a shared word is one atomic{}; a session may die or be stopped for ever, and
  * the agent may be followed by another, before each of them.
  *
+ * As long as somebody may still be killed or stopped, that counts as something that can happen: that nobody waits for
+ * nobody is seen once all is used up. Therefore each search is made with fewer of them, too.
+ *
  * Not here, and therefore tried by gate_model_test.c, which runs the code itself: the hints, the terms, the parts of
  * the lease check one by one, weak memory, counts that go round, GATE_AGAIN after several tries.
  *
  * Not told: gate_agent_pass gate_holds gate_prune gate_forget gate_mend gate_mend_record
  *
  * Settings: SESSIONS; TURNS_1 to TURNS_3; CANCELS, ASKS (bit i: session i); KILLS, STOPS, AGENT_KILLS, CLOSES, LAPSES.
- * Planted: NO_HELP, LATE_WAKE, SWEEP_FIRST, ONE_LOOK, AT_ONCE, NO_VOID, GIVE_ONCE, FORGET_DIED.
+ * Planted: NO_HELP, LATE_WAKE, SWEEP_FIRST, ONE_LOOK, NO_VOID, GIVE_ONCE, KEEP_DIED, GONE_SOON. (gate_model_test.c plants more.)
  */
 #ifndef SESSIONS
 #define SESSIONS 2
@@ -342,11 +345,7 @@ inline gate_release(who) {
 			:: w_top == x ->
 				atomic { FATE(who); if :: UNCHANGED -> LEFT_ALONE :: else fi }
 				drop = (next != AGAIN -> GATE_RECORD_OUT : 0)
-#ifdef AT_ONCE
-			:: else -> drop = GATE_RECORD_FREE
-#else
 			:: else -> drop = GATE_RECORD_OUT
-#endif
 			fi;
 			atomic { FATE(who); if :: drop && SAME_STATE(x, s, c, x_gen) -> state[x] = drop; at[x] = k; gen[x]++ :: else fi; drop = 0; }
 		:: next == DONE && (s == GATE_RECORD_FREE || s == GATE_RECORD_OUT) -> assert(false)
@@ -391,11 +390,7 @@ inline gate_decline() {
 		atomic {
 			FATE(me);
 			if
-#ifdef FORGET_DIED
-			:: UNCHANGED -> SURRENDERED(w_top, 0); next = TELL
-#else
 			:: UNCHANGED -> SURRENDERED(w_top, w_died); next = TELL
-#endif
 			:: else
 			fi
 		}

@@ -8,7 +8,7 @@ static const char *wrong;
 
 static const char *const pc_names[] = { "take", "arrive", "busy", "look", "sleep", "asleep", "cancel", "check", "check life", "decline", "inside", "release",
 					"release, slow", "wake", "ask", "asked", "finished", "idle", "bury", "sweep", "rouse", "open, begin", "open",
-					"open, wake", "close", "drained", "begin", "give, note", "give", "give, answer", "give, forget",
+					"open, wake", "close", "begin", "give, note", "give", "give, answer", "give, forget",
 					"drop a request", "close for a request", "lapse, begin", "lapse a record", "lapse", "lapse, end" };
 
 static const uint16_t slots[WORLD_SESSIONS + 1] = { 0, 1, 2, 3, 4 }; /* session i has record i */
@@ -98,7 +98,6 @@ static void step_agent(void)
 
 	switch ((enum pc)a->pc) {
 	case OPEN_WAKE:
-	case DRAINED:
 	case LAPSE_END:
 	case GIVE_ANSWER:
 	case GIVE_FORGET:
@@ -266,10 +265,10 @@ static struct world_move *agent_moves(struct world_move *at)
 		at = add(at, WORK, world.give_slot, GIVE); /* the agent before may have done so, or not */
 	if (world.expired)
 		return add(at, WORK, 0, LAPSE_BEGIN);
-	if (world.closing >= 2 && world_bounds.mutant != MUTANT_REOPEN)
-		return add(at, WORK, 0, DRAINED); /* the agent before had proposed the release already */
+	if (world.closing == 2 && world_bounds.mutant != MUTANT_REOPEN)
+		return add(at, WORK, 0, BEGIN); /* the agent before had proposed the release already */
 	at = claim_moves(at, owner);
-	if (owner == GATE_AGENT && (!world.closing || world.closing >= 2) && (!world.asked || gate_top(G)))
+	if (owner == GATE_AGENT && (!world.closing || world.closing == 2) && (!world.asked || gate_top(G)))
 		at = add(at, WORK, 0, OPEN_BEGIN);
 	if (world.closing ? owner == 0 || owner == GATE_AGENT || !(gate_flags(G) & GATE_CLOSING) : world.closes != 0)
 		at = add(at, WORK, 0, CLOSE);
@@ -316,7 +315,7 @@ uint64_t world_hash(void)
 
 const char *world_wrong(void)
 {
-	if (world.closing >= 2)
+	if (world.closing == 2)
 		world_promise(gate_owner(G) == GATE_AGENT, "a drained gate stays the agent's");
 	return wrong;
 }

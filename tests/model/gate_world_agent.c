@@ -60,6 +60,18 @@ static void agent_open(struct world_actor *a, const struct gate_view *v)
 	world_promise(next != GATE_CORRUPT, "the line makes sense");
 }
 
+/* The release is agreed upon, and a new delegation comes: of another key perhaps, of which nobody has died yet. */
+static void drained(void)
+{
+	world.closing = 2;
+	world.row_died = gate_flags(G) & GATE_DIED && !world_bounds.rekeys;
+	if (!world_bounds.rekeys)
+		return;
+	world.died_owed = world.deaths = 0;
+	for (uint32_t i = 1; i <= world_bounds.sessions; i++)
+		world.deaths |= world.actor[i].dead && !world.actor[i].handled;
+}
+
 static void agent_close(struct world_actor *a, const struct gate_view *v)
 {
 	enum gate_next next = gate_close(v, GATE);
@@ -72,8 +84,8 @@ static void agent_close(struct world_actor *a, const struct gate_view *v)
 	}
 	a->pc = IDLE;
 	if (next == GATE_DONE || world_bounds.mutant == MUTANT_UNDRAINED) {
-		world.closing = 2;
-		a->pc = DRAINED;
+		drained();
+		a->pc = BEGIN;
 	}
 }
 
@@ -206,19 +218,6 @@ void world_agent_other(struct world_actor *a)
 	case OPEN_WAKE:
 		world_kernel_wake(a->pass.record);
 		a->pc = OPEN_GATE;
-		break;
-	case DRAINED: /* the release was agreed upon, and a new delegation comes, of another key perhaps */
-		a->pc = BEGIN;
-		if (world.closing == 3)
-			break; /* the agent before had got that far */
-		world.closing = 3;
-		world.row_died = gate_flags(G) & GATE_DIED && !world_bounds.rekeys;
-		if (!world_bounds.rekeys)
-			break;
-		world.died_owed = 0;
-		world.deaths = 0;
-		for (uint32_t i = 1; i <= world_bounds.sessions; i++)
-			world.deaths |= world.actor[i].dead && !world.actor[i].handled;
 		break;
 	case LAPSE_END: /* everything has lapsed: the new life is shown, then its first deadline */
 		a->pc = IDLE;

@@ -41,7 +41,6 @@ enum pc {
 	OPEN_GATE,
 	OPEN_WAKE,
 	CLOSE,
-	DRAINED,
 	BEGIN,
 	GIVE_NOTE, /* to whom, where the next agent finds it */
 	GIVE,
