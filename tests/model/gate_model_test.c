@@ -243,7 +243,7 @@ Test(gate_model, planted_giving_to_one_who_was_swept)
 Test(gate_model, planted_death_forgotten_by_who_declines)
 {
 	is_found("who declines forgets the death",
-		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 2, 1 }, .closes = 1, .rekeys = 1, .kills = 1, .mutant = MUTANT_FORGET_DIED });
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 2 }, .asks = 4, .cancels = 4, .kills = 1, .mutant = MUTANT_FORGET_DIED });
 }
 
 Test(gate_model, planted_death_forgotten_with_a_grant_that_came_too_late)
