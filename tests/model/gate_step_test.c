@@ -34,7 +34,7 @@
 
 struct diary {
 	uint32_t inside, broken, n;
-	uint32_t done; /* the victim has come to its end */
+	uint32_t done;                       /* the victim has come to its end */
 	uint32_t give_to, give_count, given; /* the agent's note, and what it has answered */
 	struct {
 		uint32_t slot, count, died;
@@ -186,7 +186,7 @@ static void leave(struct gate_place *p)
 		release(p);
 }
 
-/* What a death in the terms' place leads to: the acquisition does not count. */
+/* The acquisition does not count: the lease has ended, or the gate serves another key. */
 static void decline(struct gate_place *p)
 {
 	while (gate_decline(&view, 1, VICTIM, p->count) == GATE_AGAIN)
