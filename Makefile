@@ -114,7 +114,7 @@ PAXCTL_PACKAGES  := jansson
 BUILD_PACKAGES   := $(PAXSHMD_PACKAGES) $(PAXCTL_PACKAGES)
 packages = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 
-.PHONY: all lib tools demo threads test check check-suites suites cluster storm kills storm-long cluster-long house sim campaign sim-long mutants fuzz install install-files uninstall \
+.PHONY: all lib tools demo threads test check check-suites suites cluster storm kills storm-long cluster-long model-long house sim campaign sim-long mutants fuzz install install-files uninstall \
 	format format-check lint deps clean help
 
 all: lib tools ## the library and the tools, into build/
@@ -269,6 +269,9 @@ check: ## everything: house, suites, sanitizers, simulator, fuzzing, real cluste
 	@$(MAKE) -s -j$(JOBS) SAN=thread threads
 	@$(MAKE) -s -j$(JOBS) fuzz
 	@echo 'check: all passed'
+
+model-long: ## the gate's model under spin, with what takes minutes and gigabytes
+	@MODEL_LONG=1 tests/model/spin_test.sh
 
 check-suites: $(call tests_of,$(QUICK_SRC))
 

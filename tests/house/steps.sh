@@ -6,6 +6,10 @@ set -eu
 
 bad=0
 same() {
+	if [ -z "$2" ] || [ -z "$3" ]; then
+		echo "tests/model/gate.pml: no $1 found in $([ -n "$2" ] && echo it || echo 'gate.h and gate_repair.h')"
+		bad=1
+	fi
 	[ "$2" = "$3" ] && return 0
 	echo "tests/model/gate.pml: $1 differ from gate.h and gate_repair.h:"
 	printf '%s\n%s\n' "$2" "$3" | sort | uniq -u
