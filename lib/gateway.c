@@ -31,8 +31,12 @@ static bool gate_find(const struct paxshm_session *s, const void *key, uint32_t 
 
 void gateway_remember(struct paxshm_lock_handle *l, uint32_t gate, uint32_t serial)
 {
+	const struct gate_view *v = &l->session->view;
+
 	atom_store_relaxed(&l->gate, gate);
 	atom_store_relaxed(&l->serial, serial);
+	l->gate_at = gate ? &v->gates[gate] : NULL;
+	l->terms = gate ? &v->terms[gate] : NULL;
 }
 
 static bool know(struct paxshm_lock_handle *l)

@@ -12,6 +12,7 @@
  *   cancels   counts paxshm_cancel(); a call ends when it moved since the call began.
  *   turn      futex word of the threads that wait for another thread of this process; every move
  *             means: look again.
+ *   agreed_ns the second in which a thread last found that the clocks agree: lease_check.h. Stale: they are asked again.
  *   waiting   a bit for each call slot in use: whose bells paxshm_cancel() rings. Stale bit: a ring
  *             for nobody, or for a call that looks again and sleeps on.
  *   places    a bit for each of the session's records at the gates that is in use: whose bells paxshm_cancel() rings.
@@ -57,16 +58,19 @@ struct call {
 	struct ring_completion answer; /* ANSWERED, LATE */
 };
 
-struct paxshm_lock_handle {
+struct paxshm_lock_handle { /* what the short way needs comes first: two lines of the cache */
 	struct paxshm_session *session;
+	const uint32_t *mine; /* the session's */
 	struct bias bias;
+	struct gate *gate_at;            /* of `gate`; NULL: not known */
+	const struct gate_terms *terms;
 	/* Atomic. Of what is owned: written before count leaves 0. */
 	uint32_t count;        /* times acquired; 0: not owned */
 	uint32_t mode;         /* PAXSHM_EX: owned at the gate; PAXSHM_PR: by claim */
 	uint32_t gate, serial; /* the gate of its key, and the serial of its terms then; gate 0: not known */
-	uint32_t taken;        /* EX: the gate's count of this acquisition */
 	uint64_t token, incarnation;
-	bool died; /* EX: the owner before had died */
+	uint32_t taken; /* EX: the gate's count of this acquisition */
+	bool died;      /* EX: the owner before had died */
 	/* Rarely. */
 	uint64_t claim;                          /* PR */
 	struct paxshm_lock_handle *next, **link; /* all handles of the session */
@@ -90,7 +94,8 @@ struct paxshm_session {
 	struct session_rings *rings;
 	struct gate_view view;
 	uint32_t slot, host;
-	bool biased; /* handles may be one thread's: see bias.h */
+	uint64_t agreed_ns; /* lease_check_again()'s */
+	bool biased;        /* handles may be one thread's: see bias.h */
 	char cluster[NAME_BYTES], host_name[NAME_BYTES];
 	uint64_t agent_timeout_ns;
 	paxshm_fatal_handler *fatal;
