@@ -51,6 +51,16 @@ static bool know(struct paxshm_lock_handle *l)
 	return gate != 0;
 }
 
+bool gateway_lease_holds(struct paxshm_lock_handle *l)
+{
+	struct paxshm_session *s = l->session;
+
+	if (lease_check_clocks(s->tables, l->incarnation, gateway_margin_ns(s->tables), &s->agreed_ns) != 0)
+		return false;
+	note_u64(&l->gate_at->since_ns, lease_about_ns(s->tables, lease_second_ns()));
+	return true;
+}
+
 /* ---- telling the agent ---- */
 
 /* It has a gate that somebody wants. Who waits at that gate tells it again each second; who has left it need not care. */

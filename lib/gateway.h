@@ -28,26 +28,46 @@ static inline uint64_t gateway_margin_ns(const struct tables *t)
 	return lease_margin_ns(atom_load_relaxed(&t->host_lease_ns));
 }
 
+/* A swap waits until all stores before it have left the core, one after the other: what stands there already is not
+ * stored again. */
+static inline void note_u32(uint32_t *at, uint32_t value)
+{
+	if (atom_load_relaxed(at) != value)
+		atom_store_relaxed(at, value);
+}
+
+static inline void note_u64(uint64_t *at, uint64_t value)
+{
+	if (atom_load_relaxed(at) != value)
+		atom_store_relaxed(at, value);
+}
+
+/* The end of gateway_counts(), once a second and near the end of the lease: all clocks are asked. */
+bool gateway_lease_holds(struct paxshm_lock_handle *l);
+
 /* (slot, count) was swapped into the word of the handle's gate: whether it counts. Who owned nothing before notes here what
  * it would own then. Reads memory and clocks. */
 static inline __attribute__((always_inline)) bool gateway_counts(struct paxshm_lock_handle *l, uint32_t count, bool died, uint64_t incarnation)
 {
+	if (l->died != died)
+		l->died = died;
+	note_u32(&l->mode, PAXSHM_EX);
+	note_u64(&l->incarnation, incarnation);
+	atom_store_relaxed(&l->taken, count);
+	uint64_t second_ns = lease_second_ns();
+	/* A call: what is used behind it is read behind it, or each would be kept on the stack meanwhile, by a store. */
 	struct paxshm_session *s = l->session;
 	const struct gate_terms *terms = l->terms;
-	uint32_t nth = count - atom_load_relaxed(&terms->opened_at) - 1;
-	uint64_t second_ns = lease_second_ns();
+	uint32_t nth = atom_load_relaxed(&l->taken) - atom_load_relaxed(&terms->opened_at) - 1;
 
-	l->died = died;
-	atom_store_relaxed(&l->mode, (uint32_t)PAXSHM_EX);
-	atom_store_relaxed(&l->taken, count);
+	incarnation = atom_load_relaxed(&l->incarnation);
 	atom_store_relaxed(&l->token, atom_load_relaxed(&terms->base) + nth);
-	atom_store_relaxed(&l->incarnation, incarnation);
 	if (atom_load_acquire(&terms->serial) != l->serial || nth >= atom_load_relaxed(&terms->range) ||
 	    atom_load_relaxed(&terms->incarnation) != incarnation || session_lost(s))
 		return false;
-	if (lease_check_again(s->tables, incarnation, gateway_margin_ns(s->tables), second_ns, &s->agreed_ns) != 0)
-		return false;
-	atom_store_relaxed(&l->gate_at->since_ns, lease_about_ns(s->tables, second_ns));
+	if (!lease_stands_again(s->tables, incarnation, gateway_margin_ns(s->tables), second_ns, &s->agreed_ns))
+		return gateway_lease_holds(l);
+	note_u64(&l->gate_at->since_ns, lease_about_ns(s->tables, second_ns));
 	return true;
 }
 

@@ -337,7 +337,7 @@ static int acquire_by_agent(struct paxshm_lock_handle *l, const struct paxshm_ac
 	return rc;
 }
 
-static int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, uint32_t mode, bool by_agent, struct paxshm_grant *grant)
+static __attribute__((noinline)) int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, uint32_t mode, bool by_agent, struct paxshm_grant *grant)
 {
 	struct paxshm_session *s = l->session;
 	uint32_t cancels = atom_load_seq_cst(&s->cancels);
@@ -371,9 +371,11 @@ static int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acqu
 	return rc;
 }
 
-int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
+static const struct paxshm_acquire usual = PAXSHM_INIT(usual);
+
+/* Apart, so that who wants nothing special has little to put on the stack. */
+static __attribute__((noinline)) int acquire_as(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
 {
-	static const struct paxshm_acquire usual = PAXSHM_INIT(usual);
 	int rc = handle_mine(l);
 
 	if (rc == 0 && grant && grant->size < sizeof(*grant))
@@ -387,6 +389,22 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
 	if (warm == WARM_OWNED)
 		return 0;
 	return acquire_slowly(l, how ? how : &usual, mode, warm == WARM_VOID, grant);
+}
+
+/* Correct, and nothing that an uncontended lock would have to heed. */
+static inline bool wish_is_plain(const struct paxshm_acquire *how)
+{
+	return how->size >= sizeof(*how) && (how->mode == 0 || how->mode == PAXSHM_EX) && how->no_quorum <= PAXSHM_RETURN && how->flags == 0;
+}
+
+int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
+{
+	if (grant || (how && !wish_is_plain(how)) || handle_mine(l))
+		return acquire_as(l, how, grant);
+	enum warm warm = acquire_warm(l, PAXSHM_EX, NULL);
+	if (warm == WARM_OWNED)
+		return 0;
+	return acquire_slowly(l, how ? how : &usual, PAXSHM_EX, warm == WARM_VOID, NULL);
 }
 
 /* ---- release and check ---- */
@@ -405,15 +423,15 @@ static __attribute__((noinline)) bool release_one_of_several(struct paxshm_lock_
 /* The short way. false: not gone: all is as it was. */
 static inline __attribute__((always_inline)) bool release_warm(struct paxshm_lock_handle *l)
 {
-	const struct paxshm_session *s = l->session;
-
 	if (!bias_enter(&l->bias))
 		return false;
 	/* Each word by itself: they were stored so a moment ago, and a load of both at once would wait for the stores. */
 	if (atom_load_relaxed(&l->count) != 1 || atom_load_relaxed(&l->mode) != PAXSHM_EX)
 		return release_one_of_several(l);
+	uint64_t second_ns = lease_second_ns();
+	const struct paxshm_session *s = l->session; /* behind the call: see gateway_counts() */
 	/* The lease first: until then nobody else can have owned it, if the gate's word is still ours. */
-	bool released = !session_lost(s) && lease_glance(s->tables, l->incarnation, gateway_margin_ns(s->tables), lease_second_ns()) &&
+	bool released = !session_lost(s) && lease_glance(s->tables, l->incarnation, gateway_margin_ns(s->tables), second_ns) &&
 			gate_free(l->gate_at, s->slot, l->taken);
 	if (released)
 		atom_store_release(&l->count, 0u);
@@ -434,7 +452,7 @@ static int release_claim(struct paxshm_lock_handle *l)
 	return rc == -ENOTCONN ? -ESTALE : rc;
 }
 
-static int release_slowly(struct paxshm_lock_handle *l)
+static __attribute__((noinline)) int release_slowly(struct paxshm_lock_handle *l)
 {
 	struct paxshm_session *s = l->session;
 	uint32_t gate = 0, taken = 0;

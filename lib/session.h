@@ -94,7 +94,7 @@ struct paxshm_session {
 	struct session_rings *rings;
 	struct gate_view view;
 	uint32_t slot, host;
-	uint64_t agreed_ns; /* lease_check_again()'s */
+	uint64_t agreed_ns; /* lease_stands_again()'s */
 	bool biased;        /* handles may be one thread's: see bias.h */
 	char cluster[NAME_BYTES], host_name[NAME_BYTES];
 	uint64_t agent_timeout_ns;

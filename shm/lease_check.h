@@ -128,17 +128,17 @@ static inline bool lease_glance(const struct tables *t, uint64_t incarnation, ui
 /* As lease_check(), and notes in *agreed_ns the second in which the clocks were found to agree with the gap published. */
 int lease_check_clocks(const struct tables *t, uint64_t incarnation, uint64_t margin_ns, uint64_t *agreed_ns);
 
-/* As lease_check(), for who acquires again and again: the cheapest clock alone, and all of them once in each of its seconds.
- * `second_ns`: lease_second_ns(), read after the acquisition; *agreed_ns: atomic, 0 at first, of one process and these tables.
+/* For who acquires again and again: the cheapest clock alone, and all of them once in each of its seconds: true: the lease
+ * stands; false: lease_check_clocks() decides. `second_ns`: lease_second_ns(), read after the acquisition; *agreed_ns: atomic,
+ * 0 at first, of one process and these tables.
  * So a clock that was set back hides the end of the lease only while it shows once more the very second in which it
  * agreed: for less than a second, when the lease was not renewed since. An owner who got through there is the one whom
  * tokens are for, as is one who was stopped right behind any look; lease_check() itself, and so paxshm_lock_check(),
  * always asks both clocks. */
-static inline int lease_check_again(const struct tables *t, uint64_t incarnation, uint64_t margin_ns, uint64_t second_ns, uint64_t *agreed_ns)
+static inline bool lease_stands_again(const struct tables *t, uint64_t incarnation, uint64_t margin_ns, uint64_t second_ns,
+				      const uint64_t *agreed_ns)
 {
-	if (__builtin_expect(second_ns == atom_load_relaxed(agreed_ns) && lease_glance(t, incarnation, margin_ns, second_ns), 1))
-		return 0;
-	return lease_check_clocks(t, incarnation, margin_ns, agreed_ns);
+	return second_ns == atom_load_relaxed(agreed_ns) && lease_glance(t, incarnation, margin_ns, second_ns);
 }
 
 /* CLOCK_MONOTONIC, about: not late, and up to a second early when no agent lives. For people. */
