@@ -42,6 +42,7 @@
 
 #define AGENT_TIMEOUT_MS 10000u
 #define NAMED_BUCKETS 256u /* of paxshm_lock()'s handles; a power of two */
+#define NAMED_MAX 1024u    /* handles by name in a session: beyond that fewer are kept that own nothing */
 #define WAITING_WORDS (RING_CALLS / 64)
 
 enum call_state { CALL_FREE = 0,
@@ -76,6 +77,7 @@ struct paxshm_lock_handle { /* what the short way needs comes first: two lines o
 	struct paxshm_lock_handle *next, **link; /* all handles of the session */
 	struct paxshm_lock_handle *named_next;   /* in its bucket, when thread is not 0 */
 	uint64_t thread;                         /* paxshm_lock(): number of the thread; 0: made by paxshm_lock_ref() */
+	bool crowded;                            /* paxshm_lock(): made when the session had NAMED_MAX already */
 	bool busy;                               /* a thread has let go of the mutex in the middle of an acquire or release */
 	bool told_lost;                          /* its EVENT_LOST was taken; only of a shared handle */
 	uint32_t key_len;
@@ -94,6 +96,7 @@ struct paxshm_session {
 	struct session_rings *rings;
 	struct gate_view view;
 	uint32_t slot, host;
+	uint64_t serial; /* among the sessions of this process; from 1, never used again */
 	uint64_t agreed_ns; /* lease_stands_again()'s */
 	bool biased;        /* handles may be one thread's: see bias.h */
 	char cluster[NAME_BYTES], host_name[NAME_BYTES];
@@ -115,6 +118,7 @@ struct paxshm_session {
 	bool told_suspended; /* the last event about the lease */
 	struct paxshm_lock_handle *handles;
 	struct paxshm_lock_handle *named[NAMED_BUCKETS];
+	uint32_t n_named;
 
 	pthread_mutex_t adopt_mutex;
 	uint32_t adopts_unanswered; /* answers that may still come for an adopt that was given up */
