@@ -147,6 +147,9 @@ $(call objects,$(TEST_SRC) $(HELPER_SRC) $(HOOKED_SRC)): BASE_CFLAGS += $(call p
 
 # ---- libpaxshm: needs libc alone, shows the names in its map and no others ----
 
+# A warm lock asks libc for the time: straight, not by a jump.
+$(call objects,$(LIB_SRC) $(SHM_SRC)): BASE_CFLAGS += -fno-plt
+
 LIB_OBJ := $(call objects,$(LIB_SRC) $(SHM_SRC))
 
 $(BUILD)/libpaxshm.so.$(VERSION): $(LIB_OBJ) lib/libpaxshm.map
