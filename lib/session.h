@@ -64,7 +64,7 @@ struct paxshm_lock_handle { /* what the short way needs comes first: two lines o
 	struct paxshm_session *session;
 	const uint32_t *mine; /* the session's */
 	struct bias bias;
-	struct gate *gate_at;            /* of `gate`; NULL: not known */
+	struct gate *gate_at; /* of `gate`; NULL: not known */
 	const struct gate_terms *terms;
 	/* Atomic. Of what is owned: written before count leaves 0. */
 	uint32_t count;        /* times acquired; 0: not owned */
@@ -97,7 +97,7 @@ struct paxshm_session {
 	struct session_rings *rings;
 	struct gate_view view;
 	uint32_t slot, host;
-	uint64_t serial; /* among the sessions of this process; from 1, never used again */
+	uint64_t serial;    /* among the sessions of this process; from 1, never used again */
 	uint64_t agreed_ns; /* lease_stands_again()'s */
 	bool biased;        /* handles may be one thread's: see bias.h */
 	char cluster[NAME_BYTES], host_name[NAME_BYTES];
@@ -222,7 +222,7 @@ bool who_from_claim(const struct paxshm_session *s, const struct claim_seen *cla
 void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *ret);
 
 /* A time that stands in memory which sessions write: 0 when it cannot be true. */
-uint64_t since_told(uint64_t since_ns);
+uint64_t since_told(const struct tables *t, uint64_t since_ns);
 
 /* ---- holders.c ---- */
 
