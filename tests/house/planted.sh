@@ -35,7 +35,7 @@ copy() {
 	mkdir "$work/copy/tests"
 	cp -r tests/house tests/mutants tests/README.md "$work/copy/tests"
 	mkdir "$work/copy/tests/model"
-	cp tests/model/gate.pml "$work/copy/tests/model"
+	cp tests/model/*.pml "$work/copy/tests/model"
 	cd "$work/copy"
 }
 copy
@@ -117,6 +117,7 @@ sed -i 's/GATE_RECORD_OUT,/& GATE_RECORD_PLANTED,/' shm/gate.h
 printf 'inline gate_unheard_of() {\n}\n' >>tests/model/gate.pml
 planted steps gate_planted GATE_RECORD_PLANTED gate_unheard_of
 : >tests/model/gate.pml
+: >tests/model/gate_agent.pml
 planted steps 'no states found in it' 'no steps found in it'
 : >shm/gate.h
 : >shm/gate_repair.h

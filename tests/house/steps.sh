@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# tests/model/gate.pml names the same states and steps as gate.h and gate_repair.h, or says which it does not tell.
+# tests/model/gate.pml, with gate_agent.pml, names the same states and steps as gate.h and gate_repair.h, or says which it does not tell.
 set -eu
 
 bad=0
@@ -19,5 +19,5 @@ model=tests/model/gate.pml
 same states "$(sed -n '/^enum gate_state {/,/^}/p' shm/gate.h | grep -o 'GATE_RECORD_[A-Z]*' | sort -u)" \
 	"$(sed -n '/^mtype = { GATE_RECORD/,/}/p' $model | grep -o 'GATE_RECORD_[A-Z]*' | sort -u)"
 same steps "$(sed -nE 's/^(static inline )?(enum gate_next|bool|uint32_t|struct gate_pass) (gate_[a-z_]+)\(.*/\3/p' shm/gate.h shm/gate_repair.h | sort -u | grep -v '^gate_\(count\|top\|owner\|flags\)$' | grep -v '^gate_record_state$' | grep -v '^gate_word$')" \
-	"$({ sed -nE 's/^inline (gate_[a-z_]+)\(.*/\1/p' $model; sed -n 's/^ \* Not told: //p' $model | tr ' ' '\n'; } | sort -u)"
+	"$({ sed -nE 's/^inline (gate_[a-z_]+)\(.*/\1/p' $model tests/model/gate_agent.pml; sed -n 's/^ \* Not told: //p' $model | tr ' ' '\n'; } | sort -u)"
 exit $bad
