@@ -257,3 +257,25 @@ Test(shared, a_new_agent_shows_claims_anew)
 	cr_assert_eq(shown(1, CLAIM_SHOWN_WAITS, &seen), 1);
 	cr_assert_eq(seen.slot, w);
 }
+
+/* A release names a claim; one that was given back, or another session's, it does not end. */
+Test(shared, trap_7_a_release_ends_only_the_claim_that_it_names)
+{
+	ready(1, 64);
+	struct ring_completion old, c;
+	struct claim_seen seen;
+	uint32_t a = open_session(&hosts[1], 1), b = open_session(&hosts[1], 2);
+
+	want(1, a, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(1, a, &old));
+	leave(1, a, &old);
+	want(1, a, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(1, a, &c));
+	cr_assert_eq((uint32_t)c.claim, (uint32_t)old.claim, "the place is used again");
+	leave(1, a, &old);
+	cr_assert_eq(shown(1, CLAIM_SHOWN_SHARES, &seen), 1);
+	leave(1, b, &c);
+	cr_assert_eq(shown(1, CLAIM_SHOWN_SHARES, &seen), 1);
+	leave(1, a, &c);
+	cr_assert_eq(shown(1, CLAIM_SHOWN_SHARES, &seen), 0);
+}
