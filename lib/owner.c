@@ -59,13 +59,8 @@ void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *
 bool who_from_claim(const struct paxshm_session *s, const struct claim_seen *claim, struct paxshm_who *ret)
 {
 	who_host(s, s->tables->self, ret);
-	ret->since_ns = since_told(claim->since_ns);
+	ret->since_ns = since_told(s->tables, claim->since_ns);
 	return who_from_session(s, claim->slot, ret);
-}
-
-uint64_t since_told(uint64_t since_ns)
-{
-	return since_ns <= sys_coarse_ns() ? since_ns : 0;
 }
 
 /* The gate serves the lock. */

@@ -33,7 +33,7 @@ copy() {
 	mkdir -p "$work/copy/out"
 	cp -r Makefile lib shm net tools bench docs scripts .ci "$work/copy"
 	mkdir "$work/copy/tests"
-	cp -r tests/house tests/mutants tests/README.md "$work/copy/tests"
+	cp -r tests/house tests/mutants tests/sim tests/README.md "$work/copy/tests"
 	mkdir "$work/copy/tests/model"
 	cp tests/model/*.pml "$work/copy/tests/model"
 	cd "$work/copy"
