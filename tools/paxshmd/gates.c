@@ -27,7 +27,7 @@
 #include <syslog.h>
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
-#define SETTLE_ROUNDS 64u  /* of one gate in one turn; then the others' turn comes first */
+#define SETTLE_ROUNDS 64u /* of one gate in one turn; then the others' turn comes first */
 #define WATCH_MAX_NS NS_PER_S
 #define ONE_USE 3u /* counts that a delegation takes for one use: closed, given, closed to get it back */
 
@@ -73,7 +73,6 @@ void gate_terms_end(struct agent *a, uint32_t i)
 }
 
 /* ---- another host asks ---- */
-
 
 void gate_asked_elsewhere(struct agent *a, const struct command *c)
 {
@@ -361,7 +360,7 @@ static enum turn_of turn_of(struct agent *a, uint32_t i, uint64_t word)
 	if (!l->head && !record)
 		return l->remote_since_ns || l->wanted || !keep_pays(a, l) ? ELSEWHERE : NOBODY;
 	if (gate_used(a, i) + 1 >= t->range) /* closing it once more takes one */
-		return ELSEWHERE; /* a new delegation brings new tokens */
+		return ELSEWHERE;            /* a new delegation brings new tokens */
 	if (l->remote_since_ns && !first && !MUTANT(282) &&
 	    (MIN(claim_ns, record_ns) > l->remote_since_ns || (int32_t)(t->stop_at - gate_count(word) - 1) < 0 ||
 	     (gate_count(word) - t->closed_at > 1 && agent_monotonic_ns(a, a->now_ns) >= t->stop_ns)))
