@@ -31,8 +31,12 @@ static bool gate_find(const struct paxshm_session *s, const void *key, uint32_t 
 
 void gateway_remember(struct paxshm_lock_handle *l, uint32_t gate, uint32_t serial)
 {
+	const struct gate_view *v = &l->session->view;
+
 	atom_store_relaxed(&l->gate, gate);
 	atom_store_relaxed(&l->serial, serial);
+	l->gate_at = gate ? &v->gates[gate] : NULL;
+	l->terms = gate ? &v->terms[gate] : NULL;
 }
 
 static bool know(struct paxshm_lock_handle *l)
@@ -45,6 +49,16 @@ static bool know(struct paxshm_lock_handle *l)
 		gate = 0;
 	gateway_remember(l, gate, serial);
 	return gate != 0;
+}
+
+bool gateway_lease_holds(struct paxshm_lock_handle *l)
+{
+	struct paxshm_session *s = l->session;
+
+	if (lease_check_clocks(s->tables, l->incarnation, gateway_margin_ns(s->tables), &s->agreed_ns) != 0)
+		return false;
+	note_u64(&l->gate_at->since_ns, lease_about_ns(s->tables, lease_second_ns()));
+	return true;
 }
 
 /* ---- telling the agent ---- */

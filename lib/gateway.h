@@ -28,32 +28,52 @@ static inline uint64_t gateway_margin_ns(const struct tables *t)
 	return lease_margin_ns(atom_load_relaxed(&t->host_lease_ns));
 }
 
+/* A swap waits until all stores before it have left the core, one after the other: what stands there already is not
+ * stored again. */
+static inline void note_u32(uint32_t *at, uint32_t value)
+{
+	if (atom_load_relaxed(at) != value)
+		atom_store_relaxed(at, value);
+}
+
+static inline void note_u64(uint64_t *at, uint64_t value)
+{
+	if (atom_load_relaxed(at) != value)
+		atom_store_relaxed(at, value);
+}
+
+/* The end of gateway_counts(), once a second and near the end of the lease: all clocks are asked. */
+bool gateway_lease_holds(struct paxshm_lock_handle *l);
+
 /* (slot, count) was swapped into the word of the handle's gate: whether it counts. Who owned nothing before notes here what
  * it would own then. Reads memory and clocks. */
-static inline bool gateway_counts(struct paxshm_lock_handle *l, uint32_t count, bool died, uint64_t incarnation)
+static inline __attribute__((always_inline)) bool gateway_counts(struct paxshm_lock_handle *l, uint32_t count, bool died, uint64_t incarnation)
 {
-	const struct paxshm_session *s = l->session;
-	const struct gate_terms *terms = &s->view.terms[l->gate];
-	uint32_t nth = count - atom_load_relaxed(&terms->opened_at) - 1;
-	uint64_t now_ns;
-
-	l->died = died;
-	atom_store_relaxed(&l->mode, (uint32_t)PAXSHM_EX);
+	if (l->died != died)
+		l->died = died;
+	note_u32(&l->mode, PAXSHM_EX);
+	note_u64(&l->incarnation, incarnation);
 	atom_store_relaxed(&l->taken, count);
+	uint64_t second_ns = lease_second_ns();
+	/* A call: what is used behind it is read behind it, or each would be kept on the stack meanwhile, by a store. */
+	struct paxshm_session *s = l->session;
+	const struct gate_terms *terms = l->terms;
+	uint32_t nth = atom_load_relaxed(&l->taken) - atom_load_relaxed(&terms->opened_at) - 1;
+
+	incarnation = atom_load_relaxed(&l->incarnation);
 	atom_store_relaxed(&l->token, atom_load_relaxed(&terms->base) + nth);
-	atom_store_relaxed(&l->incarnation, incarnation);
 	if (atom_load_acquire(&terms->serial) != l->serial || nth >= atom_load_relaxed(&terms->range) ||
 	    atom_load_relaxed(&terms->incarnation) != incarnation || session_lost(s))
 		return false;
-	if (lease_check_at(s->tables, l->incarnation, gateway_margin_ns(s->tables), &now_ns) != 0)
-		return false;
-	atom_store_relaxed(&l->session->view.gates[l->gate].since_ns, now_ns);
+	if (!lease_stands_again(s->tables, incarnation, gateway_margin_ns(s->tables), second_ns, &s->agreed_ns))
+		return gateway_lease_holds(l);
+	note_u64(&l->gate_at->since_ns, lease_about_ns(s->tables, second_ns));
 	return true;
 }
 
 /* Takes the gate that the handle remembers, if it is free; what was taken is noted in the handle. No waiting, and no
  * system call but near the end of the lease. */
-static inline enum take gateway_take(struct paxshm_lock_handle *l)
+static inline __attribute__((always_inline)) enum take gateway_take(struct paxshm_lock_handle *l)
 {
 	const struct paxshm_session *s = l->session;
 	/* Before the swap: who finds the same afterwards was in one life all the time. */
@@ -61,7 +81,7 @@ static inline enum take gateway_take(struct paxshm_lock_handle *l)
 	uint32_t count;
 	bool died;
 
-	if (!gate_take(&s->view.gates[l->gate], s->slot, &count, &died))
+	if (!gate_take(l->gate_at, s->slot, &count, &died))
 		return TAKE_NOT_FREE;
 	return gateway_counts(l, count, died, incarnation) ? TAKE_DONE : TAKE_VOID;
 }
@@ -69,9 +89,7 @@ static inline enum take gateway_take(struct paxshm_lock_handle *l)
 /* Whether the gate still serves the key for which the handle remembers it. */
 static inline bool gateway_known(const struct paxshm_lock_handle *l)
 {
-	uint32_t gate = atom_load_relaxed(&l->gate);
-
-	return gate && atom_load_acquire(&l->session->view.terms[gate].serial) == l->serial;
+	return l->terms && atom_load_acquire(&l->terms->serial) == l->serial;
 }
 
 /* Remembers where the key has its gate, as a grant said it. */

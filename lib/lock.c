@@ -17,15 +17,19 @@
 
 #define TURN_EVERY_NS NS_PER_S /* who waits for another thread looks at the session meanwhile */
 
+#define HANDLE_ALIGN 64u
+
 /* ---- handles ---- */
 
 struct paxshm_lock_handle *handle_new(struct paxshm_session *s, const void *key, size_t len, uint64_t thread)
 {
-	struct paxshm_lock_handle *l = calloc(1, sizeof(*l));
+	struct paxshm_lock_handle *l = aligned_alloc(HANDLE_ALIGN, align_up(sizeof(*l), HANDLE_ALIGN));
 
 	if (!l)
 		return NULL;
+	memset(l, 0, sizeof(*l));
 	l->session = s;
+	l->mine = s->mine;
 	l->bias = (struct bias){ .thread = BIAS_NOBODY, .shared = !s->biased };
 	l->thread = thread;
 	l->key_len = (uint32_t)len;
@@ -51,9 +55,11 @@ void handle_unlink(struct paxshm_lock_handle *l)
 		l->next->link = l->link;
 }
 
-static int handle_mine(const struct paxshm_lock_handle *l)
+static inline int handle_mine(const struct paxshm_lock_handle *l)
 {
-	return l ? session_mine(l->session) : -EINVAL;
+	if (!l)
+		return -EINVAL;
+	return *l->mine ? 0 : -EPERM;
 }
 
 /* As gateway_look(). While it is suspended there is time to see whether the keeper is gone; nobody else would ever tell
@@ -130,49 +136,63 @@ static inline int handle_reenter(struct paxshm_lock_handle *l, uint32_t mode)
 	return rc;
 }
 
+enum warm { WARM_OWNED,
+	    WARM_NOT,    /* not gone, or not to its end: all is as it was */
+	    WARM_VOID }; /* what the gate gave did not count, and went to the agent */
+
 /* The short way, in a handle that is this thread's. */
-static inline bool take_warm(struct paxshm_lock_handle *l, uint32_t mode, struct paxshm_grant *grant, bool *ret_void)
+static inline __attribute__((always_inline)) enum take take_warm(struct paxshm_lock_handle *l, uint32_t mode)
 {
-	if (l->count) {
-		if (handle_reenter(l, mode) != 0)
-			return false;
-		if (grant)
-			grant->flags = PAXSHM_REENTERED;
-	} else {
-		if (mode != PAXSHM_EX || !gateway_known(l))
-			return false;
-		enum take take = gateway_take(l);
-		*ret_void = take == TAKE_VOID;
-		if (take != TAKE_DONE)
-			return false;
+	if (mode != PAXSHM_EX || !gateway_known(l))
+		return TAKE_NOT_FREE;
+	enum take take = gateway_take(l);
+	if (take == TAKE_DONE)
 		atom_store_release(&l->count, 1u); /* pairs with the acquire in paxshm_lock_check */
-		if (grant) {
-			grant->flags = l->died ? PAXSHM_OWNER_DIED : 0;
-			memset(grant->stamp_ns, 0, sizeof(grant->stamp_ns));
-		}
-	}
-	if (grant)
-		grant->token = l->token;
-	return true;
+	return take;
 }
 
-/* false: not gone, or not to its end: all is as it was. *ret_by_agent: what the gate gave did not count. */
-static inline bool acquire_warm(struct paxshm_lock_handle *l, uint32_t mode, struct paxshm_grant *grant, bool *ret_by_agent)
+static void grant_first(const struct paxshm_lock_handle *l, struct paxshm_grant *grant)
 {
-	bool void_take = false;
+	grant->flags = l->died ? PAXSHM_OWNER_DIED : 0;
+	grant->token = l->token;
+	memset(grant->stamp_ns, 0, sizeof(grant->stamp_ns));
+}
 
-	if (!bias_enter(&l->bias))
-		return false;
-	bool owned = take_warm(l, mode, grant, &void_take);
-	if (!void_take) {
-		bias_leave(&l->bias);
-		return owned;
-	}
+/* Apart from the short way: it would make that one longer. */
+static __attribute__((noinline, cold)) enum warm warm_void(struct paxshm_lock_handle *l)
+{
 	uint32_t gate = l->gate, taken = l->taken;
+
 	bias_leave(&l->bias);
 	gateway_decline(l->session, gate, taken);
-	*ret_by_agent = true;
-	return false;
+	return WARM_VOID;
+}
+
+static __attribute__((noinline)) enum warm warm_again(struct paxshm_lock_handle *l, uint32_t mode, struct paxshm_grant *grant)
+{
+	bool owned = handle_reenter(l, mode) == 0;
+
+	if (owned && grant) {
+		grant->flags = PAXSHM_REENTERED;
+		grant->token = l->token;
+	}
+	bias_leave(&l->bias);
+	return owned ? WARM_OWNED : WARM_NOT;
+}
+
+static inline __attribute__((always_inline)) enum warm acquire_warm(struct paxshm_lock_handle *l, uint32_t mode, struct paxshm_grant *grant)
+{
+	if (!bias_enter(&l->bias))
+		return WARM_NOT;
+	if (atom_load_relaxed(&l->count))
+		return warm_again(l, mode, grant);
+	enum take take = take_warm(l, mode);
+	if (take == TAKE_VOID)
+		return warm_void(l);
+	if (take == TAKE_DONE && grant)
+		grant_first(l, grant);
+	bias_leave(&l->bias);
+	return take == TAKE_DONE ? WARM_OWNED : WARM_NOT;
 }
 
 /* Waits, the mutex held before and after, until another thread of this process may have finished. */
@@ -317,7 +337,7 @@ static int acquire_by_agent(struct paxshm_lock_handle *l, const struct paxshm_ac
 	return rc;
 }
 
-static int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, uint32_t mode, bool by_agent, struct paxshm_grant *grant)
+static __attribute__((noinline)) int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, uint32_t mode, bool by_agent, struct paxshm_grant *grant)
 {
 	struct paxshm_session *s = l->session;
 	uint32_t cancels = atom_load_seq_cst(&s->cancels);
@@ -351,17 +371,13 @@ static int acquire_slowly(struct paxshm_lock_handle *l, const struct paxshm_acqu
 	return rc;
 }
 
-int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
+static const struct paxshm_acquire usual = PAXSHM_INIT(usual);
+
+/* Apart, so that who wants nothing special has little to put on the stack. */
+static __attribute__((noinline)) int acquire_as(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
 {
-	static const struct paxshm_acquire usual = PAXSHM_INIT(usual);
-	bool by_agent = false;
 	int rc = handle_mine(l);
 
-	if (rc == 0 && !how && !grant) { /* said apart, for the compiler */
-		if (acquire_warm(l, PAXSHM_EX, NULL, &by_agent))
-			return 0;
-		return acquire_slowly(l, &usual, PAXSHM_EX, by_agent, NULL);
-	}
 	if (rc == 0 && grant && grant->size < sizeof(*grant))
 		rc = -EINVAL;
 	if (rc == 0 && how)
@@ -369,33 +385,56 @@ int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how,
 	if (rc)
 		return rc;
 	uint32_t mode = how && how->mode ? how->mode : PAXSHM_EX;
-	if (acquire_warm(l, mode, grant, &by_agent))
+	enum warm warm = acquire_warm(l, mode, grant);
+	if (warm == WARM_OWNED)
 		return 0;
-	return acquire_slowly(l, how ? how : &usual, mode, by_agent, grant);
+	return acquire_slowly(l, how ? how : &usual, mode, warm == WARM_VOID, grant);
+}
+
+/* Correct, and nothing that an uncontended lock would have to heed. */
+static inline bool wish_is_plain(const struct paxshm_acquire *how)
+{
+	return how->size >= sizeof(*how) && (how->mode == 0 || how->mode == PAXSHM_EX) && how->no_quorum <= PAXSHM_RETURN && how->flags == 0;
+}
+
+int paxshm_lock_acquire(paxshm_lock_handle *l, const struct paxshm_acquire *how, struct paxshm_grant *grant)
+{
+	if (grant || (how && !wish_is_plain(how)) || handle_mine(l))
+		return acquire_as(l, how, grant);
+	enum warm warm = acquire_warm(l, PAXSHM_EX, NULL);
+	if (warm == WARM_OWNED)
+		return 0;
+	return acquire_slowly(l, how ? how : &usual, PAXSHM_EX, warm == WARM_VOID, NULL);
 }
 
 /* ---- release and check ---- */
 
-/* The short way. false: not gone: all is as it was. */
-static inline bool release_warm(struct paxshm_lock_handle *l)
+static __attribute__((noinline)) bool release_one_of_several(struct paxshm_lock_handle *l)
 {
-	const struct paxshm_session *s = l->session;
-	bool released = false;
-	uint32_t count;
+	uint32_t count = atom_load_relaxed(&l->count);
+	bool released = count > 1 && gateway_look(l) == 0;
 
+	if (released)
+		atom_store_release(&l->count, count - 1);
+	bias_leave(&l->bias);
+	return released;
+}
+
+/* The short way. false: not gone: all is as it was. */
+static inline __attribute__((always_inline)) bool release_warm(struct paxshm_lock_handle *l)
+{
 	if (!bias_enter(&l->bias))
 		return false;
 	/* Each word by itself: they were stored so a moment ago, and a load of both at once would wait for the stores. */
-	count = atom_load_relaxed(&l->count);
-	if (count == 1 && atom_load_relaxed(&l->mode) == PAXSHM_EX) {
-		/* The lease first: until then nobody else can have owned it, if the gate's word is still ours. */
-		released = !session_lost(s) && lease_glance(s->tables, l->incarnation, gateway_margin_ns(s->tables)) &&
-			   gate_free(&s->view.gates[l->gate], s->slot, l->taken);
-	} else if (count > 1) {
-		released = gateway_look(l) == 0;
-	}
+	if (atom_load_relaxed(&l->count) != 1 || atom_load_relaxed(&l->mode) != PAXSHM_EX)
+		return release_one_of_several(l);
+	uint64_t second_ns = lease_second_ns();
+	const struct paxshm_session *s = l->session; /* behind the call: see gateway_counts() */
+	/* The lease first: until then nobody else can have owned it, if the gate's word is still ours. */
+	bool released = !session_lost(s) && lease_glance(s->tables, l->incarnation, gateway_margin_ns(s->tables), second_ns) &&
+			gate_free(l->gate_at, s->slot, l->taken);
 	if (released)
-		atom_store_release(&l->count, count - 1);
+		atom_store_release(&l->count, 0u);
 	bias_leave(&l->bias);
 	return released;
 }
@@ -413,7 +452,7 @@ static int release_claim(struct paxshm_lock_handle *l)
 	return rc == -ENOTCONN ? -ESTALE : rc;
 }
 
-static int release_slowly(struct paxshm_lock_handle *l)
+static __attribute__((noinline)) int release_slowly(struct paxshm_lock_handle *l)
 {
 	struct paxshm_session *s = l->session;
 	uint32_t gate = 0, taken = 0;

@@ -48,10 +48,10 @@ void holder_from(const struct paxshm_session *s, const struct ring_completion *a
  * machine is suspended. */
 bool tables_fresh(const struct tables *t)
 {
-	uint64_t deadline_ns = atom_load_acquire(&t->deadline_boot_ns);
+	uint64_t now_ns;
 
-	return atom_load_acquire(&t->quorum) && (deadline_ns == NEVER || sys_boot_ns() < deadline_ns) &&
-	       sys_coarse_ns() < atom_load_acquire(&t->fresh_as_of_ns) + atom_load_relaxed(&t->host_lease_ns);
+	return atom_load_acquire(&t->quorum) && lease_stands(t, gateway_margin_ns(t), &now_ns) &&
+	       now_ns < atom_load_acquire(&t->fresh_as_of_ns) + atom_load_relaxed(&t->host_lease_ns);
 }
 
 /* On the clock of programs, CLOCK_MONOTONIC: now, that is, for a machine that is suspended stops it and not the lease. */

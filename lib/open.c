@@ -328,6 +328,7 @@ static int session_map(struct paxshm_session *s, struct welcomed *in)
 
 static int session_new(struct paxshm_session **ret, const struct wish *w, int socket, struct welcomed *in)
 {
+	static uint64_t serials;
 	struct paxshm_session *s = calloc(1, sizeof(*s));
 	int rc;
 
@@ -337,6 +338,7 @@ static int session_new(struct paxshm_session **ret, const struct wish *w, int so
 	s->tables_segment = s->arena_segment = s->rings_segment = SEGMENT_NONE;
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_mutex_init(&s->adopt_mutex, NULL);
+	s->serial = atom_add_relaxed(&serials, 1) + 1;
 	s->slot = in->welcome.slot;
 	s->host = in->welcome.host;
 	memcpy(s->cluster, in->welcome.cluster, NAME_BYTES);

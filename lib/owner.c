@@ -6,7 +6,10 @@
 #include "../shm/arena.h"
 #include "../shm/atom.h"
 #include "../shm/sys.h"
+#include "../shm/table.h"
 #include "session.h"
+
+#define TICK_NS (10 * NS_PER_MS) /* of the slowest timer */
 
 _Static_assert(PAXSHM_PROGRAM_BYTES == sizeof(((struct session_row *)0)->program), "layout");
 
@@ -17,16 +20,28 @@ bool who_from_session(const struct paxshm_session *s, uint32_t slot, struct paxs
 	if (slot == 0 || slot > t->n_sessions)
 		return false;
 	const struct session_row *row = tables_session(t, slot);
-	uint64_t program[PAXSHM_PROGRAM_BYTES / 8];
 
 	ret->session = slot;
 	ret->pid = atom_load_acquire(&row->pid);
 	ret->start_time = atom_load_acquire(&row->start);
-	for (size_t i = 0; i < ARRAY_LEN(program); i++)
-		program[i] = atom_load_acquire((const uint64_t *)row->program + i);
-	memcpy(ret->program, program, sizeof(program));
+	for (size_t at = 0; at < PAXSHM_PROGRAM_BYTES; at += 8) {
+		uint64_t word = atom_load_acquire((const uint64_t *)(row->program + at));
+
+		memcpy(ret->program + at, &word, 8);
+	}
 	ret->program[PAXSHM_PROGRAM_BYTES - 1] = '\0';
 	return ret->pid != 0;
+}
+
+/* Long ago is told without a clock of one's own. And since_ns may come from a clock that is a tick ahead of the coarse one. */
+uint64_t since_told(const struct tables *t, uint64_t since_ns)
+{
+	if (since_ns <= atom_load_relaxed(&t->clock_ns))
+		return since_ns;
+	uint64_t now_ns = sys_coarse_ns();
+	if (since_ns <= now_ns)
+		return since_ns;
+	return since_ns - now_ns <= TICK_NS ? now_ns : 0;
 }
 
 void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *ret)
@@ -44,13 +59,8 @@ void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *
 bool who_from_claim(const struct paxshm_session *s, const struct claim_seen *claim, struct paxshm_who *ret)
 {
 	who_host(s, s->tables->self, ret);
-	ret->since_ns = since_told(claim->since_ns);
+	ret->since_ns = since_told(s->tables, claim->since_ns);
 	return who_from_session(s, claim->slot, ret);
-}
-
-uint64_t since_told(uint64_t since_ns)
-{
-	return since_ns <= sys_coarse_ns() ? since_ns : 0;
 }
 
 /* The gate serves the lock. */
@@ -65,7 +75,7 @@ static enum owner_seen owner_at_gate(const struct paxshm_session *s, const struc
 	if (!gate_read_holds(v, gate, shown))
 		return OWNER_MOVED;
 	ret->token = shown->token;
-	ret->since_ns = since_told(shown->since_ns);
+	ret->since_ns = since_told(s->tables, shown->since_ns);
 	return OWNER_KNOWN;
 }
 

@@ -12,6 +12,7 @@
  *   cancels   counts paxshm_cancel(); a call ends when it moved since the call began.
  *   turn      futex word of the threads that wait for another thread of this process; every move
  *             means: look again.
+ *   agreed_ns the second in which a thread last found that the clocks agree: lease_check.h. Stale: they are asked again.
  *   waiting   a bit for each call slot in use: whose bells paxshm_cancel() rings. Stale bit: a ring
  *             for nobody, or for a call that looks again and sleeps on.
  *   places    a bit for each of the session's records at the gates that is in use: whose bells paxshm_cancel() rings.
@@ -42,6 +43,7 @@
 
 #define AGENT_TIMEOUT_MS 10000u
 #define NAMED_BUCKETS 256u /* of paxshm_lock()'s handles; a power of two */
+#define NAMED_MAX 1024u    /* handles by name in a session: beyond that fewer are kept that own nothing */
 #define WAITING_WORDS (RING_CALLS / 64)
 
 enum call_state { CALL_FREE = 0,
@@ -58,21 +60,25 @@ struct call {
 	struct ring_completion answer; /* ANSWERED, LATE */
 };
 
-struct paxshm_lock_handle {
+struct paxshm_lock_handle { /* what the short way needs comes first: two lines of the cache */
 	struct paxshm_session *session;
+	const uint32_t *mine; /* the session's */
 	struct bias bias;
+	struct gate *gate_at; /* of `gate`; NULL: not known */
+	const struct gate_terms *terms;
 	/* Atomic. Of what is owned: written before count leaves 0. */
 	uint32_t count;        /* times acquired; 0: not owned */
 	uint32_t mode;         /* PAXSHM_EX: owned at the gate; PAXSHM_PR: by claim */
 	uint32_t gate, serial; /* the gate of its key, and the serial of its terms then; gate 0: not known */
-	uint32_t taken;        /* EX: the gate's count of this acquisition */
 	uint64_t token, incarnation;
-	bool died; /* EX: the owner before had died */
+	uint32_t taken; /* EX: the gate's count of this acquisition */
+	bool died;      /* EX: the owner before had died */
 	/* Rarely. */
 	uint64_t claim;                          /* PR */
 	struct paxshm_lock_handle *next, **link; /* all handles of the session */
 	struct paxshm_lock_handle *named_next;   /* in its bucket, when thread is not 0 */
 	uint64_t thread;                         /* paxshm_lock(): number of the thread; 0: made by paxshm_lock_ref() */
+	bool crowded;                            /* paxshm_lock(): made when the session had NAMED_MAX already */
 	bool busy;                               /* a thread has let go of the mutex in the middle of an acquire or release */
 	bool told_lost;                          /* its EVENT_LOST was taken; only of a shared handle */
 	uint32_t key_len;
@@ -91,7 +97,9 @@ struct paxshm_session {
 	struct session_rings *rings;
 	struct gate_view view;
 	uint32_t slot, host;
-	bool biased; /* handles may be one thread's: see bias.h */
+	uint64_t serial;    /* among the sessions of this process; from 1, never used again */
+	uint64_t agreed_ns; /* lease_stands_again()'s */
+	bool biased;        /* handles may be one thread's: see bias.h */
 	char cluster[NAME_BYTES], host_name[NAME_BYTES];
 	uint64_t agent_timeout_ns;
 	paxshm_fatal_handler *fatal;
@@ -111,6 +119,7 @@ struct paxshm_session {
 	bool told_suspended; /* the last event about the lease */
 	struct paxshm_lock_handle *handles;
 	struct paxshm_lock_handle *named[NAMED_BUCKETS];
+	uint32_t n_named;
 
 	pthread_mutex_t adopt_mutex;
 	uint32_t adopts_unanswered; /* answers that may still come for an adopt that was given up */
@@ -213,7 +222,7 @@ bool who_from_claim(const struct paxshm_session *s, const struct claim_seen *cla
 void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *ret);
 
 /* A time that stands in memory which sessions write: 0 when it cannot be true. */
-uint64_t since_told(uint64_t since_ns);
+uint64_t since_told(const struct tables *t, uint64_t since_ns);
 
 /* ---- holders.c ---- */
 

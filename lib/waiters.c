@@ -35,7 +35,7 @@ static void add_session(const struct paxshm_session *s, const struct gate_view *
 	struct paxshm_waiter w = {
 		.size = sizeof(w),
 		.mode = PAXSHM_EX, /* who wants to share asks the agent */
-		.who = { .size = sizeof(w.who), .host_id = s->tables->self, .since_ns = since_told(sleeper->since_ns) },
+		.who = { .size = sizeof(w.who), .host_id = s->tables->self, .since_ns = since_told(s->tables, sleeper->since_ns) },
 	};
 
 	/* In this order: who still waits was the session whose row was read. */

@@ -22,13 +22,15 @@ static bool still_in_line(const struct gate_record *r, uint64_t state)
 	return !count_before(atom_load_relaxed(&r->pushed), count_of(state));
 }
 
-/* GONE(c) was the oldest of its line at c. It leaves before c+2, and an empty line has nobody in it. */
+/* Who marked it may have died before he took it out, and the agent raises counts without looking at the line: so only the
+ * line itself tells. Once out, the word has moved since: what was read of it before will not be swapped. */
 static bool gone_is_out(const struct gate_view *v, const struct gate_record *r, uint64_t state)
 {
 	const struct gate *g = gate_at(v, atom_load_relaxed(&r->gate));
-	uint64_t word = g ? atom_load_acquire(&g->word) : 0;
 
-	return gate_owner(word) == 0 || !count_before(gate_count(word), count_of(state) + 2);
+	if (GATE_MUTANT(GONE_SOON))
+		return !g || gate_owner(g->word) == 0 || !count_before(gate_count(g->word), count_of(state) + 2);
+	return !g || gate_reach(v, g, (uint32_t)(r - v->records)) == GATE_DONE;
 }
 
 static bool out_is_old(const struct gate_view *v, const struct gate_record *r, uint64_t state, uint32_t gate)
@@ -524,7 +526,8 @@ enum gate_next gate_begin(const struct gate_view *v, uint32_t gate, bool died, u
 
 	for (unsigned i = 0; i < GATE_TRIES; i++) {
 		uint64_t word = atom_load_acquire(&g->word);
-		uint64_t begun = word_surrendered(word, gate_top(word), died ? GATE_DIED : 0);
+		uint32_t flags = GATE_MUTANT(KEEP_DIED) ? gate_flags(word) & GATE_DIED : 0;
+		uint64_t begun = word_surrendered(word, gate_top(word), died ? GATE_DIED : flags);
 
 		if (gate_owner(word) != GATE_AGENT)
 			return GATE_LOST;

@@ -33,6 +33,9 @@
  *   - a record pruned at count k is not pushed at the same gate again while the count is k (OUT): who had read
  *     (…, k, top = that record) and its old generation could otherwise swap himself in above a dead link, and all
  *     below would be lost;
+ *   - a record that is GONE may still stand in the line at any later count: who marked it may have died before he took it
+ *     out, and sweeping, closing and beginning raise the count and leave the line as it is. Used again there, or at another
+ *     gate, it would be found as the oldest, and handed a gate for which its thread does not wait;
  *   - the agent raises the count when it prunes or closes: older choices and swaps are void.
  *
  * `head` and `newer` are hints. They are believed only when the record found has the generation named, stands at this
@@ -66,7 +69,7 @@ enum gate_state {
 	GATE_RECORD_SLEEP,     /* stands in the line; its thread sleeps on the bell */
 	GATE_RECORD_CHOSEN,    /* will be, or was, the owner with this count */
 	GATE_RECORD_CANCELLED, /* stands in the line; its thread has left */
-	GATE_RECORD_GONE,      /* may stand in the line; nobody will come back to it */
+	GATE_RECORD_GONE,      /* may stand in the line; its thread may use it again when it cannot be reached from the top */
 	GATE_RECORD_LAPSED,
 	GATE_RECORD_OUT, /* out of the line since this count */
 };

@@ -16,46 +16,45 @@ static uint64_t token_of(const struct gate_terms *t, uint32_t owner, uint32_t co
 	return atom_load_acquire(&t->base) + nth;
 }
 
-static bool word_holds(const struct gate_view *v, uint32_t gate, const struct gate_shown *shown)
-{
-	/* What was read before was read with acquire: this load comes after all of it. */
-	return owned_by(atom_load_acquire(&v->gates[gate].word), shown->owner, shown->count);
-}
-
 int gate_read(const struct gate_view *v, uint32_t gate, uint64_t delegation, struct gate_shown *ret)
 {
 	const struct gate *g = gate_at(v, gate);
 
 	if (!g || !delegation)
 		return 0;
+	/* Each field by itself to its place: a structure in between would be copied by words that wait for its stores. */
 	const struct gate_terms *t = &v->terms[gate];
 	uint64_t word = atom_load_acquire(&g->word);
-	struct gate_shown shown = {
-		.owner = gate_owner(word),
-		.count = gate_count(word),
-		.flags = gate_flags(word),
-		.line = gate_top(word) != 0,
-	};
+	uint32_t owner = gate_owner(word), count = gate_count(word);
 
 	if (atom_load_acquire(&t->delegation) != delegation)
 		return 0;
-	shown.token = token_of(t, shown.owner, shown.count);
-	shown.serial = atom_load_acquire(&t->serial);
-	shown.revoked = atom_load_acquire(&t->revoked);
-	shown.since_ns = atom_load_acquire(&g->since_ns);
-	shown.handed = atom_load_acquire(&g->handed);
-	if (!word_holds(v, gate, &shown))
+	uint64_t token = token_of(t, owner, count);
+	uint32_t serial = atom_load_acquire(&t->serial);
+	uint64_t revoked = atom_load_acquire(&t->revoked);
+	uint64_t since_ns = atom_load_acquire(&g->since_ns);
+	uint64_t handed = atom_load_acquire(&g->handed);
+	/* What was read before was read with acquire: this load comes after all of it. */
+	if (!owned_by(atom_load_acquire(&g->word), owner, count))
 		return -EAGAIN;
 	/* Terms change only while the agent owns the gate: for its own gate they are looked at once more. */
 	if (atom_load_acquire(&t->delegation) != delegation)
 		return 0;
-	*ret = shown;
+	ret->owner = owner;
+	ret->count = count;
+	ret->flags = gate_flags(word);
+	ret->line = gate_top(word) != 0;
+	ret->token = token;
+	ret->serial = serial;
+	ret->revoked = revoked;
+	ret->since_ns = since_ns;
+	ret->handed = handed;
 	return 1;
 }
 
 bool gate_read_holds(const struct gate_view *v, uint32_t gate, const struct gate_shown *shown)
 {
-	return gate_at(v, gate) && word_holds(v, gate, shown);
+	return gate_at(v, gate) && owned_by(atom_load_acquire(&v->gates[gate].word), shown->owner, shown->count);
 }
 
 /* ---- the line ---- */

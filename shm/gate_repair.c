@@ -75,32 +75,6 @@ bool gate_rouse(const struct gate_view *v, uint32_t record)
 	return true;
 }
 
-/* Whether a record can be reached from the top. DONE: no; WAITS, AGAIN, CORRUPT. */
-static enum gate_next reach(const struct gate_view *v, const struct gate *g, uint32_t record)
-{
-	struct standing at = { .record = gate_top(atom_load_acquire(&g->word)) };
-
-	if (!at.record)
-		return GATE_DONE;
-	if (!record_at(v, at.record))
-		return GATE_CORRUPT;
-	at.state = atom_load_acquire(&v->records[at.record].state);
-	for (uint32_t steps = 0; steps < v->n_records; steps++) {
-		const struct gate_record *r = &v->records[at.record];
-		struct standing below = { 0 };
-
-		if (at.record == record)
-			return GATE_WAITS;
-		enum link on = follow(v, atom_load_acquire(&r->older), &below);
-		if (gen_of(atom_load_acquire(&r->state)) != gen_of(at.state))
-			return GATE_AGAIN;
-		if (on != LINK_ON)
-			return on == LINK_END ? GATE_DONE : GATE_CORRUPT;
-		at = below;
-	}
-	return GATE_CORRUPT;
-}
-
 enum gate_next gate_forget(const struct gate_view *v, uint32_t record)
 {
 	struct gate_record *r = &v->records[record];
@@ -113,7 +87,7 @@ enum gate_next gate_forget(const struct gate_view *v, uint32_t record)
 	if (gate_record_state(state) != GATE_RECORD_GONE)
 		return GATE_WAITS;
 	if (g)
-		next = reach(v, g, record);
+		next = gate_reach(v, g, record);
 	if (next == GATE_DONE && !atom_cas_acq_rel(&r->state, state, state_word(gen_of(state) + 1, GATE_RECORD_FREE, 0)))
 		next = GATE_AGAIN;
 	return next;

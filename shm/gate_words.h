@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gate_words: how the words of gates and records are put together and taken apart, and one step along a line. What they
+ * gate_words: how the words of gates and records are put together and taken apart, and the way along a line. What they
  * mean stands in gate.h.
  *
  * Who may enter: gate.c, gate_repair.c and gate_read.c alone.
@@ -86,6 +86,32 @@ static inline enum link follow(const struct gate_view *v, uint64_t link, struct 
 		return LINK_END;
 	*ret = (struct standing){ .record = link_record(link), .state = state };
 	return LINK_ON;
+}
+
+/* Whether a record can be reached from the top. DONE: no, and as long as nobody pushes it, it will not be; WAITS, AGAIN, CORRUPT. */
+static inline enum gate_next gate_reach(const struct gate_view *v, const struct gate *g, uint32_t record)
+{
+	struct standing at = { .record = gate_top(atom_load_acquire(&g->word)) };
+
+	if (!at.record)
+		return GATE_DONE;
+	if (!record_at(v, at.record))
+		return GATE_CORRUPT;
+	at.state = atom_load_acquire(&v->records[at.record].state);
+	for (uint32_t steps = 0; steps < v->n_records; steps++) {
+		const struct gate_record *r = &v->records[at.record];
+		struct standing below = { 0 };
+
+		if (at.record == record)
+			return GATE_WAITS;
+		enum link on = follow(v, atom_load_acquire(&r->older), &below);
+		if (gen_of(atom_load_acquire(&r->state)) != gen_of(at.state))
+			return GATE_AGAIN;
+		if (on != LINK_ON)
+			return on == LINK_END ? GATE_DONE : GATE_CORRUPT;
+		at = below;
+	}
+	return GATE_CORRUPT;
 }
 
 #endif

@@ -186,7 +186,7 @@ struct tables {
 	uint64_t repairs;                                                 /* gates put right after a death */
 	uint64_t nonsense;                                                /* gates that somebody had written over */
 	uint32_t claims_high, claims_shown;                               /* claim rows 1..high were ever in use; how many show something */
-	uint64_t counters_spare;
+	uint64_t clock_ns;                                                /* CLOCK_MONOTONIC_COARSE when the agent last woke: for people */
 	uint64_t changing; /* odd while a slot is being applied: whoever reads across rows looks before and after */
 
 	struct agreed agreed;

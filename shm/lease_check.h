@@ -112,18 +112,41 @@ static inline int lease_check(const struct tables *t, uint64_t incarnation, uint
 	return lease_check_at(t, incarnation, margin_ns, &now_ns);
 }
 
-/* For who gives back, by the cheapest clock alone: true: it stands; false: lease_check() decides. CLOCK_REALTIME goes on
- * while the machine is suspended; what hides from this is a lease that ended after somebody had set that clock back, and
- * before the lease was renewed. */
-static inline bool lease_glance(const struct tables *t, uint64_t incarnation, uint64_t margin_ns)
+/* For who gives back, by the cheapest clock alone, lease_second_ns(): true: it stands; false: lease_check() decides.
+ * CLOCK_REALTIME goes on while the machine is suspended; what hides from this is a lease that ended after somebody had set
+ * that clock back, and before the lease was renewed. */
+static inline bool lease_glance(const struct tables *t, uint64_t incarnation, uint64_t margin_ns, uint64_t second_ns)
 {
-	uint64_t second_ns = lease_second_ns();
 	uint64_t gap_ns = atom_load_acquire(&t->clock_gap_ns);
 	uint64_t deadline_ns = atom_load_acquire(&t->deadline_ns);
 
 	if (deadline_ns != NEVER && second_ns + LEASE_SECOND_NS - gap_ns + margin_ns >= deadline_ns)
 		return false;
 	return atom_load_acquire(&t->incarnation) == incarnation;
+}
+
+/* As lease_check(), and notes in *agreed_ns the second in which the clocks were found to agree with the gap published. */
+int lease_check_clocks(const struct tables *t, uint64_t incarnation, uint64_t margin_ns, uint64_t *agreed_ns);
+
+/* For who acquires again and again: the cheapest clock alone, and all of them once in each of its seconds: true: the lease
+ * stands; false: lease_check_clocks() decides. `second_ns`: lease_second_ns(), read after the acquisition; *agreed_ns: atomic,
+ * 0 at first, of one process and these tables.
+ * So a clock that was set back hides the end of the lease only while it shows once more the very second in which it
+ * agreed: for less than a second, when the lease was not renewed since. An owner who got through there is the one whom
+ * tokens are for, as is one who was stopped right behind any look; lease_check() itself, and so paxshm_lock_check(),
+ * always asks both clocks. */
+static inline bool lease_stands_again(const struct tables *t, uint64_t incarnation, uint64_t margin_ns, uint64_t second_ns,
+				      const uint64_t *agreed_ns)
+{
+	return second_ns == atom_load_relaxed(agreed_ns) && lease_glance(t, incarnation, margin_ns, second_ns);
+}
+
+/* CLOCK_MONOTONIC, about: not late, and up to a second early when no agent lives. For people. */
+static inline uint64_t lease_about_ns(const struct tables *t, uint64_t second_ns)
+{
+	uint64_t by_second_ns = second_ns - atom_load_relaxed(&t->clock_gap_ns), by_agent_ns = atom_load_relaxed(&t->clock_ns);
+
+	return MAX(by_second_ns, by_agent_ns);
 }
 
 #endif

@@ -33,7 +33,9 @@ copy() {
 	mkdir -p "$work/copy/out"
 	cp -r Makefile lib shm net tools bench docs scripts .ci "$work/copy"
 	mkdir "$work/copy/tests"
-	cp -r tests/house tests/mutants tests/README.md "$work/copy/tests"
+	cp -r tests/house tests/mutants tests/sim tests/README.md "$work/copy/tests"
+	mkdir "$work/copy/tests/model"
+	cp tests/model/*.pml "$work/copy/tests/model"
 	cd "$work/copy"
 }
 copy
@@ -108,6 +110,18 @@ echo 'int planted(int n) { return MUTANT(9999) ? 0 : n; }' >shm/planted.c
 echo '9998|1|sim|planted' >>tests/mutants/list
 echo 'extern int paxshm_mutant; int planted(void) { return paxshm_mutant; }' | ${CC:-gcc} -x c -c - -o out/shm/planted.o
 planted mutants '9999: is not in' '9998: is nowhere' 'built with mutants'
+
+# Steps and states of the model.
+echo 'enum gate_next gate_planted(const struct gate_view *v);' >>shm/gate.h
+sed -i 's/GATE_RECORD_OUT,/& GATE_RECORD_PLANTED,/' shm/gate.h
+printf 'inline gate_unheard_of() {\n}\n' >>tests/model/gate.pml
+planted steps gate_planted GATE_RECORD_PLANTED gate_unheard_of
+: >tests/model/gate.pml
+: >tests/model/gate_agent.pml
+planted steps 'no states found in it' 'no steps found in it'
+: >shm/gate.h
+: >shm/gate_repair.h
+planted steps 'no states found in gate.h' 'no steps found in gate.h'
 
 # Manuals.
 program() {

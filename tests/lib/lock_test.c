@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "../../lib/session.h"
 #include "../../shm/atom.h"
 #include "fake_agent.h"
 
@@ -639,4 +640,19 @@ Test(lock, ended_thread_leaves_its_lock_to_the_session_and_to_no_thread)
 	pthread_create(&thread, NULL, unlock_not_owned, &fake);
 	pthread_join(thread, &got);
 	cr_expect_eq(got, &fake);
+}
+
+Test(lock, names_that_are_used_again_are_remembered_once_each)
+{
+	char key[16];
+
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned i = 0; i < FAKE_LOCKS; i++) {
+			snprintf(key, sizeof(key), "name %u", i);
+			cr_assert_eq(paxshm_lock(session, key), 0);
+			cr_assert_eq(paxshm_unlock(session, key), 0);
+			cr_assert_eq(paxshm_unlock(session, key), -ESTALE);
+		}
+	cr_expect_gt(session->n_named, 0);
+	cr_expect_leq(session->n_named, FAKE_LOCKS);
 }

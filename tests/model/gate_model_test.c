@@ -41,6 +41,12 @@ Test(gate_model, closing)
 	      (struct world_bounds){ .sessions = 2, .rounds = { 0, 2, 1 }, .closes = 1 });
 }
 
+Test(gate_model, closing_with_a_death_and_with_those_who_leave_and_come_back)
+{
+	holds("2 sessions, one asleep may cancel and come again, closed, a kill",
+	      (struct world_bounds){ .sessions = 2, .rounds = { 0, 2, 1 }, .asleep = 1, .cancels = 2, .closes = 1, .kills = 1 });
+}
+
 Test(gate_model, closing_with_a_death_and_the_death_of_the_agent)
 {
 	holds("2 sessions, closed, a kill, the agent killed",
@@ -237,13 +243,26 @@ Test(gate_model, planted_giving_to_one_who_was_swept)
 Test(gate_model, planted_death_forgotten_by_who_declines)
 {
 	is_found("who declines forgets the death",
-		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 2, 2 }, .closes = 1, .rekeys = 1, .kills = 1, .mutant = MUTANT_FORGET_DIED });
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 2 }, .asks = 4, .cancels = 4, .kills = 1, .mutant = MUTANT_FORGET_DIED });
 }
 
 Test(gate_model, planted_death_forgotten_with_a_grant_that_came_too_late)
 {
 	is_found("a grant that came too late is released",
 		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 2 }, .asks = 4, .cancels = 4, .kills = 1, .mutant = MUTANT_LATE_FREES });
+}
+
+/* Marked by one who dies before he takes it out; then the agent raises the count three times: sweep, close, begin. */
+Test(gate_model, planted_return_two_counts_after_the_marking)
+{
+	is_found("who is gone comes back two counts later",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 2, 1 }, .asleep = 1, .cancels = 2, .closes = 1, .kills = 1, .mutant = MUTANT_GONE_SOON });
+}
+
+Test(gate_model, planted_death_told_to_the_first_of_the_next_key)
+{
+	is_found("a delegation begins with an older death",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 2, 1 }, .closes = 1, .rekeys = 1, .kills = 1, .mutant = MUTANT_KEEP_DIED });
 }
 
 Test(gate_model, planted_gate_of_another_key)

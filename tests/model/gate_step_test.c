@@ -7,6 +7,9 @@
  *   stopped there   nothing is repaired, and all others go on as long as the victim does not own the gate; when it does,
  *                   they go on after it was continued
  *
+ * And the agent itself while it gives a gate: killed, its successor says again what it has noted; stopped, nobody is let in
+ * but whom it was given to.
+ *
  * Everything runs on one core: stepping is fastest so, and nobody spins.
  */
 #define _GNU_SOURCE
@@ -31,7 +34,8 @@
 
 struct diary {
 	uint32_t inside, broken, n;
-	uint32_t done; /* the victim has come to its end */
+	uint32_t done;                       /* the victim has come to its end */
+	uint32_t give_to, give_count, given; /* the agent's note, and what it has answered */
 	struct {
 		uint32_t slot, count, died;
 	} at[16];
@@ -152,6 +156,7 @@ struct scenario {
 	uint32_t asleep;                      /* others that sleep in the line before the victim acts */
 	bool owned;                           /* OWNER owns the gate then, and lets it go when the victim sleeps … */
 	bool left_first;                      /* … but not before the victim has left the line once */
+	bool given;                           /* … to the agent, whose line nobody opens: the victim is the agent */
 	bool closing;                         /* the agent wants the gate back, and nobody may pass it on */
 	void (*before)(struct gate_place *p); /* not stepped */
 	void (*act)(struct gate_place *p);    /* stepped */
@@ -181,12 +186,39 @@ static void leave(struct gate_place *p)
 		release(p);
 }
 
+/* The acquisition does not count: the lease has ended, or the gate serves another key. */
+static void decline(struct gate_place *p)
+{
+	while (gate_decline(&view, 1, VICTIM, p->count) == GATE_AGAIN)
+		;
+}
+
+/* As the agent does it: to whom and at which count is noted first. */
+static void note(struct gate_place *p)
+{
+	(void)p;
+	diary->give_count = gate_agent_pass(&view, 1).count;
+	diary->give_to = OWNER;
+}
+
+static void give(struct gate_place *p)
+{
+	bool died;
+
+	note(p);
+	while (gate_give(&view, 1, diary->give_count, diary->give_to, &died) == GATE_AGAIN)
+		;
+	diary->given = diary->give_count + 1;
+}
+
 static const struct scenario free_gate = { .name = "acquire and release, nobody else there", .before = nothing, .act = pair };
 static const struct scenario sleepers = { .name = "release to two sleepers", .asleep = 2, .before = take_first, .act = let_go };
 static const struct scenario waiting = { .name = "wait behind a sleeper, acquire, release", .asleep = 1, .owned = true, .before = nothing, .act = pair };
 static const struct scenario granted = { .name = "leave, but the grant comes first", .owned = true, .before = nothing, .act = leave };
 static const struct scenario leaving = { .name = "leave the line", .asleep = 1, .owned = true, .left_first = true, .before = nothing, .act = leave };
 static const struct scenario again = { .name = "come again, acquire, release", .asleep = 1, .owned = true, .before = leave, .act = pair };
+static const struct scenario declining = { .name = "decline, with a sleeper", .asleep = 1, .before = take_first, .act = decline };
+static const struct scenario giving = { .name = "give ahead of a sleeper, by the agent", .asleep = 1, .given = true, .before = nothing, .act = give };
 static const struct scenario closing = { .name = "release of a closing gate", .asleep = 1, .closing = true, .before = take_first, .act = let_go };
 
 /* ---- one run ---- */
@@ -224,6 +256,8 @@ static void run_begin(struct run *r, const struct scenario *s)
 	*r = (struct run){ .scenario = s, .owner = gate_space_place(OWNER), .owns = s->owned };
 	if (s->owned)
 		cr_assert(gate_take(&space->gates[1], OWNER, &r->owner.count, &r->owner.died));
+	if (s->given)
+		space->gates[1].word = GATE_WORD_FIRST;
 	r->victim = fork();
 	if (r->victim == 0)
 		victim_main(s, parent);
@@ -368,6 +402,83 @@ static void stopped_at(const struct scenario *s, unsigned instruction, bool *ret
 		cr_assert_eq(diary->at[i].died, 0);
 }
 
+/* The agent dies, or is stopped for so long that another one takes over: what is noted is said again. The session that it
+ * is given to owns it once, and all others come after it. */
+static void followed_at(const struct scenario *s, unsigned instruction, bool *ret_there, unsigned *owned)
+{
+	struct run r;
+	bool died = true;
+
+	run_begin(&r, s);
+	*ret_there = run_step(&r, instruction);
+	kill(r.victim, SIGKILL);
+	cr_assert_eq(waitpid(r.victim, NULL, 0), r.victim);
+	*owned += gate_owner(word()) == OWNER;
+	for (unsigned i = 0; i < 2 && diary->give_to; i++) {
+		cr_assert_eq(gate_give(&view, 1, diary->give_count, diary->give_to, &died), GATE_DONE, "%s, instruction %u", s->name, instruction);
+		cr_assert_not(died);
+		r.owner.count = diary->give_count + 1;
+		r.owns = true;
+	}
+	cr_assert(r.owns || gate_owner(word()) == GATE_AGENT);
+	cr_assert(!diary->given || diary->given == r.owner.count);
+	cr_assert(!r.owns || gate_holds(&space->gates[1], OWNER, r.owner.count));
+	cr_assert_eq(diary->n, 0);
+	if (r.owns)
+		enter(&r.owner);
+	owner_lets_go(&r);
+	/* Again, when the acquisition has ended: it is over. */
+	if (diary->give_to)
+		cr_assert_eq(gate_give(&view, 1, diary->give_count, diary->give_to, &died), GATE_LOST);
+	agent_opens();
+	while (!all_others_done(&r))
+		sched_yield();
+	newcomer(&r);
+	while (!all_others_done(&r))
+		sched_yield();
+	diary->n -= diary->give_to != 0;
+	run_end(&r);
+}
+
+/* While the agent is stopped nobody has the gate but whom it was given to: who comes waits, and goes on afterwards. */
+static void agent_stopped_at(const struct scenario *s, unsigned instruction)
+{
+	struct run r;
+
+	run_begin(&r, s);
+	run_step(&r, instruction);
+	newcomer(&r);
+	for (unsigned i = 0; i < 20; i++)
+		sched_yield();
+	cr_assert_not(all_others_done(&r));
+	cr_assert_eq(diary->n, 0);
+	cr_assert_eq(ptrace(PTRACE_CONT, r.victim, NULL, NULL), 0);
+	while (!reap(&r.victim))
+		sched_yield();
+	r.owner.count = diary->given;
+	r.owns = true;
+	cr_assert(gate_holds(&space->gates[1], OWNER, diary->given));
+	owner_lets_go(&r);
+	while (!all_others_done(&r))
+		sched_yield();
+	run_end(&r);
+}
+
+static void agent_at_every_instruction(const struct scenario *s)
+{
+	unsigned n = 0, given = 0;
+
+	for (bool there = true; there; n++) {
+		cr_assert_lt(n, INSTRUCTIONS_MAX);
+		followed_at(s, n, &there, &given);
+	}
+	for (unsigned i = 0; i < n; i++)
+		agent_stopped_at(s, i);
+	cr_assert_gt(given, 0);
+	cr_assert_lt(given, n);
+	printf("gate_step: %-40s %4u instructions, killed and stopped at each; given before the death at %u\n", s->name, n, given);
+}
+
 static void at_every_instruction(const struct scenario *s)
 {
 	unsigned n = 0, owned = 0, held = 0;
@@ -396,4 +507,6 @@ Test(gate_step, granted) { at_every_instruction(&granted); }
 Test(gate_step, leaving) { at_every_instruction(&leaving); }
 Test(gate_step, again) { at_every_instruction(&again); }
 Test(gate_step, closing) { at_every_instruction(&closing); }
+Test(gate_step, declining) { at_every_instruction(&declining); }
+Test(gate_step, giving) { agent_at_every_instruction(&giving); }
 #endif

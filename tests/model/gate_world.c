@@ -8,7 +8,7 @@ static const char *wrong;
 
 static const char *const pc_names[] = { "take", "arrive", "busy", "look", "sleep", "asleep", "cancel", "check", "check life", "decline", "inside", "release",
 					"release, slow", "wake", "ask", "asked", "finished", "idle", "bury", "sweep", "rouse", "open, begin", "open",
-					"open, wake", "close", "drained", "give, note", "give", "give, answer", "give, forget",
+					"open, wake", "close", "begin", "give, note", "give", "give, answer", "give, forget",
 					"drop a request", "close for a request", "lapse, begin", "lapse a record", "lapse", "lapse, end" };
 
 static const uint16_t slots[WORLD_SESSIONS + 1] = { 0, 1, 2, 3, 4 }; /* session i has record i */
@@ -98,7 +98,6 @@ static void step_agent(void)
 
 	switch ((enum pc)a->pc) {
 	case OPEN_WAKE:
-	case DRAINED:
 	case LAPSE_END:
 	case GIVE_ANSWER:
 	case GIVE_FORGET:
@@ -134,6 +133,7 @@ static void kill_one(uint32_t i)
 		return;
 	}
 	world.kills--;
+	world.deaths = 1;
 	if (a->inside)
 		world.died_owed = 1;
 	world_actor_begin(a, FINISHED);
@@ -165,7 +165,7 @@ void world_make(struct world_move m)
 		break;
 	case EXPIRE: /* whoever is inside has been told so by its own clock */
 		world.lapses--;
-		world.expired = 1;
+		world.expired = world.deaths = 1;
 		for (uint32_t i = 1; i <= world_bounds.sessions; i++)
 			world.actor[i].inside = world.actor[i].checked = 0;
 		break;
@@ -175,14 +175,25 @@ void world_make(struct world_move m)
 	}
 }
 
+static bool in_line(uint32_t i)
+{
+	uint32_t at = gate_top(G), below;
+
+	for (; at && at != i; at = below) {
+		below = link_record(world.records[at].older);
+		if (below && link_gen(world.records[at].older) != gen_of(world.records[below].state))
+			below = 0;
+	}
+	return at == i;
+}
+
 static bool usable(uint32_t i)
 {
 	const struct gate_record *r = &world.records[i];
-	uint32_t count = count_of(r->state);
 
 	if (gate_owner(G) == 0)
 		return true;
-	return gate_record_state(r->state) == GATE_RECORD_GONE ? gate_count(G) >= count + 2 : gate_count(G) != count;
+	return gate_record_state(r->state) == GATE_RECORD_GONE ? !in_line(i) : gate_count(G) != count_of(r->state);
 }
 
 static struct world_move *add(struct world_move *at, enum kind kind, uint32_t actor, uint32_t choice)
@@ -255,7 +266,7 @@ static struct world_move *agent_moves(struct world_move *at)
 	if (world.expired)
 		return add(at, WORK, 0, LAPSE_BEGIN);
 	if (world.closing == 2 && world_bounds.mutant != MUTANT_REOPEN)
-		return add(at, WORK, 0, DRAINED); /* the agent before had proposed the release already */
+		return add(at, WORK, 0, BEGIN); /* the agent before had proposed the release already */
 	at = claim_moves(at, owner);
 	if (owner == GATE_AGENT && (!world.closing || world.closing == 2) && (!world.asked || gate_top(G)))
 		at = add(at, WORK, 0, OPEN_BEGIN);

@@ -37,6 +37,8 @@ enum world_mutant {
 	MUTANT_GIVE_DEAD,   /* what was to be given to a dead session is not dropped before the sweep */
 	MUTANT_FORGET_DIED, /* who declines forgets that an owner died */
 	MUTANT_LATE_FREES,  /* a grant that comes too late is released, as if somebody had looked at it */
+	MUTANT_GONE_SOON,   /* who is GONE counts as out of the line two counts later */
+	MUTANT_KEEP_DIED,   /* a delegation begins with what the one before left of a death */
 	MUTANT_NO_SERIAL,   /* nobody looks whether the gate still serves the same key */
 };
 
@@ -70,8 +72,8 @@ struct world {
 	struct gate_record records[WORLD_SESSIONS + 1];
 	struct gate_terms terms[2];
 	uint64_t incarnation;
-	uint8_t expired, died_owed, kills, stops, agent_kills, closes, lapses, closing;
-	uint8_t asked, spare[3];        /* bit i: the agent has a request of session i */
+	uint8_t expired, died_owed, row_died, deaths, kills, stops, agent_kills, closes, lapses, closing;
+	uint8_t asked, spare[5];        /* bit i: the agent has a request of session i */
 	uint32_t give_slot, give_count; /* what the agent has noted before it gives: its successor finds it */
 	uint32_t give_serial;
 	uint64_t give_incarnation;

@@ -60,6 +60,18 @@ static void agent_open(struct world_actor *a, const struct gate_view *v)
 	world_promise(next != GATE_CORRUPT, "the line makes sense");
 }
 
+/* The release is agreed upon, and a new delegation comes: of another key perhaps, of which nobody has died yet. */
+static void drained(void)
+{
+	world.closing = 2;
+	world.row_died = gate_flags(G) & GATE_DIED && !world_bounds.rekeys;
+	if (!world_bounds.rekeys)
+		return;
+	world.died_owed = world.deaths = 0;
+	for (uint32_t i = 1; i <= world_bounds.sessions; i++)
+		world.deaths |= world.actor[i].dead && !world.actor[i].handled;
+}
+
 static void agent_close(struct world_actor *a, const struct gate_view *v)
 {
 	enum gate_next next = gate_close(v, GATE);
@@ -72,9 +84,23 @@ static void agent_close(struct world_actor *a, const struct gate_view *v)
 	}
 	a->pc = IDLE;
 	if (next == GATE_DONE || world_bounds.mutant == MUTANT_UNDRAINED) {
-		world.closing = 2;
-		a->pc = DRAINED;
+		drained();
+		a->pc = BEGIN;
 	}
+}
+
+static void agent_begins_delegation(struct world_actor *a, const struct gate_view *v)
+{
+	uint32_t count = 0;
+	enum gate_next next = gate_begin(v, GATE, world.row_died, &count);
+
+	world_promise(next != GATE_LOST, "a drained gate stays the agent's");
+	if (next != GATE_DONE)
+		return;
+	a->pc = IDLE;
+	world.terms[GATE].serial += world_bounds.rekeys;
+	open_terms();
+	world.terms[GATE].opened_at = count;
 }
 
 static void agent_lapse(struct world_actor *a, const struct gate_view *v)
@@ -173,6 +199,9 @@ void world_agent_call(struct world_actor *a)
 	case CLOSE_FOR_CLAIM:
 		agent_close(a, &v);
 		break;
+	case BEGIN:
+		agent_begins_delegation(a, &v);
+		break;
 	case LAPSE_BEGIN:
 	case LAPSE_RECORD:
 	case LAPSE_GATE:
@@ -189,11 +218,6 @@ void world_agent_other(struct world_actor *a)
 	case OPEN_WAKE:
 		world_kernel_wake(a->pass.record);
 		a->pc = OPEN_GATE;
-		break;
-	case DRAINED: /* the release was agreed upon, and a new delegation came */
-		a->pc = IDLE;
-		world.terms[GATE].serial += world_bounds.rekeys;
-		open_terms();
 		break;
 	case LAPSE_END: /* everything has lapsed: the new life is shown, then its first deadline */
 		a->pc = IDLE;

@@ -41,7 +41,7 @@ enum pc {
 	OPEN_GATE,
 	OPEN_WAKE,
 	CLOSE,
-	DRAINED,
+	BEGIN,
 	GIVE_NOTE, /* to whom, where the next agent finds it */
 	GIVE,
 	GIVE_ANSWER,

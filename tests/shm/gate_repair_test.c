@@ -96,6 +96,19 @@ Test(gate_repair, the_sweep_takes_bites_and_looks_at_every_gate)
 	cr_assert_eq(at, 3);
 }
 
+Test(gate_repair, who_ends_in_order_leaves_his_gate_and_no_death)
+{
+	uint32_t at = 1;
+
+	take(1);
+	struct gate_place p2 = comes(2);
+	cr_assert_eq(gate_sweep(&view, 1, 0, &at, 2), 1);
+	cr_assert_eq(word(), gate_word(12, 2, GATE_AGENT, 0));
+	open_to(2);
+	cr_assert_eq(gate_look(&view, &p2, true), GATE_MINE);
+	cr_assert_not(p2.died);
+}
+
 Test(gate_repair, a_dead_waiter_is_passed_over_and_then_forgotten)
 {
 	struct gate_pass pass = gate_space_pass(1, 11);

@@ -250,15 +250,24 @@ Test(gate, a_pruned_record_is_busy_until_the_count_moves)
 	cr_assert_eq(gate_arrive(&view, &again, 1), GATE_WAITS);
 }
 
-Test(gate, a_record_that_is_gone_is_busy_until_two_counts_later_or_the_line_is_empty)
+Test(gate, a_record_that_is_gone_is_busy_as_long_as_it_stands_in_the_line)
 {
-	struct gate_place p = gate_space_place(2);
+	struct gate_place p = gate_space_place(2), elsewhere = gate_space_place(2);
 
+	elsewhere.gate = 2;
+	take(1);
+	comes(2);
+	comes(3);
 	space->records[2].state = (uint64_t)GATE_RECORD_GONE << 32 | 11;
-	space->records[2].gate = 1;
-	space->gates[1].word = gate_word(12, 0, 3, 0);
+	/* Who marked it has died. Whatever the count is now, the line is as it was. */
+	for (uint32_t count = 11; count < 16; count++) {
+		space->gates[1].word = gate_word(count, 3, GATE_AGENT, GATE_DIED);
+		cr_assert_eq(gate_arrive(&view, &p, 1), GATE_BUSY);
+		cr_assert_eq(gate_arrive(&view, &elsewhere, 1), GATE_BUSY);
+	}
+	space->gates[1].word = gate_word(16, 2, GATE_AGENT, 0); /* on top, too */
 	cr_assert_eq(gate_arrive(&view, &p, 1), GATE_BUSY);
-	space->gates[1].word = gate_word(13, 0, 3, 0);
+	space->gates[1].word = gate_word(17, 0, 3, 0);
 	cr_assert_eq(gate_arrive(&view, &p, 1), GATE_WAITS);
 	cr_assert_eq(gen_of(2), 1);
 }
@@ -395,6 +404,63 @@ Test(gate, closing_voids_a_choice_of_before)
 	cr_assert_eq(gate_close(&view, 2), GATE_DONE);
 	cr_assert_eq(gate_look(&view, &p, true), GATE_SLEEP);
 	cr_assert_eq(gate_owner(space->gates[2].word), GATE_AGENT);
+}
+
+static uint32_t begins(bool died)
+{
+	uint32_t count = 0;
+
+	cr_assert_eq(gate_begin(&view, 1, died, &count), GATE_DONE);
+	return count;
+}
+
+Test(gate, a_delegation_begins_with_the_death_that_its_row_tells_and_no_other)
+{
+	uint32_t count;
+	bool died = true;
+
+	space->gates[1].word = gate_word(20, 0, GATE_AGENT, GATE_DIED); /* of the key before */
+	cr_assert_eq(begins(false), 21);
+	cr_assert_eq(word(), gate_word(21, 0, GATE_AGENT, 0));
+	struct gate_pass open = gate_agent_pass(&view, 1);
+	cr_assert_eq(gate_open(&view, &open), GATE_DONE);
+	cr_assert(gate_take(&space->gates[1], 3, &count, &died));
+	cr_assert_not(died);
+	cr_assert_eq(count, 22);
+
+	space->gates[1].word = gate_word(30, 0, GATE_AGENT, 0);
+	cr_assert_eq(begins(true), 31);
+	open = gate_agent_pass(&view, 1);
+	cr_assert_eq(gate_open(&view, &open), GATE_DONE);
+	cr_assert(gate_take(&space->gates[1], 3, &count, &died));
+	cr_assert(died);
+}
+
+Test(gate, a_delegation_that_begins_keeps_the_line_and_voids_a_choice_of_before)
+{
+	take(1);
+	struct gate_place p2 = comes(2);
+	cr_assert_eq(gate_decline(&view, 1, 1, 11), GATE_TELL);
+	struct gate_pass open = gate_agent_pass(&view, 1);
+	cr_assert_eq(gate_open(&view, &open), GATE_WAKE); /* and no further */
+	cr_assert_eq(begins(false), 13);
+	cr_assert_eq(begins(false), 14); /* by a new agent */
+	cr_assert_eq(gate_look(&view, &p2, true), GATE_SLEEP);
+	cr_assert_eq(word(), gate_word(14, 2, GATE_AGENT, 0));
+	cr_assert_eq(gate_open(&view, &open), GATE_DONE);
+	cr_assert_eq(gate_owner(word()), GATE_AGENT);
+}
+
+Test(gate, nothing_begins_at_a_gate_that_a_session_owns)
+{
+	uint32_t count = 7;
+
+	take(1);
+	cr_assert_eq(gate_begin(&view, 1, true, &count), GATE_LOST);
+	cr_assert(gate_free(&space->gates[1], 1, 11));
+	cr_assert_eq(gate_begin(&view, 1, true, &count), GATE_LOST);
+	cr_assert_eq(word(), gate_word(11, 0, 0, 0));
+	cr_assert_eq(count, 7);
 }
 
 Test(gate, died_is_told_to_the_next_and_cleared_by_his_release)

@@ -96,3 +96,33 @@ Test(lease_check, far_from_the_deadline_seconds_are_enough_and_what_hides_in_one
 	cr_assert_not(lease_is_far(900 * S, 7 * S, MARGIN, 50 * S, 55 * S), "the clock was set back");
 	cr_assert_not(lease_is_far(0, 0, MARGIN, 1, 0));
 }
+
+Test(lease_check, the_cheapest_clock_alone_is_believed_only_in_a_second_in_which_all_agreed)
+{
+	struct tables t = renewed(100 * S);
+	uint64_t agreed_ns = 0, second_ns;
+
+	cr_assert_not(lease_stands_again(&t, 5, MARGIN, lease_second_ns(), &agreed_ns), "not asked yet");
+	cr_assert_eq(lease_check_clocks(&t, 5, MARGIN, &agreed_ns), 0);
+	second_ns = agreed_ns;
+	cr_assert_neq(second_ns, 0);
+	cr_assert(lease_stands_again(&t, 5, MARGIN, second_ns, &agreed_ns));
+	cr_assert_not(lease_stands_again(&t, 5, MARGIN, second_ns + S, &agreed_ns), "the next second");
+	cr_assert_not(lease_stands_again(&t, 5, MARGIN, second_ns - S, &agreed_ns), "set back");
+	cr_assert_not(lease_stands_again(&t, 4, MARGIN, second_ns, &agreed_ns), "another life");
+	t.deadline_ns = 0;
+	cr_assert_not(lease_stands_again(&t, 5, MARGIN, second_ns, &agreed_ns), "ended");
+}
+
+Test(lease_check, clocks_that_do_not_agree_are_asked_each_time)
+{
+	struct tables t = renewed(100 * S);
+	uint64_t agreed_ns = 0;
+
+	t.clock_gap_ns -= 200 * S; /* the clock was set: the lease stands by the exact one */
+	cr_assert_eq(lease_check_clocks(&t, 5, MARGIN, &agreed_ns), 0);
+	cr_assert_eq(agreed_ns, 0);
+	t.deadline_boot_ns = sys_boot_ns() - 1;
+	cr_assert_eq(lease_check_clocks(&t, 5, MARGIN, &agreed_ns), -ENETUNREACH);
+	cr_assert_eq(agreed_ns, 0);
+}

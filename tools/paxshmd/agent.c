@@ -574,6 +574,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 	a->now_ns = e->now_ns;
 	a->suspended_ns = e->suspended_ns;
 	a->clock_gap_ns = e->clock_gap_ns;
+	atom_store_relaxed(&a->tables->clock_ns, agent_monotonic_ns(a, a->now_ns));
 	a->n_actions = 0;
 	a->out_len = 0;
 	if (!a->started && e->kind != AGENT_SESSION_MAP)
