@@ -7,7 +7,7 @@ set -eu
 BUILD=${BUILD:-build}
 
 bad=0
-sources=$(find lib shm net tools bench tests/sim -name '*.[ch]' ! -path lib/mutant.h)
+sources=$(find lib shm net tools bench $(find tests -maxdepth 1 -name sim 2>/dev/null) -name '*.[ch]' ! -path lib/mutant.h)
 # shellcheck disable=SC2086
 used=$(grep -ohE '\bMUTANT\([0-9]+\)' $sources | tr -dc '0-9\n' | sort -u)
 told=$(sed -n 's/^\([0-9][0-9]*\)|.*/\1/p' tests/mutants/list | sort)

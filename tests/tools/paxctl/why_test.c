@@ -45,7 +45,8 @@ Test(why, owner_waiters_and_where_to_look)
 	served_says(said, "waits    host host3\n");
 	served_says(said, "given    to this host\n");
 	served_says(said, "lease    of this host: without end");
-	snprintf(text, sizeof(text), "pid %d sleeps: ps ", getpid());
+	/* It sleeps in read(), or is on its way there. */
+	snprintf(text, sizeof(text), "s: ps -o pid,stat,etime,args -p %d\n", getpid());
 	served_says(said, text);
 }
 
