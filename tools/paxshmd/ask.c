@@ -59,6 +59,7 @@ static void try_again(struct agent *a, uint32_t i)
 	uint32_t line = a->m.claims[i].line;
 
 	claim_leave(a, i);
+	CHANGE(a->m.claims[i].since_ns, a->now_ns); /* it served as the time of the next question */
 	claim_wait(a, i);
 	line_settle(a, line);
 }

@@ -11,6 +11,7 @@
 #include "../../shm/atom.h"
 #include "../../shm/ring.h"
 #include "../../shm/sys.h"
+#include "guard.h"
 #include "log.h"
 #include "reactor_inside.h"
 
@@ -48,6 +49,7 @@ void guests_see_out(struct reactor *r, uint32_t slot)
 	close_watched(r, &g->socket);
 	for (unsigned i = 0; i < HANDOVER_PIDFDS; i++)
 		close_watched(r, &g->pidfd[i]);
+	guard_area(slot, NULL, 0);
 	segment_release(&g->rings);
 	g->used = g->welcomed = false;
 	reactor_tell_keeper(r, &m, NULL, 0);
@@ -231,6 +233,7 @@ static int let_in(struct reactor *r, const struct visitor *v, int socket, uint32
 	g->used = true;
 	g->welcomed = false;
 	g->rings = rings;
+	guard_area(slot, rings.at, rings.size);
 	g->pidfd[0] = v->pidfd;
 	g->socket = socket;
 	g->pid = v->identity.pid;

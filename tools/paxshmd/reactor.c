@@ -15,6 +15,7 @@
 #include "../../shm/atom.h"
 #include "../../shm/arena.h"
 #include "../../shm/sys.h"
+#include "guard.h"
 #include "log.h"
 #include "probe.h"
 #include "reactor_inside.h"
@@ -142,6 +143,20 @@ static uint64_t clock_gap_ns(void)
 	return (uint64_t)real.tv_sec * NS_PER_S + (uint64_t)real.tv_nsec - sys_coarse_ns();
 }
 
+/* What a page of zeros means in a ring its reader finds out. In the arena it means that programs and agent do not see the same
+ * gates any more: only a new life of the host puts that right. */
+static void heed_lost_pages(struct reactor *r)
+{
+	unsigned place;
+
+	while (guard_hit(&place)) {
+		log_peer("memory", sys_now_ns(), LOG_ERR, "event=memory.lost slot=%u text=\"a page that programs share with the agent was punched out, "
+							  "and no memory is to be had for it\"", place);
+		if (place == GUARD_ARENA)
+			r->status = AGENT_EXIT_FATAL;
+	}
+}
+
 static void step_once(struct reactor *r, struct agent_event *e)
 {
 	struct agent_actions actions;
@@ -157,6 +172,7 @@ static void step_once(struct reactor *r, struct agent_event *e)
 	actions = agent_step(r->agent, e);
 	for (unsigned i = 0; i < actions.n && r->status < 0; i++)
 		carry_out(r, &actions.at[i]);
+	heed_lost_pages(r);
 	r->wake_at_ns = actions.wake_at_ns == NEVER ? NEVER : actions.wake_at_ns - MIN(actions.wake_at_ns, r->suspended_ns);
 	r->again = actions.again;
 	r->stepping = false;
@@ -400,6 +416,7 @@ int reactor_run(void)
 	log_begin("agent");
 	signal(SIGPIPE, SIG_IGN);
 	fcntl(HANDOVER_FD, F_SETFD, FD_CLOEXEC);
+	guard_begin(); /* without it a page that is lost ends the agent, and its keeper starts another */
 	r->status = -1;
 	r->listen_fd = r->life_fd = r->tcp_fd = r->reserve_fd = r->tables_fd = -1;
 	r->private = r->tables = r->arena = SEGMENT_NONE;

@@ -12,6 +12,7 @@
 #include "../../lib/base.h"
 #include "../../shm/atom.h"
 #include "../../shm/sys.h"
+#include "guard.h"
 #include "log.h"
 #include "reactor_inside.h"
 
@@ -50,6 +51,7 @@ static int take_session(struct reactor *r, const struct handover *m, const int *
 	for (unsigned i = 0; i < HANDOVER_PIDFDS; i++)
 		if (m->pidfds & 1u << i)
 			g->pidfd[i] = fds[at++];
+	guard_area(m->slot, g->rings.at, g->rings.size);
 	g->socket = m->has_socket ? fds[at] : -1;
 	g->used = true;
 	g->welcomed = m->welcomed;
@@ -82,6 +84,8 @@ static int take_one(struct reactor *r, const struct handover *m, const int *fds,
 		rc = segment_map(&r->tables, fds[1], true, false);
 	if (!rc)
 		rc = segment_map(&r->arena, fds[2], true, false);
+	if (!rc)
+		guard_area(GUARD_ARENA, r->arena.at, r->arena.size);
 	if (!rc)
 		rc = r->tables_fd = segment_open_readonly(&r->tables);
 	return rc < 0 ? rc : 0;
