@@ -157,6 +157,16 @@ void gate_watch(struct agent *a, uint32_t i)
 	a->watch_at_ns = MIN(a->watch_at_ns, a->now_ns + a->watch_ns);
 }
 
+/* A session has ended: it may have let go of any of these and not said so. They are looked at in this turn, and that look
+ * does not count among those that were in vain. */
+static void watch_now(struct agent *a)
+{
+	if (!a->n_watched)
+		return;
+	a->watch_at_ns = MIN(a->watch_at_ns, a->now_ns);
+	a->watch_ns = MAX(a->watch_ns / 2, NS_PER_MS);
+}
+
 /* Notes since when other hosts wait. From then on the passing here has its bounds, whoever decides about it: a session
  * that releases while the gate is closing, or the agent. */
 void gate_note_hosts(struct agent *a, uint32_t i)
@@ -577,8 +587,10 @@ bool gates_sweep_session(struct agent *a, uint32_t slot, bool died)
 			line_settle(a, gate);
 	}
 	CHANGE(s->sweep_at, end == a->m.p->lines_high ? SWEEP_DONE : end + 1);
-	if (s->sweep_at == SWEEP_DONE)
+	if (s->sweep_at == SWEEP_DONE) {
 		rouse_chosen(a);
+		watch_now(a);
+	}
 	agent_commit(a);
 	return s->sweep_at == SWEEP_DONE;
 }
