@@ -75,7 +75,6 @@ void gate_terms_end(struct agent *a, uint32_t i)
 
 /* ---- another host asks ---- */
 
-
 void gate_asked_elsewhere(struct agent *a, const struct command *c)
 {
 	uint64_t hash = hash_bytes(0, c->key, c->key_len);
