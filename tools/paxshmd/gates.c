@@ -155,6 +155,16 @@ void gate_watch(struct agent *a, uint32_t i)
 	a->watch_at_ns = MIN(a->watch_at_ns, a->now_ns + a->watch_ns);
 }
 
+/* A session has ended: it may have let go of any of these and not said so. They are looked at in this turn, and that look
+ * does not count among those that were in vain. */
+static void watch_now(struct agent *a)
+{
+	if (!a->n_watched)
+		return;
+	a->watch_at_ns = MIN(a->watch_at_ns, a->now_ns);
+	a->watch_ns = MAX(a->watch_ns / 2, NS_PER_MS);
+}
+
 /* Notes since when other hosts wait. From then on the passing here has its bounds, whoever decides about it: a session
  * that releases while the gate is closing, or the agent. */
 void gate_note_hosts(struct agent *a, uint32_t i)

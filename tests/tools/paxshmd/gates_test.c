@@ -277,6 +277,27 @@ Test(gates, a_death_is_told_to_the_next_owner_and_what_was_kept_stays)
 	cr_assert_eq(h->memory.tables->agreed.applied, applied, "no command was needed");
 }
 
+Test(gates, who_dies_before_it_says_that_it_let_go_keeps_no_other_host_waiting)
+{
+	ready(3, 64);
+	uint32_t a = open_session(&hosts[1], 1), b = open_session(&hosts[2], 2);
+	struct ring_completion held = acquire(&hosts[1], a, "k"), c;
+	struct gate_view v = gates_of(&hosts[1]);
+	struct gate_pass p = { .gate = held.gate, .slot = a, .count = held.count };
+	enum gate_next next;
+
+	request(&hosts[2], b, wish(REQUEST_ACQUIRE, 0, "k", 0));
+	pass(5000); /* the agent looks seldom by now */
+	cr_assert_not(answered(&hosts[2], b, &c));
+	while ((next = gate_release(&v, &p, now_ns)) == GATE_AGAIN)
+		;
+	cr_assert_eq(next, GATE_TELL, "and is killed before it tells");
+	step(&hosts[1], (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = a });
+	settle();
+	cr_assert(answered(&hosts[2], b, &c), "the end of the session tells, no timer");
+	cr_assert_eq(c.result, 0);
+}
+
 Test(gates, a_session_closed_in_order_leaves_no_death_behind)
 {
 	keeping(1, 64);
