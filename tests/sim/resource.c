@@ -32,6 +32,16 @@ static uint64_t flight_ns(struct sim *s)
 	return t + sim_about(s, ONE_OF(s, 2 * MS, s->plan.leader_lease_ns, s->plan.host_lease_ns));
 }
 
+/* A program of some host has written over its gate, and what comes of that is not over. */
+static bool is_tainted(const struct sim *s, const struct key *k)
+{
+	bool any = false;
+
+	for (uint16_t id = 1; id <= s->n_hosts; id++)
+		any |= k->tainted[id];
+	return any;
+}
+
 static void send(struct sim *s, const struct client *c, const struct thread *t)
 {
 	uint32_t at = s->next_write++ % SIM_WRITES;
@@ -39,7 +49,7 @@ static void send(struct sim *s, const struct client *c, const struct thread *t)
 
 	if (w->flies)
 		return; /* too many: this one is lost */
-	*w = (struct write){ .flies = true, .key = t->key, .client = c->id, .token = t->token };
+	*w = (struct write){ .flies = true, .key = t->key, .client = c->id, .token = t->token, .tainted = is_tainted(s, &s->key[t->key]) };
 	sim_at(s, s->now_ns + flight_ns(s), (struct event){ .kind = EVENT_WRITE, .number = at });
 }
 
@@ -71,9 +81,8 @@ void resource_arrived(struct sim *s, struct write *w)
 	struct key *k = &s->key[w->key];
 
 	w->flies = false;
-	for (uint16_t id = 1; id <= s->n_hosts; id++)
-		if (k->tainted[id])
-			return; /* what was written under tokens of that host proves nothing */
+	if (w->tainted || is_tainted(s, k))
+		return; /* what was written under tokens of that host proves nothing */
 	if (w->token < k->resource_token) {
 		sim_mark(s, MARK_WRITE_REFUSED);
 		CHECK(s, !k->owner || w->token != k->last_token, "the owner of %s writes with token %llu and is refused: %llu was seen",

@@ -341,7 +341,7 @@ struct key {
 };
 
 struct write { /* to a resource, under way */
-	bool flies;
+	bool flies, tainted;
 	uint32_t key, client;
 	uint64_t token;
 };

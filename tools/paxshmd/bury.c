@@ -131,8 +131,10 @@ bool gates_sweep_session(struct agent *a, uint32_t slot, bool died)
 			line_settle(a, gate);
 	}
 	CHANGE(s->sweep_at, end == a->m.p->lines_high ? SWEEP_DONE : end + 1);
-	if (s->sweep_at == SWEEP_DONE)
+	if (s->sweep_at == SWEEP_DONE) {
 		gates_rouse_chosen(a);
+		gates_watch_now(a);
+	}
 	agent_commit(a);
 	return s->sweep_at == SWEEP_DONE;
 }

@@ -157,7 +157,7 @@ void gate_watch(struct agent *a, uint32_t i)
 
 /* A session has ended: it may have let go of any of these and not said so. They are looked at in this turn, and that look
  * does not count among those that were in vain. */
-static void watch_now(struct agent *a)
+void gates_watch_now(struct agent *a)
 {
 	if (!a->n_watched)
 		return;

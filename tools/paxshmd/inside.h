@@ -322,6 +322,7 @@ void gates_rebuild(struct agent *a);
 void gates_tick(struct agent *a);
 uint64_t gates_wake_at(const struct agent *a);
 void gate_watch(struct agent *a, uint32_t line);
+void gates_watch_now(struct agent *a);
 
 bool gate_session_owns(uint64_t word);
 bool gate_owner_is_nobody(const struct agent *a, uint64_t word); /* its owner is a slot without a session */

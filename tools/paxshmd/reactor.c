@@ -151,7 +151,8 @@ static void heed_lost_pages(struct reactor *r)
 
 	while (guard_hit(&place)) {
 		log_peer("memory", sys_now_ns(), LOG_ERR, "event=memory.lost slot=%u text=\"a page that programs share with the agent was punched out, "
-							  "and no memory is to be had for it\"", place);
+							  "and no memory is to be had for it\"",
+			 place);
 		if (place == GUARD_ARENA)
 			r->status = AGENT_EXIT_FATAL;
 	}
