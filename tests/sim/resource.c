@@ -39,7 +39,7 @@ static void send(struct sim *s, const struct client *c, const struct thread *t)
 
 	if (w->flies)
 		return; /* too many: this one is lost */
-	*w = (struct write){ .flies = true, .key = t->key, .client = c->id, .token = t->token };
+	*w = (struct write){ .flies = true, .key = t->key, .client = c->id, .token = t->token, .tainted = oracle_tainted(s, c->host, t->key) };
 	sim_at(s, s->now_ns + flight_ns(s), (struct event){ .kind = EVENT_WRITE, .number = at });
 }
 
@@ -71,6 +71,8 @@ void resource_arrived(struct sim *s, struct write *w)
 	struct key *k = &s->key[w->key];
 
 	w->flies = false;
+	if (w->tainted)
+		return;
 	for (uint16_t id = 1; id <= s->n_hosts; id++)
 		if (k->tainted[id])
 			return; /* what was written under tokens of that host proves nothing */
