@@ -452,8 +452,8 @@ static void begin_acquire(struct sim *s, struct client *c, struct thread *t)
 	t->deadline_ns = NEVER;
 	if (!c->prober && sim_chance(s, s->plan.p_deadline, 1000))
 		t->deadline_ns = s->now_ns + sim_about(s, sim_chance(s, 1, 2) ? s->plan.hold_ns : s->plan.latency_ns * 4);
-	/* Now and then it wants stamps, which the agent alone gives. */
-	if (sim_chance(s, 1, 20) || !gates_acquire(s, c, t))
+	/* Now and then it wants stamps, or has no place left to wait: that is the agent's. */
+	if (sim_chance(s, 1, 4) || !gates_acquire(s, c, t))
 		client_by_agent(s, c, t);
 }
 

@@ -431,6 +431,10 @@ static bool step_tell(struct sim *s, struct client *c, struct thread *t)
 		return false;
 	}
 	trace_request(s, c, &r);
+	/* It may be told again at any time: an agent that is stopped finds a full ring. */
+	if (host_of(s, c)->paused_until > s->now_ns && sim_chance(s, 1, 20))
+		while (ring_push(c->rings, &r))
+			;
 	t->told_gate = gate_owner(atom_load_acquire(&gate_of(s, c, t)->word)) == GATE_AGENT;
 	t->unannounced = true;
 	return next(t, STEP_RING);
@@ -581,6 +585,9 @@ bool gates_acquire(struct sim *s, struct client *c, struct thread *t)
 	t->place.record = 0;
 	t->incarnation = atom_load_acquire(&host_of(s, c)->memory.tables->incarnation);
 	s->tally->operations++;
+	/* Stopped between looking at the life and taking: until the host has another, now and then. */
+	if (s->plan.stop_ns && !sim_smooth(s) && sim_chance(s, 1, 300))
+		client_stop(s, c, s->plan.host_lease_ns * sim_pick(s, 1, 3));
 	client_later(s, c, t, sim_pick(s, 0, STEP_NS));
 	return true;
 }
@@ -627,6 +634,7 @@ void gates_check(struct sim *s, const struct host *h)
 {
 	const struct private_memory *p = h->memory.private;
 	struct gate_view v = gates_view(h);
+	struct left left = gates_left(h);
 
 	for (uint32_t i = 1; i <= p->lines_high; i++) {
 		const struct line *l = line_at(h, i);
@@ -640,6 +648,7 @@ void gates_check(struct sim *s, const struct host *h)
 		      (unsigned long long)l->delegation, (unsigned long long)v.terms[i].delegation);
 		CHECK(s, !given_back(h, l->delegation), "host %u: gate %u is open, and the release of its delegation is under way", h->id, i);
 	}
+	gates_check_left(s, h, &left);
 }
 
 /* An agent that sleeps has no gate for which somebody waits who has told it so. */

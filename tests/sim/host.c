@@ -283,12 +283,20 @@ static bool dies_installing(struct sim *s, struct host *h)
 	return h->doom == DOOM_NONE;
 }
 
+static bool ends_session(const struct host *h)
+{
+	for (uint32_t slot = 1; slot <= SIM_SLOTS; slot++)
+		if (h->session[slot] && h->session[slot]->gone)
+			return true;
+	return false;
+}
+
 /* false: the agent died in it. */
 static bool step(struct sim *s, struct host *h, const struct agent_event *event)
 {
 	struct agent_event e = *event;
 	struct agent_actions actions;
-	bool compare = sim_chance(s, 1, 150);
+	bool compare = sim_chance(s, 1, ends_session(h) ? 10 : 150);
 
 	if (dies_installing(s, h))
 		return false;

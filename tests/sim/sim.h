@@ -12,6 +12,7 @@
  *   host.c       one host's keeper and reactor: feeds its agent, carries actions out, dies, returns
  *   client.c     programs: sessions, their threads, the rings' other side
  *   gates.c      programs at gates: they take locks, wait in line and pass them on, step by step
+ *   gates_left.c who owns a gate must know it, also after a death in the middle of a step
  *   resource.c   what a lock protects: programs write to it while they believe that they own the lock
  *   nonsense.c   programs that write nonsense into their rings
  *   faults.c     what goes wrong, and when
@@ -341,7 +342,8 @@ struct key {
 };
 
 struct write { /* to a resource, under way */
-	bool flies, tainted;
+	bool flies;
+	bool tainted; /* sent under a token that somebody who wrote over gates may have made up */
 	uint32_t key, client;
 	uint64_t token;
 };
@@ -542,6 +544,18 @@ void gates_rouse(struct sim *s, struct host *h, uint32_t record);     /* somebod
 struct gate_view gates_view(const struct host *h);
 void gates_check(struct sim *s, const struct host *h); /* after a step of its agent */
 void gates_check_asleep(struct sim *s, const struct host *h);
+
+/* ---- gates_left.c ---- */
+
+/* The agent's memory, or what it would be after a death. */
+struct left {
+	const struct private_memory *header;
+	const struct session_record *sessions;
+	const struct line *lines;
+};
+
+struct left gates_left(const struct host *h);
+void gates_check_left(struct sim *s, const struct host *h, const struct left *left);
 
 void clients_deferred(struct sim *s, struct client *c, struct thread *t); /* stopped: its event comes later */
 void client_stop(struct sim *s, struct client *c, uint64_t for_ns);

@@ -163,6 +163,20 @@ static void compare(struct sim *s, struct host *h)
 	}
 }
 
+/* Lines and sessions as the last commit left them, and the gates as they are. */
+static void check_left(struct sim *s, const struct host *h)
+{
+	const struct private_memory *p = (const struct private_memory *)s->copy;
+	const struct range *paxos = &watch.range[1], *lines = &watch.range[2];
+	struct left left = {
+		.header = p,
+		.sessions = (const struct session_record *)(s->copy + paxos->place + (p->sessions_at - p->paxos_at)),
+		.lines = (const struct line *)(s->copy + lines->place),
+	};
+
+	gates_check_left(s, h, &left);
+}
+
 /* ---- probes ---- */
 
 static struct sim *watching;
@@ -179,10 +193,16 @@ static void around_commit(void *context, bool done)
 {
 	struct host *h = context;
 
-	if (watch.compare && !done)
+	if (watch.compare && !done) {
 		compare(watching, h);
-	if (watch.compare && done)
+		check_left(watching, h);
+	}
+	if (watch.compare && done) {
+		struct left left = gates_left(h);
+
+		gates_check_left(watching, h, &left);
 		take_shadow(watching, h);
+	}
 	if (done && h->doom == DOOM_COMMIT && h->doom_after-- == 0)
 		longjmp(h->grave, 1);
 }

@@ -117,10 +117,8 @@ bool gates_sweep_session(struct agent *a, uint32_t slot, bool died)
 	struct session_record *s = &a->m.sessions[slot];
 	uint32_t at = MAX(s->sweep_at, 1u), end, gate;
 
-	if (s->sweep_at == SWEEP_DONE)
+	if (s->sweep_at == SWEEP_DONE || MUTANT(31))
 		return true;
-	if (MUTANT(31))
-		CHANGE(s->sweep_at, SWEEP_DONE);
 	if (!s->sweep_at && !MUTANT(32))
 		bury_records(a, slot);
 	end = MIN(a->m.p->lines_high, at + SWEEPS_A_TURN - 1);

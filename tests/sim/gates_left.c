@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who owns a gate must know it, whatever dies: asked after each step, and of what a death in the middle of a step would leave. An
+ * owner that neither its program nor the agent knows of keeps the lock for ever; what is put right a moment later in
+ * the same step is seen only here.
+ */
+#include "sim.h"
+
+#include "../../shm/arena.h"
+#include "../../tools/paxshmd/memory.h"
+
+static bool thread_knows(const struct client *c, uint32_t gate, uint32_t count)
+{
+	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
+		if (t->taken && t->answer.result == 0 && t->answer.gate == gate && t->answer.count == count)
+			return true;
+		if ((t->state == THREAD_GATE || t->state == THREAD_HOLDS || t->state == THREAD_RELEASES) && t->gate == gate && t->count == count)
+			return true;
+	}
+	return false;
+}
+
+/* It was chosen in the line, and has not yet looked. */
+static bool record_knows(const struct host *h, uint32_t slot, uint32_t gate, uint32_t count)
+{
+	struct gate_view v = gates_view(h);
+	uint32_t each = h->memory.tables->records_each;
+
+	for (uint32_t r = (slot - 1) * each + 1; r <= slot * each; r++)
+		if (gate_record_state(v.records[r].state) == GATE_RECORD_CHOSEN && (uint32_t)v.records[r].state == count && v.records[r].gate == gate)
+			return true;
+	return false;
+}
+
+/* `tail`: what a successor would show. */
+static bool ring_tells(const struct client *c, uint32_t tail, uint32_t gate, uint32_t count)
+{
+	for (uint32_t n = 1; n <= RING_CALLS; n++) {
+		const struct ring_completion *answer = &c->rings->completions[(tail - n) % RING_CALLS];
+
+		if (answer->result == 0 && answer->gate == gate && answer->count == count)
+			return true;
+	}
+	return false;
+}
+
+static void check_owner(struct sim *s, const struct host *h, const struct left *left, uint32_t gate, uint64_t word)
+{
+	uint32_t slot = gate_owner(word), count = gate_count(word);
+	const struct session_record *r = &left->sessions[slot];
+	const struct line *l = &left->lines[gate];
+	const struct client *c;
+
+	CHECK(s, slot <= h->config.limits.sessions && r->state != SESSION_FREE, "host %u: gate %u is owned by session %u, which is over", h->id, gate, slot);
+	CHECK(s, r->state != SESSION_ENDING || r->sweep_at != SWEEP_DONE,
+	      "host %u: gate %u is owned by session %u, which has ended and was swept from the gates", h->id, gate, slot);
+	c = h->session[slot];
+	if (r->state != SESSION_OPEN || !c || c->state != CLIENT_OPEN || c->closing || c->gone || c->nonsense)
+		return;
+	CHECK(s, thread_knows(c, gate, count) || (l->given && l->given_count + 1 == count) || record_knows(h, slot, gate, count) ||
+			ring_tells(c, r->tail, gate, count),
+	      "host %u: gate %u is owned by program %u, count %u, and nobody knows of it", h->id, gate, c->id, count);
+}
+
+void gates_check_left(struct sim *s, const struct host *h, const struct left *left)
+{
+	struct gate_view v = gates_view(h);
+
+	for (uint32_t i = 1; i <= left->header->lines_high && !h->scribbled; i++) {
+		uint64_t word = v.gates[i].word;
+
+		if (gate_owner(word) && gate_owner(word) != GATE_AGENT)
+			check_owner(s, h, left, i, word);
+	}
+}
+
+struct left gates_left(const struct host *h)
+{
+	const struct private_memory *p = h->memory.private;
+	const unsigned char *base = h->memory.private;
+
+	return (struct left){
+		.header = p,
+		.sessions = (const struct session_record *)(base + p->sessions_at),
+		.lines = (const struct line *)(base + p->lines_at),
+	};
+}
