@@ -332,6 +332,10 @@ static void ask(struct sim *s, struct client *c, struct thread *t)
 	t->unannounced = sim_chance(s, 1, 4);
 	if (!t->unannounced)
 		client_announce(s, c);
+	if (t->state == THREAD_WAITS && s->plan.kill_ns && !sim_healing(s) && sim_chance(s, 1, 150)) {
+		client_kill(s, c); /* what it is granted now nobody gets */
+		return;
+	}
 	client_later(s, c, t, sim_pick(s, 0, 10 * US));
 }
 
@@ -423,7 +427,10 @@ static void look(struct sim *s, struct client *c, struct thread *t)
 		answered(s, c, t);
 		return;
 	}
-	if (t->state == THREAD_WAITS && !t->cancelled && s->now_ns >= t->deadline_ns)
+	/* Or a signal handler ends its waits, at whatever time. */
+	bool signalled = !c->prober && !sim_smooth(s) && sim_chance(s, 1, 60);
+
+	if (t->state == THREAD_WAITS && !t->cancelled && (s->now_ns >= t->deadline_ns || signalled))
 		push_cancel(s, c, t);
 	if (sim_chance(s, s->plan.p_hurry, 1000))
 		client_later(s, c, t, sim_pick(s, 5 * US, 500 * US)); /* it spins, or was woken for nothing */

@@ -390,7 +390,9 @@ static bool step_lease(struct sim *s, struct client *c, struct thread *t)
 		return next(t, STEP_DECLINE);
 	}
 	if (used >= atom_load_acquire(&terms->range)) {
-		sim_mark(s, MARK_DECLINED_RANGE);
+		bool same_life = atom_load_acquire(&host_of(s, c)->memory.tables->incarnation) == t->incarnation;
+
+		sim_mark(s, same_life ? MARK_DECLINED_RANGE : MARK_DECLINED_LIFE); /* with a life its tokens end, too */
 		return next(t, STEP_DECLINE);
 	}
 	rc = atom_load_acquire(&terms->incarnation) == t->incarnation || MUTANT(263) ? lease_look(s, c, t->incarnation) : -ESTALE;
