@@ -581,6 +581,20 @@ void client_thread(struct sim *s, struct client *c, struct thread *t)
 	}
 }
 
+/* Whoever gives up at this moment: what has just come may be its grant. */
+void clients_cancel_now(struct sim *s, const struct host *h)
+{
+	for (struct client *c = s->client; c < s->client + SIM_CLIENTS; c++) {
+		if (c->host != h->id || c->state != CLIENT_OPEN || c->nonsense || c->closing || client_stands(s, c))
+			continue;
+		for (struct thread *t = c->thread; t < c->thread + c->n_threads; t++)
+			if (t->state == THREAD_WAITS && t->pushed && !t->told && !t->cancelled && t->deadline_ns != NEVER) {
+				push_cancel(s, c, t);
+				client_later(s, c, t, sim_pick(s, 0, LOOK_NS));
+			}
+	}
+}
+
 void clients_act_now(struct sim *s, const struct host *h)
 {
 	unsigned at = (unsigned)sim_pick(s, 0, SIM_CLIENTS - 1);

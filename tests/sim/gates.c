@@ -538,6 +538,17 @@ static bool step(struct sim *s, struct client *c, struct thread *t)
 	return false;
 }
 
+/* Its agent is stopped for longer than the lease: it will be too, until the host has another life. */
+static bool stops_with_agent(struct sim *s, struct client *c)
+{
+	const struct host *h = host_of(s, c);
+
+	if (sim_smooth(s) || h->paused_until < s->now_ns + s->plan.host_lease_ns / 2 || !sim_chance(s, 1, 4))
+		return false;
+	client_stop(s, c, h->paused_until - s->now_ns + sim_pick(s, 0, 2 * s->plan.host_lease_ns));
+	return true;
+}
+
 /* Between two steps. true: it goes on at once. */
 static bool goes_on(struct sim *s, struct client *c, struct thread *t)
 {
@@ -550,6 +561,10 @@ static bool goes_on(struct sim *s, struct client *c, struct thread *t)
 	}
 	if (s->plan.stop_ns && !sim_smooth(s) && sim_chance(s, 1, tender ? 200 : 3000)) {
 		client_stop(s, c, sim_about(s, sim_chance(s, 1, 2) ? s->plan.leader_lease_ns : s->plan.host_lease_ns));
+		clients_deferred(s, c, t);
+		return false;
+	}
+	if (t->step == STEP_LEASE && stops_with_agent(s, c)) {
 		clients_deferred(s, c, t);
 		return false;
 	}
@@ -587,9 +602,7 @@ bool gates_acquire(struct sim *s, struct client *c, struct thread *t)
 	t->place.record = 0;
 	t->incarnation = atom_load_acquire(&host_of(s, c)->memory.tables->incarnation);
 	s->tally->operations++;
-	/* Stopped between looking at the life and taking: until the host has another, now and then. */
-	if (s->plan.stop_ns && !sim_smooth(s) && sim_chance(s, 1, 300))
-		client_stop(s, c, s->plan.host_lease_ns * sim_pick(s, 1, 3));
+	stops_with_agent(s, c);
 	client_later(s, c, t, sim_pick(s, 0, STEP_NS));
 	return true;
 }

@@ -32,10 +32,10 @@ static bool record_knows(const struct host *h, uint32_t slot, uint32_t gate, uin
 	return false;
 }
 
-/* `tail`: what a successor would show. */
+/* `tail`: what a successor would show. What was written behind it may stand there too, and is not told. */
 static bool ring_tells(const struct client *c, uint32_t tail, uint32_t gate, uint32_t count)
 {
-	for (uint32_t n = 1; n <= RING_CALLS; n++) {
+	for (uint32_t n = 1; n <= RING_CALLS / 2; n++) {
 		const struct ring_completion *answer = &c->rings->completions[(tail - n) % RING_CALLS];
 
 		if (answer->result == 0 && answer->gate == gate && answer->count == count)
@@ -62,6 +62,22 @@ static void check_owner(struct sim *s, const struct host *h, const struct left *
 	      "host %u: gate %u is owned by program %u, count %u, and nobody knows of it", h->id, gate, c->id, count);
 }
 
+/* Whoever releases now must not choose the dead: nothing takes the gate from them any more. */
+static void check_buried(struct sim *s, const struct host *h, const struct left *left, uint32_t slot)
+{
+	struct gate_view v = gates_view(h);
+	uint32_t each = h->memory.tables->records_each;
+
+	if (left->sessions[slot].state != SESSION_ENDING || left->sessions[slot].sweep_at != SWEEP_DONE)
+		return;
+	for (uint32_t r = (slot - 1) * each + 1; r <= slot * each; r++) {
+		enum gate_state state = gate_record_state(v.records[r].state);
+
+		CHECK(s, state == GATE_RECORD_FREE || state == GATE_RECORD_OUT || state == GATE_RECORD_GONE,
+		      "host %u: session %u has ended and was swept from the gates, and may still be chosen at gate %u", h->id, slot, v.records[r].gate);
+	}
+}
+
 void gates_check_left(struct sim *s, const struct host *h, const struct left *left)
 {
 	struct gate_view v = gates_view(h);
@@ -72,6 +88,8 @@ void gates_check_left(struct sim *s, const struct host *h, const struct left *le
 		if (gate_owner(word) && gate_owner(word) != GATE_AGENT)
 			check_owner(s, h, left, i, word);
 	}
+	for (uint32_t slot = 1; slot <= h->config.limits.sessions && !h->scribbled; slot++)
+		check_buried(s, h, left, slot);
 }
 
 struct left gates_left(const struct host *h)

@@ -451,6 +451,8 @@ void host_run(struct sim *s, struct host *h)
 	if (h->asleep)
 		agent_awake(h->agent);
 	h->asleep = false;
+	if (h->inbox && !sim_healing(s) && sim_chance(s, 1, 100))
+		clients_cancel_now(s, h);
 	if ((time_first && !tell_time(s, h)) || !handle_inbox(s, h) || (!time_first && !tell_time(s, h)) ||
 	    !step(s, h, &(struct agent_event){ .kind = AGENT_TURN }))
 		return;

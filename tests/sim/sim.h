@@ -520,6 +520,7 @@ void client_kill(struct sim *s, struct client *c);
 void client_gone(struct sim *s, struct client *c); /* its host's agent is told that it has ended */
 void client_maybe_new(struct sim *s);
 void client_close(struct sim *s, struct client *c);
+void clients_cancel_now(struct sim *s, const struct host *h);
 void clients_act_now(struct sim *s, const struct host *h); /* somebody there makes a request at this moment */
 bool clients_quiet(struct sim *s, const struct client **ret_busy);
 uint32_t sim_key(struct sim *s, const void *bytes, uint32_t len); /* its number */
