@@ -388,6 +388,10 @@ static void go_to_sleep(struct sim *s, struct client *c, struct thread *t)
 	t->timer = 0;
 	if (!t->cancelled && t->deadline_ns != NEVER) /* overdue: the ring was full */
 		client_later(s, c, t, MAX(t->deadline_ns, s->now_ns + 50 * US) - s->now_ns);
+	/* Or at a time when the grant may be on its way. */
+	t->signal_due = t->state == THREAD_WAITS && !t->cancelled && !c->prober && !sim_smooth(s) && sim_chance(s, 1, 10);
+	if (t->signal_due)
+		client_later(s, c, t, sim_pick(s, 1, 4 * s->plan.latency_ns + 20 * US));
 }
 
 /* Now and then the scheduler has something better to do. */
@@ -427,9 +431,13 @@ static void look(struct sim *s, struct client *c, struct thread *t)
 		answered(s, c, t);
 		return;
 	}
-	/* Or a signal handler ends its waits, at whatever time. */
-	bool signalled = !c->prober && !sim_smooth(s) && sim_chance(s, 1, 60);
+	bool signalled = t->signal_due;
 
+	t->signal_due = false;
+	if (signalled && s->plan.kill_ns && !sim_healing(s) && sim_chance(s, 1, 4)) {
+		client_kill(s, c);
+		return;
+	}
 	if (t->state == THREAD_WAITS && !t->cancelled && (s->now_ns >= t->deadline_ns || signalled))
 		push_cancel(s, c, t);
 	if (sim_chance(s, s->plan.p_hurry, 1000))

@@ -330,6 +330,10 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	uint64_t token = answer->token;
 	bool ended = c->gone || c->closing; /* it may have been passed the lock and have given it back within one step */
 
+	if (t->cancelled)
+		sim_mark(s, MARK_CANCEL_MET_GRANT);
+	if (c->state == CLIENT_DEAD)
+		sim_mark(s, MARK_GRANT_TO_DEAD);
 	if (k->tainted[h->id]) {
 		t->told_token = token;
 		return; /* neither owner nor token means anything until the delegation ends */
@@ -356,10 +360,6 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 		.token = token, .at_ns = s->now_ns, .host = h->id, .pid = c->pid, .start = c->start, .released_ns = NEVER
 	};
 	sim_mark(s, t->flags & REQUEST_TRY ? MARK_TRY_GRANTED : MARK_GRANTED);
-	if (t->cancelled)
-		sim_mark(s, MARK_CANCEL_MET_GRANT);
-	if (c->state == CLIENT_DEAD)
-		sim_mark(s, MARK_GRANT_TO_DEAD);
 	t->told_token = token;
 	k->owner = c;
 	k->owner_thread = (uint32_t)(t - c->thread);

@@ -150,6 +150,7 @@ struct thread {
 	bool waited;         /* it stood in the line */
 	bool sleep;          /* it will rather sleep than spin */
 	bool died;           /* GATE: the owner before died */
+	bool signal_due;     /* a signal comes while it sleeps */
 	bool told_gate;      /* the agent knows that it waits at a gate that the agent has */
 	int leaves;          /* GATE: why it leaves the line: what it answers; 0: to ask the agent */
 	uint32_t gate, serial, count;
