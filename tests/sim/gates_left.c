@@ -57,8 +57,7 @@ static void check_owner(struct sim *s, const struct host *h, const struct left *
 	c = h->session[slot];
 	if (r->state != SESSION_OPEN || !c || c->state != CLIENT_OPEN || c->closing || c->gone || c->nonsense)
 		return;
-	CHECK(s, thread_knows(c, gate, count) || (l->given && l->given_count + 1 == count) || record_knows(h, slot, gate, count) ||
-			ring_tells(c, r->tail, gate, count),
+	CHECK(s, thread_knows(c, gate, count) || (l->given && l->given_count + 1 == count) || record_knows(h, slot, gate, count) || ring_tells(c, r->tail, gate, count),
 	      "host %u: gate %u is owned by program %u, count %u, and nobody knows of it", h->id, gate, c->id, count);
 }
 
