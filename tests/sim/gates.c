@@ -224,10 +224,41 @@ static bool owns(struct sim *s, struct client *c, struct thread *t)
 	return next(t, STEP_TERMS);
 }
 
+/* Its host may soon have another life: one thread there stops before it takes the lock, until then. */
+static bool lags(struct sim *s, const struct client *c)
+{
+	const struct host *h = host_of(s, c);
+	uint64_t now_ns = host_clock(s, h), deadline_ns = h->memory.tables->deadline_boot_ns;
+
+	if (sim_smooth(s) || deadline_ns == NEVER || deadline_ns < now_ns || deadline_ns - now_ns > s->plan.host_lease_ns / 2)
+		return false;
+	for (const struct client *other = s->client; other < s->client + SIM_CLIENTS; other++)
+		for (const struct thread *t = other->thread; other->host == c->host && t < other->thread + other->n_threads; t++)
+			if (t->state == THREAD_GATE && t->lags)
+				return false;
+	return sim_chance(s, 1, 10);
+}
+
+/* It goes on when the gate is free in another life, or the gate is another's, or it has been long enough. */
+static bool still_lags(struct sim *s, struct client *c, struct thread *t)
+{
+	uint64_t life = atom_load_acquire(&host_of(s, c)->memory.tables->incarnation);
+	bool another = life && life != t->incarnation;
+
+	t->lags -= t->lags > 0;
+	if (sim_smooth(s) || !same_key(s, c, t) || (another && gate_owner(gate_of(s, c, t)->word) == 0))
+		t->lags = 0;
+	if (t->lags)
+		client_later(s, c, t, another ? sim_pick(s, 0, 500 * US) : s->plan.host_lease_ns / 32);
+	return t->lags;
+}
+
 static bool step_take(struct sim *s, struct client *c, struct thread *t)
 {
 	uint64_t word = atom_load_acquire(&gate_of(s, c, t)->word);
 
+	if (still_lags(s, c, t))
+		return false;
 	if (gate_take(gate_of(s, c, t), c->slot, &t->count, &t->died)) {
 		t->waited = false;
 		return next(t, STEP_LEASE);
@@ -538,17 +569,6 @@ static bool step(struct sim *s, struct client *c, struct thread *t)
 	return false;
 }
 
-/* Its agent is stopped for longer than the lease: it will be too, until the host has another life. */
-static bool stops_with_agent(struct sim *s, struct client *c)
-{
-	const struct host *h = host_of(s, c);
-
-	if (sim_smooth(s) || h->paused_until < s->now_ns + s->plan.host_lease_ns / 2 || !sim_chance(s, 1, 4))
-		return false;
-	client_stop(s, c, h->paused_until - s->now_ns + sim_pick(s, 0, 2 * s->plan.host_lease_ns));
-	return true;
-}
-
 /* Between two steps. true: it goes on at once. */
 static bool goes_on(struct sim *s, struct client *c, struct thread *t)
 {
@@ -561,10 +581,6 @@ static bool goes_on(struct sim *s, struct client *c, struct thread *t)
 	}
 	if (s->plan.stop_ns && !sim_smooth(s) && sim_chance(s, 1, tender ? 200 : 3000)) {
 		client_stop(s, c, sim_about(s, sim_chance(s, 1, 2) ? s->plan.leader_lease_ns : s->plan.host_lease_ns));
-		clients_deferred(s, c, t);
-		return false;
-	}
-	if (t->step == STEP_LEASE && stops_with_agent(s, c)) {
 		clients_deferred(s, c, t);
 		return false;
 	}
@@ -602,7 +618,7 @@ bool gates_acquire(struct sim *s, struct client *c, struct thread *t)
 	t->place.record = 0;
 	t->incarnation = atom_load_acquire(&host_of(s, c)->memory.tables->incarnation);
 	s->tally->operations++;
-	stops_with_agent(s, c);
+	t->lags = lags(s, c) ? UINT8_MAX : 0;
 	client_later(s, c, t, sim_pick(s, 0, STEP_NS));
 	return true;
 }

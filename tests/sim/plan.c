@@ -121,6 +121,25 @@ static void plan_one_host(struct sim *s)
 	p->clients = MAX(p->clients, 6);
 }
 
+/* One host and one lock, and the host has one life after the other: programs that were stopped meanwhile find the lock free. */
+static void plan_lives(struct sim *s)
+{
+	struct plan *p = &s->plan;
+
+	plan_one_host(s);
+	p->range = 0;
+	p->clients = 4;
+	p->threads = MIN(p->threads, 3);
+	p->think_ns = 1 * MS;
+	p->hold_ns = 100 * US;
+	p->host_lease_ns = 300 * MS;
+	p->keep_ns = 1 * SECOND;
+	p->duration_ns = sim_pick(s, 6, 12) * SECOND;
+	p->pause_ns = 300 * MS;
+	p->freeze_ns = p->stop_ns = p->kill_ns = p->nonsense_ns = 0;
+	p->lose_memory_ns = 0;
+}
+
 /* Many keys whose owners die: tables that do not fit into one frame, sweeps of several bites. */
 static void plan_large_tables(struct sim *s)
 {
@@ -204,6 +223,8 @@ void plan_make(struct sim *s)
 		plan_one_host(s);
 	else if (sim_chance(s, 1, 30))
 		plan_large_tables(s);
+	else if (sim_chance(s, 1, 20))
+		plan_lives(s);
 	else if (sim_chance(s, 1, 3))
 		plan_slow(s);
 	else if (sim_chance(s, 1, 2))

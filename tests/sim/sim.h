@@ -147,6 +147,7 @@ struct thread {
 	bool again;       /* RELEASES: for a second time: it must be refused */
 	/* GATE, RELEASES, and of what it HOLDS: gates.c */
 	uint8_t step, after; /* enum step; when the agent was told: the next one */
+	uint8_t lags;        /* so many times it will look whether its host has another life, before it takes the lock */
 	bool waited;         /* it stood in the line */
 	bool sleep;          /* it will rather sleep than spin */
 	bool died;           /* GATE: the owner before died */
