@@ -421,9 +421,7 @@ static bool step_lease(struct sim *s, struct client *c, struct thread *t)
 		return next(t, STEP_DECLINE);
 	}
 	if (used >= atom_load_acquire(&terms->range)) {
-		bool same_life = atom_load_acquire(&host_of(s, c)->memory.tables->incarnation) == t->incarnation;
-
-		sim_mark(s, same_life ? MARK_DECLINED_RANGE : MARK_DECLINED_LIFE); /* with a life its tokens end, too */
+		sim_mark(s, host_of(s, c)->memory.tables->incarnation == t->incarnation ? MARK_DECLINED_RANGE : MARK_DECLINED_LIFE);
 		return next(t, STEP_DECLINE);
 	}
 	rc = atom_load_acquire(&terms->incarnation) == t->incarnation || MUTANT(263) ? lease_look(s, c, t->incarnation) : -ESTALE;
