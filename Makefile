@@ -114,7 +114,7 @@ PAXCTL_PACKAGES  := jansson
 BUILD_PACKAGES   := $(PAXSHMD_PACKAGES) $(PAXCTL_PACKAGES)
 packages = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 
-.PHONY: all lib tools demo threads test check check-suites suites cluster storm kills storm-long cluster-long model-long house sim campaign sim-long mutants fuzz install install-files uninstall \
+.PHONY: model-steps model-spin all lib tools demo threads test check check-suites suites cluster storm kills storm-long cluster-long model-long house sim campaign sim-long mutants fuzz install install-files uninstall \
 	format format-check lint deps clean help
 
 all: lib tools ## the library and the tools, into build/
@@ -236,7 +236,15 @@ suites: $(call tests_of,$(QUICK_SRC))
 	@$(RUN) $^
 
 cluster: all $(DEMO_PROGRAMS) $(call tests_of,$(SLOW_SRC))
-	@TEST_TIMEOUT=300 $(RUN) $(call tests_of,$(SLOW_SRC)) $(SLOW_SCRIPTS)
+	@TEST_TIMEOUT=300 $(RUN) $(filter-out %/gate_step_test,$(call tests_of,$(SLOW_SRC))) $(filter-out tests/model/%,$(SLOW_SCRIPTS))
+	@$(MAKE) -s -j2 model-steps model-spin
+
+# Each needs one core.
+model-steps: $(BUILD)/tests/model/gate_step_test
+	@TEST_TIMEOUT=300 $(RUN) $<
+
+model-spin:
+	@TEST_TIMEOUT=300 $(RUN) $(filter tests/model/%,$(SLOW_SCRIPTS))
 
 # Of each of two clusters. What happened is shown in any case; a seed gives the same faults in the same order.
 STORM_SECONDS ?= 55
