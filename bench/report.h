@@ -43,7 +43,7 @@ enum report_form { REPORT_TABLE,
 		   REPORT_MARKDOWN };
 
 struct report_header {
-	char machine[160], kernel[96], clock[48], pinning[48], loop[96], agents[96], version[16];
+	char machine[224], kernel[96], clock[48], pinning[48], loop[96], agents[96], version[16];
 };
 
 struct report {

@@ -62,16 +62,20 @@ static void *acquirer_main(void *context)
 	return NULL;
 }
 
-static void acquirer_start(struct acquirer *a, paxshm_session *s, const char *key, uint64_t ms)
+static void acquirer_begin(struct acquirer *a, paxshm_session *s, const char *key, uint64_t ms, bool release)
 {
 	pthread_attr_t attr;
 
-	a->lock = handle(s, key);
-	a->ms = ms;
+	*a = (struct acquirer){ .lock = handle(s, key), .ms = ms, .release = release };
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 256 * 1024);
 	cr_assert_eq(pthread_create(&a->thread, &attr, acquirer_main, a), 0);
 	pthread_attr_destroy(&attr);
+}
+
+static void acquirer_start(struct acquirer *a, paxshm_session *s, const char *key, uint64_t ms)
+{
+	acquirer_begin(a, s, key, ms, false);
 }
 
 static int acquirer_end(struct acquirer *a)
@@ -170,10 +174,8 @@ Test(call, full_ring_is_waited_for)
 	struct acquirer a[CALLERS];
 
 	paused(true);
-	for (int i = 0; i < CALLERS; i++) {
-		a[i].release = true;
-		acquirer_start(&a[i], session, "k", FOREVER);
-	}
+	for (int i = 0; i < CALLERS; i++)
+		acquirer_begin(&a[i], session, "k", FOREVER, true);
 	while (atom_load_acquire(&fake.sessions[1].rings->request_tail) < RING_REQUESTS)
 		usleep(500);
 	paused(false);

@@ -246,13 +246,13 @@ static void stage_a_chain(bool other_is_head)
 	undo_commit(&stage.s.undo);
 }
 
-Test(table_read, reader_and_writer_stopped_anywhere_when_a_row_leaves_from_the_middle, .timeout = 60)
+Test(table_read, reader_and_writer_stopped_anywhere_when_a_row_leaves_from_the_middle, .timeout = 120)
 {
 	stage_a_chain(false);
 	play_with_writer_at_every_save();
 }
 
-Test(table_read, reader_and_writer_stopped_anywhere_when_a_row_leaves_from_the_head, .timeout = 60)
+Test(table_read, reader_and_writer_stopped_anywhere_when_a_row_leaves_from_the_head, .timeout = 120)
 {
 	stage_a_chain(true);
 	play_with_writer_at_every_save();
@@ -539,7 +539,7 @@ static void take_three_steps(void)
 	}
 }
 
-Test(table_read, a_reader_of_holders_stopped_anywhere_sees_those_of_one_instant, .timeout = 60)
+Test(table_read, a_reader_of_holders_stopped_anywhere_sees_those_of_one_instant, .timeout = 120)
 {
 	stage_shared(3);
 	stage.stride = 7;
@@ -591,7 +591,7 @@ static bool shared_or_anew(void)
 	return shared_as_it_was() || (stage.got.rc == 1 && fits_step(&anew));
 }
 
-Test(table_read, a_reader_of_holders_is_not_fooled_by_what_is_taken_back, .timeout = 60)
+Test(table_read, a_reader_of_holders_is_not_fooled_by_what_is_taken_back, .timeout = 120)
 {
 	stage_shared(3);
 	take_step(&steps[3]); /* and here the writer died */
