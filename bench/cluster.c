@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -178,38 +177,33 @@ void bench_cluster_stop(struct bench_cluster *c)
 	c->n = 0;
 }
 
-static void pin_to(pid_t pid, unsigned core)
+static bool status_of(const struct bench_cluster *c, unsigned i, struct paxshm_status *ret)
 {
-	cpu_set_t all, one;
-	unsigned at = 0;
+	struct paxshm_options options = PAXSHM_INIT(options);
+	paxshm_session *s;
 
-	if (pid <= 0 || sched_getaffinity(0, sizeof(all), &all) < 0)
-		return;
-	for (int i = 0; i < CPU_SETSIZE; i++) {
-		if (!CPU_ISSET(i, &all) || at++ != core % (unsigned)CPU_COUNT(&all))
-			continue;
-		CPU_ZERO(&one);
-		CPU_SET(i, &one);
-		sched_setaffinity(pid, sizeof(one), &one);
-		return;
-	}
+	options.socket = c->socket[i];
+	if (paxshm_open(&s, &options) < 0)
+		return false;
+	*ret = (struct paxshm_status)PAXSHM_INIT(*ret);
+	int rc = paxshm_status(s, 0, ret);
+	paxshm_close(s);
+	return rc == 0;
 }
 
 /* Keeper and agent; agents to come inherit it from the keeper. */
-void bench_cluster_pin(const struct bench_cluster *c)
+void bench_cluster_pin(struct bench_cluster *c)
 {
-	for (unsigned i = 0; i < c->n; i++) {
-		struct paxshm_options options = PAXSHM_INIT(options);
-		struct paxshm_status status = PAXSHM_INIT(status);
-		paxshm_session *s;
+	int others = 0;
+	struct paxshm_status st;
 
-		options.socket = c->socket[i];
-		if (paxshm_open(&s, &options) < 0)
+	for (unsigned i = 0; i < c->n; i++) {
+		if (!status_of(c, i, &st))
 			continue;
-		if (paxshm_status(s, 0, &status) == 0)
-			pin_to((pid_t)status.agent_pid, i);
-		paxshm_close(s);
-		pin_to(c->keeper[i], i);
+		int core = st.leader_id == st.host_id ? 0 : ++others % worker_cores();
+		worker_pin((pid_t)st.agent_pid, core);
+		worker_pin(c->keeper[i], core);
+		c->place[i] = 1 + core;
 	}
 }
 

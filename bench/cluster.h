@@ -25,6 +25,7 @@ struct bench_cluster {
 	unsigned n;                             /* hosts whose agents can be asked */
 	char socket[BENCH_HOSTS][BENCH_SOCKET]; /* "": as any program finds it */
 	pid_t keeper[BENCH_HOSTS];              /* own */
+	int place[BENCH_HOSTS];                 /* own, with --pin: 1 + the core that the host has; 0: any */
 	pid_t pid;                              /* of paxcluster; 0: not started */
 	int hold;                               /* the pipe */
 };
@@ -40,7 +41,8 @@ void bench_cluster_stop(struct bench_cluster *c); /* a found one goes on */
 /* SIGKILL to the agent of own host i, and to its keeper. false: they are not what was started here. */
 bool bench_cluster_kill(const struct bench_cluster *c, unsigned i, pid_t agent, bool keeper_too);
 
-/* --pin: own agents, host n on core n. */
-void bench_cluster_pin(const struct bench_cluster *c);
+/* --pin: the leader's host on the first core, the other hosts by turns on the rest: so a round of the cluster goes
+ * from core to core, as it goes from host to host where there are any. */
+void bench_cluster_pin(struct bench_cluster *c);
 
 #endif

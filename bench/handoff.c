@@ -10,7 +10,8 @@
  * Who has slept for a while pays for a core that must be roused, and it matters more than all else; so each has a limit
  * whose peers did as ours do: half a futex ping-pong, one wake-up of somebody who has just gone to sleep; a fair lock of
  * nothing but futexes, held as long as ours; and for two hosts a TCP and a futex ping-pong (to the agent, to the other
- * agent and back, to the next owner), once without a break and once with as long a rest before each.
+ * agent and back, to the next owner), once without a break and once with as long a rest before each. With --pin two processes of
+ * one host have a core each, and two hosts have one each, as have the peers beside them.
  */
 #include <sched.h>
 
@@ -55,6 +56,8 @@ static void handoff_begin(struct worker *w, const void *with)
 		member_ref(w, s, h->key, &own->lock);
 	else if (own->member)
 		worker_fail(w, h->remote ? "no second voter can be asked" : "no host leads now");
+	if (s && h->remote)
+		member_stay(own->member, s);
 	w->own = own;
 }
 
@@ -153,6 +156,7 @@ static int run(struct bench *b)
 		handoff_plan(&near, "same host"),
 		handoff_plan(&slept, "same host, slept"),
 		limit_tcp(PLACE_AS_SAID),
+		limit_futex(PLACE_ONE),
 		limit_tcp_rested(&rest),
 		limit_futex_rested(&rest),
 		handoff_plan(&other, "other host"),
@@ -166,13 +170,13 @@ static int run(struct bench *b)
 	series_measure(all, n, b->seconds, "handoff");
 	struct beside half = { .name = "futex ping-pong / 2", .part = { all[0] }, .weight = { 0.5 } };
 	struct beside ticket = { .name = "fair futex lock", .part = { all[1] } };
-	struct beside wire = { .name = "tcp + futex ping-pong", .part = { all[4], all[0] } };
-	struct beside rested = { .name = "the same, rested", .part = { all[5], all[6] } };
+	struct beside wire = { .name = "tcp + futex ping-pong", .part = { all[4], all[5] } };
+	struct beside rested = { .name = "the same, rested", .part = { all[6], all[7] } };
 	report_latency(&b->report, "handoff", "same host", "us", all[2], &half);
 	report_latency(&b->report, "handoff", "same host, slept", "us", all[3], &ticket);
 	if (two) {
-		report_latency(&b->report, "handoff", "other host", "us", all[7], &wire);
-		report_latency(&b->report, "handoff", "other host, rested", "us", all[7], &rested);
+		report_latency(&b->report, "handoff", "other host", "us", all[8], &wire);
+		report_latency(&b->report, "handoff", "other host, rested", "us", all[8], &rested);
 	}
 	for (unsigned i = 0; i < n; i++)
 		series_free(all[i]);

@@ -185,7 +185,7 @@ struct crew_plan limit_futex(enum place place)
 
 struct crew_plan limit_futex_rested(const uint64_t *rest_ns)
 {
-	struct crew_plan plan = limit_futex(PLACE_AS_SAID);
+	struct crew_plan plan = limit_futex(PLACE_ONE);
 
 	plan.name = "futex, rested";
 	plan.with = rest_ns;

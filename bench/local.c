@@ -2,7 +2,8 @@
 /*
  * local: one process acquires and releases the same lock, which nobody else wants, over and over, on
  * the leader's host. Its host has the delegation and keeps it, so nobody is asked: no system call is made, which is
- * counted. A value covers a batch of pairs in a row, as that of its limit does, so that neither has the clock in it.
+ * counted. A value covers a batch of pairs in a row, as that of its limit does, so that neither has the clock in it. Both series
+ * of one process each want a lock of their own host's alone, and take turns: the lock is free whenever one begins.
  *
  * The limit: what a lock between the processes of one host costs with glibc alone, a robust process-shared mutex.
  */
@@ -17,6 +18,11 @@
 
 #define COUNTED 1000u /* pairs whose system calls are counted */
 
+struct local_with {
+	const struct bench_cluster *cluster;
+	bool deadline; /* each acquire has one */
+};
+
 struct local {
 	struct member *member;
 	paxshm_lock_handle *lock;
@@ -24,11 +30,12 @@ struct local {
 
 static void local_begin(struct worker *w, const void *with)
 {
+	const struct local_with *how = with;
 	struct local *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return;
-	l->member = member_open(w, with, -1);
+	l->member = member_open(w, how->cluster, -1);
 	paxshm_session *s = member_find(l->member, PART_LEADER);
 	if (s)
 		member_ref(w, s, "local/one", &l->lock);
@@ -39,17 +46,23 @@ static void local_begin(struct worker *w, const void *with)
 
 static void local_turn(struct worker *w, const void *with)
 {
+	const struct local_with *wanted = with;
 	struct local *l = w->own;
-	bool ok = l && l->lock;
 
-	(void)with;
-	while (ok && worker_goes_on(w)) {
-		struct paxshm_acquire how = member_wish();
+	while (l && l->lock && worker_goes_on(w)) {
+		struct paxshm_acquire wish = member_wish();
+		const struct paxshm_acquire *how = wanted->deadline ? &wish : NULL;
+		int wrong = 0;
+
 		uint64_t start = now_ns();
-		for (unsigned i = 0; ok && i < LIMIT_PAIRS; i++)
-			ok = member_acquire_as(w, l->lock, &how) && member_release(w, l->lock);
-		if (ok)
-			limit_saw_batch(w, now_ns() - start, LIMIT_PAIRS);
+		for (unsigned i = 0; i < LIMIT_PAIRS; i++)
+			wrong |= paxshm_lock_acquire(l->lock, how, NULL) | paxshm_lock_release(l->lock);
+		uint64_t end = now_ns();
+		if (wrong) {
+			worker_fail(w, "acquire or release: %s", paxshm_strerror(wrong));
+			break;
+		}
+		limit_saw_batch(w, end - start, LIMIT_PAIRS);
 	}
 	if (l)
 		member_look(l->member, w);
@@ -107,13 +120,17 @@ static int run(struct bench *b)
 	if (rc < 0)
 		return rc;
 	struct crew_plan mutex = limit_mutex();
-	struct crew_plan plan = { .name = "pair", .n = 1, .begin = local_begin, .turn = local_turn, .end = local_end, .with = &b->cluster };
-	struct series *all[] = { series_new(&mutex), series_new(&plan) };
+	const struct local_with with[] = { { .cluster = &b->cluster }, { .cluster = &b->cluster, .deadline = true } };
+	struct crew_plan plain = { .name = "pair", .n = 1, .begin = local_begin, .turn = local_turn, .end = local_end, .with = &with[0] }, timed = plain;
+	timed.name = "pair, deadline";
+	timed.with = &with[1];
+	struct series *all[] = { series_new(&mutex), series_new(&plain), series_new(&timed) };
 
-	series_measure(all, 2, b->seconds, "local");
+	series_measure(all, ARRAY_LEN(all), b->seconds, "local");
 	struct beside by_mutex = { .name = "robust mutex pair", .part = { all[0] } };
-	report_latency(&b->report, "local", "pair", "ns", all[1], &by_mutex);
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 1; i < ARRAY_LEN(all); i++)
+		report_latency(&b->report, "local", all[i]->name, "ns", all[i], &by_mutex);
+	for (unsigned i = 0; i < ARRAY_LEN(all); i++)
 		series_free(all[i]);
 	count_calls(b);
 	return 0;

@@ -49,7 +49,7 @@ static const struct bench_case *const cases[] = {
 static const struct argp_option options[] = {
 	{ "cluster", OPTION_CLUSTER, "N", 0, "Start own agents, N voters (1, 3, 5 or 7), for each case; otherwise those that are there are measured", 0 },
 	{ "loop", OPTION_LOOP, "ENGINE", 0, "What own agents wait with: auto, io_uring or epoll", 0 },
-	{ "pin", OPTION_PIN, NULL, 0, "Each process, and each own agent, stays on one core", 0 },
+	{ "pin", OPTION_PIN, NULL, 0, "Each own host has a core, with those who use it", 0 },
 	{ "seconds", OPTION_SECONDS, "S", 0, "How long each figure is measured, and each limit beside it (2)", 1 },
 	{ "rate", OPTION_RATE, "R", 0, "Open loop: R operations a second, timed from when each was meant to start", 1 },
 	{ "processes", OPTION_PROCESSES, "N", 0, "How many processes throughput and fairness use (16)", 1 },
@@ -213,7 +213,7 @@ static void begin_header(struct wishes *w)
 
 	report_header_machine(h);
 	snprintf(h->version, sizeof(h->version), "%s", paxshm_version());
-	strcpy(h->pinning, crew_pins ? "each process on one core" : "none");
+	strcpy(h->pinning, crew_pins ? "each host has a core" : "none");
 	if (w->bench.rate > 0)
 		snprintf(h->loop, sizeof(h->loop), "open, %g a second, timed from the intended start", w->bench.rate);
 	else

@@ -41,6 +41,7 @@ struct member *member_open(struct worker *w, const struct bench_cluster *c, int 
 		return NULL;
 	}
 	m->n = c->n;
+	memcpy(m->place, c->place, sizeof(m->place));
 	for (unsigned i = 0; i < c->n; i++) {
 		if (host >= 0 && i != (unsigned)host)
 			continue;
@@ -83,6 +84,13 @@ paxshm_session *member_find(struct member *m, enum part part)
 		if (m->session[i] && paxshm_status(m->session[i], 0, &status) == 0 && plays(&status, part))
 			return m->session[i];
 	return NULL;
+}
+
+void member_stay(const struct member *m, const paxshm_session *s)
+{
+	for (unsigned i = 0; s && i < m->n; i++)
+		if (m->session[i] == s && m->place[i])
+			worker_pin(0, m->place[i] - 1);
 }
 
 void member_look(struct member *m, struct worker *w)

@@ -26,6 +26,7 @@ enum part { PART_ANY,
 struct member {
 	paxshm_session *session[BENCH_HOSTS]; /* NULL: not opened */
 	uint64_t agent_starts[BENCH_HOSTS];
+	int place[BENCH_HOSTS]; /* of struct bench_cluster */
 	unsigned n;
 };
 
@@ -35,6 +36,9 @@ void member_close(struct member *m); /* NULL is fine */
 
 /* The first session whose host plays this part now; NULL: none does. voter: one that does not lead. */
 paxshm_session *member_find(struct member *m, enum part part);
+
+/* With --pin: the caller stays on the core of the host that s is a session with, if that has one. */
+void member_stay(const struct member *m, const paxshm_session *s);
 
 /* Says so when an agent was started again since the last look: the figures are not of one agent. */
 void member_look(struct member *m, struct worker *w);

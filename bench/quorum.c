@@ -7,9 +7,9 @@
  * released, and the hosts come to rest. In a long run the table fills up with delegations that
  * nobody uses; giving them back is then part of what is measured, as it is of any program's life.
  *
- * The limit: one round trip to another voter and one to the agent, in which everybody sleeps. The
- * scheduler likes to put two who wake each other on one core, and so does --pin: there is nothing
- * cheaper. What the same costs between two cores stands beside it.
+ * The limit: one round trip to another voter and one to the agent, in which everybody sleeps. With --pin they are where the
+ * agents are: the two hosts on a core each, a host's program and its agent on the same. Without, the scheduler likes to put two
+ * who wake each other on one core, which two hosts never share: what it costs between two cores stands beside it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +24,7 @@
 #define HELD 256u /* acquired before they are released */
 #define REST_MS 50u
 #define LIMITS 4u
+#define LIMITS_PINNED 2u
 
 static void quorum_begin(struct worker *w, const void *with)
 {
@@ -64,6 +65,7 @@ static void quorum_turn(struct worker *w, const void *with)
 			worker_fail(w, "no host plays this part now");
 		return;
 	}
+	member_stay(w->own, s);
 	while (w->errors == errors && worker_goes_on(w)) {
 		unsigned n = 0;
 
@@ -111,30 +113,38 @@ static bool cluster_has(const struct bench_cluster *c, enum part part)
 /* Those parts that somebody plays, beside the limit. */
 static void measure(struct bench *b, const enum part *parts, unsigned n_parts, bool tell_limits)
 {
-	struct crew_plan tcp = limit_tcp(PLACE_ONE), futex = limit_futex(PLACE_ONE), tcp_two = limit_tcp(PLACE_TWO), futex_two = limit_futex(PLACE_TWO);
-	struct series *all[8] = { series_new(&tcp), series_new(&futex), series_new(&tcp_two), series_new(&futex_two) };
-	struct quorum_with with[4];
-	unsigned n = LIMITS;
+	struct crew_plan limits[LIMITS] = { limit_tcp(PLACE_AS_SAID), limit_futex(PLACE_ONE), limit_tcp(PLACE_TWO), limit_futex(PLACE_TWO) };
+	const unsigned n_limits = crew_pins ? LIMITS_PINNED : LIMITS;
+	struct series *all[LIMITS + 3];
+	struct quorum_with with[3];
+	unsigned n = 0;
+
+	while (n < n_limits) {
+		all[n] = series_new(&limits[n]);
+		n++;
+	}
 
 	for (unsigned i = 0; i < n_parts; i++) {
 		if (!cluster_has(&b->cluster, parts[i]))
 			continue;
-		with[n - LIMITS] = (struct quorum_with){ .cluster = &b->cluster, .part = parts[i], .host = -1 };
-		struct crew_plan plan = quorum_plan(part_names[parts[i]], &with[n - LIMITS]);
+		with[i] = (struct quorum_with){ .cluster = &b->cluster, .part = parts[i], .host = -1 };
+		struct crew_plan plan = quorum_plan(part_names[parts[i]], &with[i]);
 		plan.rate = b->rate;
 		all[n++] = series_new(&plan);
 	}
 	series_measure(all, n, b->seconds, "quorum");
 	struct beside one = { .name = "tcp + futex ping-pong", .part = { all[0], all[1] } };
-	struct beside two = { .name = "the same, two cores", .part = { all[2], all[3] } };
-	for (unsigned i = LIMITS; i < n; i++) {
+	for (unsigned i = n_limits; i < n; i++) {
 		char metric[64];
 
 		report_latency(&b->report, "quorum", all[i]->name, "us", all[i], &one);
+		if (crew_pins)
+			continue;
+		struct beside two = { .name = "the same, two cores", .part = { all[2], all[3] } };
 		snprintf(metric, sizeof(metric), "%s, two cores", all[i]->name);
 		report_latency(&b->report, "quorum", metric, "us", all[i], &two);
 	}
-	for (unsigned i = 0; tell_limits && i < LIMITS; i++)
+	for (unsigned i = 0; tell_limits && i < n_limits; i++)
 		report_limit(&b->report, "us", all[i]);
 	for (unsigned i = 0; i < n; i++)
 		series_free(all[i]);

@@ -201,8 +201,8 @@ static int run(struct bench *b)
 	unsigned few = MIN(1000u, b->keys);
 	struct paxshm_status st;
 	struct fill fill;
-	/* Room for twice as many: in a table that is nearly full the host gives back what is not in use just now. */
-	int rc = bench_need_table(b, 2 * b->keys);
+	/* Room for more: in a table of which less than an eighth is free the host gives back what is not in use just now. */
+	int rc = bench_need_table(b, b->keys + b->keys / 4);
 
 	if (rc < 0)
 		return rc;

@@ -79,20 +79,28 @@ void worker_fail(struct worker *w, const char *format, ...)
 
 /* ---- the worker's process ---- */
 
-static void pin(int core)
+/* Those that paxbench itself may use; a worker that is pinned may use one. */
+static cpu_set_t cores;
+
+int worker_cores(void)
 {
-	cpu_set_t all, one;
+	if (CPU_COUNT(&cores) == 0 && sched_getaffinity(0, sizeof(cores), &cores) < 0)
+		return 1;
+	return CPU_COUNT(&cores);
+}
+
+void worker_pin(pid_t pid, int core)
+{
+	cpu_set_t one;
 	int at = -1;
 
-	if (sched_getaffinity(0, sizeof(all), &all) < 0)
-		return;
-	core %= CPU_COUNT(&all);
+	core %= worker_cores();
 	for (int i = 0; i < CPU_SETSIZE; i++) {
-		if (!CPU_ISSET(i, &all) || ++at < core)
+		if (!CPU_ISSET(i, &cores) || ++at < core)
 			continue;
 		CPU_ZERO(&one);
 		CPU_SET(i, &one);
-		sched_setaffinity(0, sizeof(one), &one);
+		sched_setaffinity(pid, sizeof(one), &one);
 		return;
 	}
 }
@@ -114,7 +122,7 @@ static _Noreturn void work(const struct crew_plan *plan, struct worker *w, pid_t
 	prctl(PR_SET_TIMERSLACK, 1ul);
 	signal(SIGPIPE, SIG_IGN);
 	if (crew_pins || plan->place == PLACE_TWO)
-		pin(plan->place == PLACE_ONE ? 0 : (int)w->index);
+		worker_pin(0, plan->place == PLACE_ONE ? 0 : (int)w->index);
 	if (plan->begin)
 		plan->begin(w, plan->with);
 	for (;;) {

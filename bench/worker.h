@@ -72,6 +72,10 @@ struct crew {
 
 extern bool crew_pins; /* --pin */
 
+/* How many cores there are for paxbench, and: pid (0: the caller) stays on the core-th of them, counted round. */
+int worker_cores(void);
+void worker_pin(pid_t pid, int core);
+
 /* Forks the workers and waits until all are ready. 0, or -errno and a line on standard error. */
 int crew_start(struct crew *c, const struct crew_plan *plan);
 

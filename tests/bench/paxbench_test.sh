@@ -58,7 +58,7 @@ for case in quorum local contended handoff fairness lookup throughput warm table
 head -n 1 out | grep -q '"machine":.*"kernel":.*"clock":.*"pinning":.*"loop":.*"agents":' || fail 'all: no header'
 fields='{"bench":"[^"]*","metric":"[^"]*","unit":"[^"]*","p50":[^,]*,"p90":[^,]*,"p99":[^,]*,"p999":[^,]*,"max":[^,]*,"n":[0-9]*,"limit_name":[^:]*,"limit":[^,]*,"ratio":[^,]*,"ratio_p99":[^,]*}'
 [ "$(sed 1d out | grep -cvx "$fields")" = 0 ] || fail 'all: a row has other fields'
-for row in leader voter observer; do says out "\"quorum\",\"metric\":\"$row\""; done
+for row in leader voter observer 'voter, two cores'; do says out "\"quorum\",\"metric\":\"$row\""; done
 for row in 'same host' 'same host, slept' 'other host' 'other host, rested'; do says out "\"handoff\",\"metric\":\"$row\""; done
 for row in 'distinct keys' 'own keys, warm' 'hot key' 'hot key, one host'; do says out "\"throughput\",\"metric\":\"$row\",\"unit\":\"1/s\""; done
 for case in lookup local; do
@@ -78,12 +78,14 @@ says out '"table","metric":"fill anew"'
 # shellcheck disable=SC2086
 status 'a table' 0 paxbench local --cluster 1 $quick --pin --loop epoll
 says out 'epoll'
-says out 'one core'
+says out 'each host has a core'
 [ "$(awk 'length > 80' out | wc -l)" = 0 ] || fail 'a table: wider than 80 columns'
 # shellcheck disable=SC2086
-status 'an open loop' 0 paxbench quorum --cluster 3 $quick --rate 200 --csv
+status 'an open loop' 0 paxbench quorum --cluster 3 $quick --rate 200 --csv --pin
 says out '^# loop .*open, 200 a second'
 says out '^bench,metric,unit,'
+says out '^quorum,voter,us,'
+grep -q 'two cores' out && fail 'pinned: a row beside peers that are placed otherwise'
 
 # ---- pictures, where they can be drawn and where not ----
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +51,37 @@ Test(worker, a_turn_may_be_begun_and_ended_apart)
 	cr_assert_eq(crew_halt(&crew, &took), 0);
 	cr_assert_geq(took, 10 * NS_PER_MS);
 	cr_assert(crew_worker(&crew, 0)->done > 0);
+	crew_stop(&crew);
+}
+
+static void see_core(struct worker *w, const void *with)
+{
+	cpu_set_t set;
+
+	(void)with;
+	worker_pin(0, 1);
+	worker_pin(0, (int)w->index); /* counted among all cores, not among those that were left */
+	sched_getaffinity(0, sizeof(set), &set);
+	w->done = CPU_COUNT(&set);
+	for (unsigned i = 0; i < 64; i++)
+		w->state[2] |= (uint64_t)CPU_ISSET(i, &set) << i;
+}
+
+Test(worker, who_is_pinned_has_one_core_and_the_next_one_another)
+{
+	struct crew_plan plan = { .name = "pinned", .n = 3, .turn = see_core };
+	int cores = worker_cores();
+	struct crew crew;
+	uint64_t took, seen = 0;
+
+	cr_assert_eq(crew_start(&crew, &plan), 0);
+	crew_go(&crew);
+	cr_assert_eq(crew_finish(&crew, &took), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		cr_expect_eq(crew_worker(&crew, i)->done, 1);
+		seen |= crew_worker(&crew, i)->state[2];
+	}
+	cr_expect_eq(__builtin_popcountll(seen), MIN(cores, 3));
 	crew_stop(&crew);
 }
 

@@ -23,7 +23,7 @@ static const struct number {
 	long least, most;
 } numbers[] = {
 	{ "locks", offsetof(struct config, locks), 1, TABLE_ROWS_MAX },
-	{ "claims", offsetof(struct config, claims), 1, 1 << 20 },
+	{ "claims", offsetof(struct config, claims), 1, TABLE_ROWS_MAX },
 	{ "sessions", offsetof(struct config, sessions), 1, SESSIONS_MAX },
 	{ "heartbeat_ms", offsetof(struct config, heartbeat_ms), 1, 60 * 1000 },
 	{ "leader_lease_ms", offsetof(struct config, leader_lease_ms), 3, 600 * 1000 },
