@@ -3,6 +3,7 @@
 #include "ticket.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 /* As sys_spin_while() of shm/sys.c. */
 #define FEW_CORES 4
@@ -21,6 +22,16 @@ static void pause_turn(void)
 #endif
 }
 
+/* Does another core run whoever is waited for? */
+static bool others_run(void)
+{
+	static long online;
+
+	if (!online)
+		online = sysconf(_SC_NPROCESSORS_ONLN);
+	return online != 1;
+}
+
 static int cores_known(void)
 {
 	cpu_set_t set;
@@ -37,7 +48,7 @@ static bool spin_while(const uint32_t *word, uint32_t value)
 
 	if (load_acquire(word) != value)
 		return true;
-	if (n == 1)
+	if (!others_run())
 		return false;
 	for (unsigned i = 1; i <= most; i++) {
 		if (n <= FEW_CORES && i % TURNS_BEFORE_YIELD == 0)

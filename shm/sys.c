@@ -79,6 +79,21 @@ unsigned sys_cores(void)
 	return cores;
 }
 
+/* Whether whoever is waited for may run while this thread spins. A program that is kept on one core, as launchers keep the
+ * ranks of a job, waits for others that are kept on others: so all of the machine's count. Where they do share a core, the
+ * spinner learns from what it gets. */
+static bool others_run(void)
+{
+	static unsigned known; /* 1 + the answer */
+	unsigned answer = atom_load_relaxed(&known);
+
+	if (!answer) {
+		answer = 1 + (sysconf(_SC_NPROCESSORS_ONLN) != 1);
+		atom_store_relaxed(&known, answer);
+	}
+	return answer > 1;
+}
+
 /* How long this process spins follows what it got from it: doubled after a success, halved after a
  * failure. A stale value costs some turns and nothing else. */
 static unsigned spin_worth = 1024;
@@ -86,15 +101,15 @@ static unsigned spin_worth = 1024;
 bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns)
 {
 	unsigned worth = atom_load_relaxed(&spin_worth), most = MIN(turns, worth);
-	unsigned cores = sys_cores();
+	bool yields = sys_cores() <= FEW_CORES;
 
 	if (atom_load_acquire(word) != value)
 		return true;
-	if (cores == 1) /* who would change it? */
+	if (!others_run()) /* who would change it? */
 		return false;
 
 	for (unsigned i = 1; i <= most; i++) {
-		if (cores <= FEW_CORES && i % TURNS_BEFORE_YIELD == 0)
+		if (yields && i % TURNS_BEFORE_YIELD == 0)
 			sched_yield();
 		else
 			atom_pause();

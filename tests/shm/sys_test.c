@@ -155,23 +155,70 @@ Test(sys, a_spin_sees_a_changed_word_and_gives_up_on_one_that_stays)
 		cr_assert_not(sys_spin_while(&word, 5, 10000));
 }
 
-Test(sys, cores_are_those_this_process_may_run_on_and_one_core_never_spins)
+/* Leaves the first of the cores that this process may run on. */
+static void stay_on_one_core(void)
 {
 	cpu_set_t set;
-	uint32_t word = 5;
 
 	cr_assert_eq(sched_getaffinity(0, sizeof(set), &set), 0);
 	for (int cpu = 0, kept = 0; cpu < CPU_SETSIZE; cpu++)
 		if (CPU_ISSET(cpu, &set) && kept++)
 			CPU_CLR(cpu, &set);
 	cr_assert_eq(sched_setaffinity(0, sizeof(set), &set), 0);
-	cr_assert_eq(sys_cores(), 1);
-	cr_assert_not(sys_spin_while(&word, 5, UINT32_MAX)); /* for seconds, if it span */
-	cr_assert(sys_spin_while(&word, 4, UINT32_MAX));
+}
 
-	CPU_ZERO(&set);
-	CPU_SET(0, &set);
+Test(sys, cores_are_those_this_process_may_run_on)
+{
+	cpu_set_t all;
+
+	cr_assert_eq(sched_getaffinity(0, sizeof(all), &all), 0);
+	stay_on_one_core();
+	cr_assert_eq(sys_cores(), 1);
+	cr_assert_eq(sched_setaffinity(0, sizeof(all), &all), 0);
 	cr_assert_eq(sys_cores(), 1, "asked once");
+}
+
+/* A rank that is kept on one core waits for ranks on others: what these do soon it finds by looking. Ten times in a row is no chance. */
+Test(sys, who_is_kept_on_one_core_of_several_spins_all_the_same, .timeout = 60)
+{
+	uint32_t *words = shared_words(), asked = 0;
+	cpu_set_t all;
+
+	if (sched_getaffinity(0, sizeof(all), &all) < 0 || CPU_COUNT(&all) == 1)
+		cr_skip_test("there is one core");
+	stay_on_one_core();
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sched_setaffinity(0, sizeof(all), &all);
+		for (uint32_t ask = 0; ask != UINT32_MAX; ask = atom_load_acquire(&words[1]))
+			atom_store_release(&words[0], ask);
+		_exit(0);
+	}
+	for (unsigned found = 0; found < 10;) {
+		atom_store_release(&words[1], asked + 1);
+		found = sys_spin_while(&words[0], asked, 100000) ? found + 1 : 0;
+		while (atom_load_acquire(&words[0]) == asked)
+			sched_yield();
+		asked++;
+	}
+	atom_store_release(&words[1], UINT32_MAX);
+	cr_assert_eq(exit_code(pid), 0);
+}
+
+Test(sys, who_spins_on_one_core_lets_the_others_on_it_run, .timeout = 30)
+{
+	uint32_t *words = shared_words();
+
+	stay_on_one_core();
+	pid_t pid = fork();
+	if (pid == 0) {
+		atom_store_release(&words[0], 1);
+		_exit(0);
+	}
+	while (!sys_spin_while(&words[0], 0, UINT32_MAX))
+		sched_yield();
+	cr_assert_eq(exit_code(pid), 0);
 }
 
 Test(sys, a_spin_ends_when_another_process_changes_the_word, .timeout = 30)
