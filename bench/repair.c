@@ -194,9 +194,10 @@ static void kill_holder(struct accident *a, unsigned round, struct crew *holder,
 	crew_go(&a->busy->crew);
 	uint64_t killed_at = now_ns();
 	crew_kill(holder);
-	bool all = wait_for(&shared->all_at);
+	wait_for(&shared->last_at); /* then all is repaired, and who takes the rest needs a core for that and no agent */
 	int rc = crew_halt(&a->busy->crew, &took);
 	take(a->busy, &a->busy->round[round], rc, took);
+	bool all = wait_for(&shared->all_at);
 	if (crew_finish(heir, &took) < 0)
 		fail(a->all, "the process that waited died or hung");
 	else if (crew_errors(heir, why))

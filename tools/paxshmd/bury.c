@@ -8,7 +8,7 @@
 #include "../../lib/mutant.h"
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
-#define SWEEPS_A_TURN 512u /* gates looked at for one session that ends */
+#define SWEEPS_A_TURN 128u /* gates looked at for one session that ends: 40 us in which others wait */
 
 void gates_session(struct agent *a, uint32_t slot, const struct session_identity *identity)
 {
