@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../lib/base.h"
@@ -29,11 +30,35 @@ static const char *level_word(int level)
 	return words[level < 0 || level > 7 ? 3 : level];
 }
 
+/* "time=2026-11-22T22:58:02.123Z "; "" when the clock cannot be told. */
+static void stamp(char *ret, size_t size)
+{
+	struct timespec now;
+	struct tm utc;
+	size_t len = 0;
+
+	if (clock_gettime(CLOCK_REALTIME, &now) == 0 && gmtime_r(&now.tv_sec, &utc))
+		len = strftime(ret, size, "time=%Y-%m-%dT%H:%M:%S", &utc);
+	if (len)
+		snprintf(ret + len, size - len, ".%03ldZ ", now.tv_nsec / 1000000);
+	else
+		*ret = '\0';
+}
+
+static size_t begin_line(char *line, size_t size, int level)
+{
+	char time[48];
+
+	if (log_journal) /* it has its own time, and shows that */
+		return (size_t)snprintf(line, size, "<%d>part=%s ", level, log_part);
+	stamp(time, sizeof(time));
+	return (size_t)snprintf(line, size, "%slevel=%s part=%s ", time, level_word(level), log_part);
+}
+
 static void write_line(int level, const char *format, va_list arguments)
 {
 	char line[LINE_BYTES];
-	size_t len = log_journal ? (size_t)snprintf(line, sizeof(line), "<%d>part=%s ", level, log_part)
-				 : (size_t)snprintf(line, sizeof(line), "level=%s part=%s ", level_word(level), log_part);
+	size_t len = begin_line(line, sizeof(line), level);
 	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
 	int n = vsnprintf(line + len, sizeof(line) - len - 1, format, arguments);
 

@@ -3,7 +3,7 @@
  * log: one line on standard error for each thing a person may have to act on, written by one write().
  *
  *	<4>part=agent event=session.refused peer=uid:1000 reason="other cluster"      under systemd
- *	level=warning part=agent event=…                                              elsewhere
+ *	time=2026-11-22T22:58:02.123Z level=warning part=agent event=…                elsewhere, in UTC
  *
  * Everything is key=value; a value with blanks, quotes or control characters is quoted (log_quote),
  * so that no peer can write a line of its own. Lines that a peer can provoke go through log_peer:
