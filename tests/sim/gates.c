@@ -82,7 +82,7 @@ static int lease_look(struct sim *s, const struct client *c, uint64_t incarnatio
 			sim_mark(s, MARK_LEASE_ASKED_BOOT);
 		stands = verdict == LEASE_STANDS || (verdict == LEASE_ASK_BOOT && host_clock(s, h) < atom_load_acquire(&t->deadline_boot_ns));
 	}
-	if (atom_load_acquire(&t->incarnation) != incarnation && !MUTANT(263))
+	if (atom_load_acquire(&t->incarnation) != incarnation)
 		return -ESTALE;
 	return stands ? 0 : -ENETUNREACH;
 }
@@ -424,7 +424,7 @@ static bool step_lease(struct sim *s, struct client *c, struct thread *t)
 		sim_mark(s, host_of(s, c)->memory.tables->incarnation == t->incarnation ? MARK_DECLINED_RANGE : MARK_DECLINED_LIFE);
 		return next(t, STEP_DECLINE);
 	}
-	rc = atom_load_acquire(&terms->incarnation) == t->incarnation || MUTANT(263) ? lease_look(s, c, t->incarnation) : -ESTALE;
+	rc = atom_load_acquire(&terms->incarnation) == t->incarnation ? lease_look(s, c, t->incarnation) : -ESTALE;
 	if (rc && !(MUTANT(261) && !t->waited)) {
 		sim_mark(s, rc == -ESTALE ? MARK_DECLINED_LIFE : MARK_DECLINED_LEASE);
 		return next(t, STEP_DECLINE);
