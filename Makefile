@@ -339,7 +339,7 @@ fuzz: $(FUZZERS) ## each decoder for FUZZ_SECONDS
 
 # ---- measuring ----
 
-BENCH_FLAGS ?= --cluster 3
+BENCH_FLAGS ?= --cluster 3 --pin
 
 .PHONY: bench
 bench: all ## every path beside its physical limit; writes docs/measured

@@ -18,7 +18,7 @@ static enum owner_seen look_here(const struct paxshm_session *s, const void *key
 	struct lock_value value;
 
 	for (unsigned i = 0; i < TRIES; i++) {
-		int rc = table_read(s->tables, key, len, &value);
+		int rc = table_read_ahead(s->tables, key, len, s->view.gates, &value);
 
 		if (rc == 0)
 			return OWNER_NONE;

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAYOUT_VERSION 2u
+#define LAYOUT_VERSION 3u
 
 #define KEY_MAX 255u       /* bytes of a key; at least 1 */
 #define NAME_BYTES 64u     /* names of clusters, spaces and hosts, with their final NUL */
@@ -161,6 +161,7 @@ struct tables {
 	uint32_t n_gates, n_sessions, n_records, records_each; /* session slot i has the records (i-1) * records_each + 1 .. */
 	uint64_t terms_at, slots_at, sessions_at, claims_at;
 	uint32_t n_claims, claims_spare;
+	uint64_t near_at; /* [row]: see tables_near() */
 
 	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
 	 * would put `recoveries` back in the midst of announcing itself. */

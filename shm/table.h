@@ -40,7 +40,7 @@ struct table_capacity { /* agreed for the whole cluster; each 1 .. TABLE_ROWS_MA
 #define TABLE_ROWS_MAX (1u << 27)
 
 /* What `locks = rows` stands for: a wait for each row, a cell for every fourth. With its bucket that
- * makes 256 bytes a lock when rows is a power of two, 64 of them for the key. */
+ * makes 244 bytes a lock when rows is a power of two, and at most 252, 64 of them for the key. */
 struct table_capacity table_capacity_for(uint32_t rows);
 
 /* Bytes of a tables segment. */
@@ -67,6 +67,12 @@ static inline table_bucket *tables_bucket(const struct tables *t, uint64_t hash)
 static inline struct table_row *tables_row(const struct tables *t, uint32_t i)
 {
 	return (struct table_row *)((char *)t + t->rows_at) + i;
+}
+/* The gate at which this host last had the row's lock: a hint for who wants both, and may ask for the gate's lines while
+ * those of the row are still on their way. Old, or 0: he has asked for nothing that he needs. */
+static inline uint32_t *tables_near(const struct tables *t, uint32_t row)
+{
+	return (uint32_t *)((char *)t + t->near_at) + row;
 }
 static inline uint64_t *tables_cell(const struct tables *t, uint32_t i)
 {
@@ -206,6 +212,10 @@ const char *table_check(const struct tables *t);
  * busy to get a steady look in a bounded number of tries, or -ENETUNREACH while a copy is installed.
  * What it shows may not be committed yet: a successor may take the last group back. */
 int table_read(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value);
+
+/* The same for who reads the lock's gate next: its lines are asked for as soon as the row's are. `gates`: of the arena,
+ * t->n_gates of them. */
+int table_read_ahead(const struct tables *t, const void *key, uint32_t len, const struct gate *gates, struct lock_value *ret_value);
 
 /* Row by row: 1 when row i (1 .. rows_high) is in use, with its key and value; 0 when it is free;
  * -EAGAIN as above. ret_key holds KEY_MAX bytes. */

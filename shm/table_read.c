@@ -41,6 +41,18 @@ static bool copy_holders(const struct tables *t, const struct lock_value *v, con
 	return i == 0;
 }
 
+/* NULL: nobody wants them. */
+static inline void gate_prefetch(const struct tables *t, const struct gate *gates, uint32_t row)
+{
+	if (!gates)
+		return;
+	uint32_t gate = atom_load_relaxed(tables_near(t, row));
+	if (gate <= t->n_gates) {
+		__builtin_prefetch(&gates[gate]);
+		__builtin_prefetch(tables_terms(t, gate));
+	}
+}
+
 /* One walk along the chain of a key. Any index may be torn, so each is checked; and a walk that was
  * led into another chain ends when it sees the version move. */
 static inline enum look look_up(const struct tables *t, const struct key_words *k, struct lock_value *ret, const struct holders *h, uint32_t *ret_row)
@@ -84,7 +96,7 @@ struct short_look {
 };
 
 /* As look_up(). */
-static inline __attribute__((always_inline)) enum look look_up_short(const struct tables *t, struct short_look *k)
+static inline __attribute__((always_inline)) enum look look_up_short(const struct tables *t, const struct gate *gates, struct short_look *k)
 {
 	const table_bucket *bucket = tables_bucket(t, k->hash);
 	table_bucket first = atom_load_acquire(bucket);
@@ -96,6 +108,7 @@ static inline __attribute__((always_inline)) enum look look_up_short(const struc
 		if (i > t->n_rows || steps++ > t->n_rows)
 			return LOOK_AGAIN;
 		row_prefetch_value(row);
+		gate_prefetch(t, gates, i);
 		uint32_t seq = atom_load_acquire(&row->seq);
 		/* A row's key is padded with zeros; cells of longer keys have another length. */
 		if (atom_load_acquire(&row->key[0]) == k->first && atom_load_acquire(&row->key[1]) == k->second &&
@@ -148,8 +161,8 @@ static bool look_holds(const struct tables *t, uint32_t recoveries)
 	return atom_load_acquire(&t->ready) && atom_load_acquire(&t->recoveries) == recoveries;
 }
 
-/* As table_read(), for 1 to KEY_SHORT bytes. */
-static int read_short(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value)
+/* As table_read_ahead(), for 1 to KEY_SHORT bytes. */
+static inline __attribute__((always_inline)) int read_short(const struct tables *t, const void *key, uint32_t len, const struct gate *gates, struct lock_value *ret_value)
 {
 	struct short_look k;
 
@@ -165,7 +178,7 @@ static int read_short(const struct tables *t, const void *key, uint32_t len, str
 		if (rc < 0)
 			continue;
 
-		enum look found = look_up_short(t, &k);
+		enum look found = look_up_short(t, gates, &k);
 
 		if (found == LOOK_AGAIN || !look_holds(t, recoveries))
 			continue;
@@ -210,7 +223,13 @@ static inline int read_key(const struct tables *t, const void *key, uint32_t len
 
 int table_read(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value)
 {
-	return len - 1 < KEY_SHORT ? read_short(t, key, len, ret_value) : read_key(t, key, len, ret_value, &(const struct holders){ 0 });
+	return len - 1 < KEY_SHORT ? read_short(t, key, len, NULL, ret_value) : read_key(t, key, len, ret_value, &(const struct holders){ 0 });
+}
+
+/* Who has a longer key has many other lines to wait for. */
+int table_read_ahead(const struct tables *t, const void *key, uint32_t len, const struct gate *gates, struct lock_value *ret_value)
+{
+	return len - 1 < KEY_SHORT ? read_short(t, key, len, gates, ret_value) : table_read(t, key, len, ret_value);
 }
 
 int table_read_holders(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,

@@ -43,6 +43,29 @@ Test(table_read, a_reader_gives_up_while_things_are_put_right_and_leaves_its_out
 	cr_assert_eq(s.t->recoveries, 2);
 }
 
+/* What is asked for ahead is a hint: right, old or nonsense, the answer is that of table_read(). */
+Test(table_read, who_asks_ahead_for_the_gate_reads_the_same)
+{
+	struct space s = space_new();
+	struct key a = key_in_bucket(0, 0, 0), long_key = key_in_bucket(1, 0, 255), absent = key_in_bucket(0, 3, 0);
+	struct gate gates[2] = { 0 };
+	struct lock_value v;
+
+	insert_with(&s, &a, 7);
+	insert_with(&s, &long_key, 8);
+	uint32_t row = find(&s, &a);
+	for (uint32_t hint = 0; hint < 4; hint++) {
+		*tables_near(s.t, row) = hint == 3 ? UINT32_MAX : hint;
+		cr_assert_eq(table_read_ahead(s.t, a.bytes, a.len, gates, &v), 1);
+		cr_assert(value_is(&v, 7));
+		cr_assert_eq(table_read_ahead(s.t, long_key.bytes, long_key.len, gates, &v), 1);
+		cr_assert(value_is(&v, 8));
+		cr_assert_eq(table_read_ahead(s.t, absent.bytes, absent.len, gates, &v), 0);
+	}
+	s.t->recoveries = 1;
+	cr_assert_eq(table_read_ahead(s.t, a.bytes, a.len, gates, &v), -EAGAIN);
+}
+
 Test(table_read, torn_chains_end_in_eagain_and_touch_nothing_outside)
 {
 	struct space s = space_new();
