@@ -185,7 +185,7 @@ ParameterizedTestParameters(open, bad_welcome_is_refused_and_leaks_nothing)
 {
 	static struct bad_welcome all[] = {
 		{ FAKE_REFUSE, -EPERM, "not on a Sunday" },
-		{ FAKE_OTHER_LAYOUT, -EPROTO, "has layout 3" },
+		{ FAKE_OTHER_LAYOUT, -EPROTO, "shared memory has layout" },
 		{ FAKE_NO_MAGIC, -EPROTO, "no paxshm agent" },
 		{ FAKE_SHORT, -EPROTO, "no paxshm agent" },
 		{ FAKE_POSITIVE, -EPROTO, "makes no sense" },
