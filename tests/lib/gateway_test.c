@@ -341,6 +341,36 @@ Test(gateway, an_acquisition_without_a_lease_goes_back_to_the_agent)
 	cr_expect_eq(FAKE_SAW(acquires), 2);
 }
 
+/* What a session has to tell finds no room, and nobody reads. */
+static void crowd(paxshm_session *s)
+{
+	struct ring_request request = { .op = REQUEST_GATE, .call = CALL_NONE, .target = fake_gate(&fake, "k") };
+
+	while (ring_push(s->rings, &request))
+		;
+}
+
+Test(gateway, what_does_not_count_is_given_back_within_the_deadline_when_there_is_no_room_to_tell_it, .timeout = 10)
+{
+	paxshm_session *s = fake_open(&fake, 50);
+	paxshm_lock_handle *l = warm(s);
+
+	paused(true);
+	crowd(s);
+	fake_lease(&fake, 0);
+	cr_expect_eq(acquire_as(l, 0, 0, 0, 20, NULL), -ETIMEDOUT);
+	cr_expect_eq(gate_owner(atom_load_acquire(&gate()->word)), GATE_AGENT);
+	fake_lease(&fake, NEVER);
+	paused(false);
+	fake_until(&fake, &fake.gates, RING_REQUESTS);
+	paxshm_lock_handle *other;
+	cr_assert_eq(paxshm_lock_ref(s, "j", 1, &other), 0);
+	cr_expect_eq(acquire(other), 0);
+	fake_until(&fake, &fake.gates, RING_REQUESTS + 1); /* the next call told it */
+	cr_expect_eq(acquire(l), 0);
+	cr_expect_eq(paxshm_close(s), 0);
+}
+
 Test(gateway, a_gate_of_another_key_is_left_alone_and_the_agent_asked)
 {
 	paxshm_lock_handle *l = warm(ours);
