@@ -101,7 +101,7 @@ static void answer_late(struct paxshm_session *s, unsigned slot, const struct ri
 		return;
 	}
 	ASSERT(s->silent);
-	s->silent--;
+	atom_store_relaxed(&s->silent, s->silent - 1);
 	if (answer->result == 0 && (!answer->gate || gateway_return_late(s, answer))) {
 		c->state = CALL_LATE;
 		c->answer = *answer;
@@ -129,6 +129,15 @@ static void answers_take(struct paxshm_session *s)
 	}
 	if (s->owed)
 		owed_pay(s);
+}
+
+void call_hear(struct paxshm_session *s)
+{
+	if (!atom_load_relaxed(&s->silent))
+		return;
+	pthread_mutex_lock(&s->mutex);
+	answers_take(s);
+	pthread_mutex_unlock(&s->mutex);
 }
 
 /* ---- requests ---- */
@@ -294,7 +303,7 @@ static int call_end(struct paxshm_session *s, unsigned slot, int rc, struct ring
 	} else {
 		c->state = CALL_GIVEN_UP;
 		if (c->op == REQUEST_ACQUIRE)
-			s->silent++;
+			atom_store_relaxed(&s->silent, s->silent + 1);
 		if (c->op == REQUEST_HOLDER && rc != -ENOTCONN) {
 			c->uncancelled = true; /* so that its slot comes back soon */
 			c->reason = rc;

@@ -207,6 +207,7 @@ static int look_around(const struct paxshm_lock_handle *l, const struct paxshm_a
 
 	if (because == GATE_WAIT_LOOK && session_look(s))
 		return -ENOTCONN;
+	call_hear(s);
 	/* In a line nobody is told that there is no quorum. */
 	if (how->no_quorum != PAXSHM_RETRY && (gate_owner(word) == GATE_AGENT || lease_look(s, atom_load_acquire(&s->tables->incarnation))))
 		return BY_AGENT;
@@ -300,6 +301,7 @@ static int acquire(struct paxshm_lock_handle *l, const struct paxshm_acquire *ho
 {
 	struct paxshm_session *s = l->session;
 
+	call_hear(s);
 	for (unsigned i = 0; i < TRIES && know(l); i++) {
 		switch (gateway_take(l)) {
 		case TAKE_DONE:

@@ -328,6 +328,56 @@ Test(gateway, who_is_not_to_wait_without_quorum_leaves_the_line_when_the_lease_e
 	cr_expect_eq(waiter_end(&w), -ENETUNREACH);
 }
 
+/* ---- a grant for which nobody waits any more ---- */
+
+/* The agent was silent for too long; now it has granted it to a call that was given up. */
+static paxshm_session *granted_late(paxshm_lock_handle **ret)
+{
+	paxshm_session *s = fake_open(&fake, 50);
+
+	*ret = handle(s);
+	paused(true);
+	cr_assert_eq(acquire_as(*ret, 0, 0, 0, 20, NULL), -ENOTCONN);
+	paused(false);
+	fake_until_owner(&fake, "k", 3);
+	return s;
+}
+
+Test(gateway, who_gave_up_and_comes_again_does_not_wait_for_himself, .timeout = 10)
+{
+	paxshm_lock_handle *l;
+	paxshm_session *s = granted_late(&l);
+
+	cr_expect_eq(acquire_as(l, 0, 0, 0, 3000, NULL), 0);
+	cr_expect_eq(paxshm_lock_release(l), 0);
+	cr_expect_eq(paxshm_close(s), 0);
+}
+
+Test(gateway, nor_is_he_told_that_it_is_busy, .timeout = 10)
+{
+	paxshm_lock_handle *l;
+	paxshm_session *s = granted_late(&l);
+
+	cr_expect_eq(acquire_as(l, PAXSHM_NOWAIT, 0, 0, 0, NULL), 0);
+	cr_expect_eq(paxshm_close(s), 0);
+}
+
+Test(gateway, nor_does_he_when_the_answer_is_seen_later_than_the_gate, .timeout = 10)
+{
+	struct waiter w = { 0 };
+	paxshm_session *s = granted_late(&w.lock);
+	uint32_t *tail = &s->rings->completion_tail;
+
+	fake_lock(&fake);
+	cr_assert_eq(atom_load_acquire(tail), 1u);
+	atom_store_release(tail, 0u);
+	fake_unlock(&fake);
+	waiter_start(&w, w.lock);
+	atom_store_release(tail, 1u);
+	cr_expect_eq(waiter_end(&w), 0);
+	cr_expect_eq(paxshm_close(s), 0);
+}
+
 /* ---- what does not count ---- */
 
 Test(gateway, an_acquisition_without_a_lease_goes_back_to_the_agent)
