@@ -47,6 +47,17 @@ static void slot_free(struct paxshm_session *s, unsigned slot)
 	atom_and_seq_cst(&s->waiting[slot / 64], ~(1ull << (slot % 64)));
 }
 
+/* A grant goes back: a shared one by its claim; of an exclusive one the agent hears that it has the gate. */
+static struct ring_request returned(const struct ring_completion *grant)
+{
+	return (struct ring_request){
+		.op = grant->gate ? REQUEST_GATE : REQUEST_RELEASE,
+		.call = CALL_NONE,
+		.target = grant->gate,
+		.claim = grant->claim,
+	};
+}
+
 /* What given-up calls still owe the agent: their CANCEL, the release of a shared grant that nobody waits for any more, or
  * the word that such an exclusive one went back to it. As much of it as the ring has room for. */
 static void owed_pay(struct paxshm_session *s)
@@ -58,9 +69,7 @@ static void owed_pay(struct paxshm_session *s)
 		struct ring_request request = { .call = CALL_NONE };
 
 		if (c->state == CALL_LATE) {
-			request.op = c->answer.gate ? REQUEST_GATE : REQUEST_RELEASE;
-			request.target = c->answer.gate;
-			request.claim = c->answer.claim;
+			request = returned(&c->answer);
 		} else if (c->state == CALL_GIVEN_UP && c->uncancelled) {
 			request.op = REQUEST_CANCEL;
 			request.target = i;
@@ -92,7 +101,7 @@ static void answer_late(struct paxshm_session *s, unsigned slot, const struct ri
 		return;
 	}
 	ASSERT(s->silent);
-	s->silent--;
+	atom_store_relaxed(&s->silent, s->silent - 1);
 	if (answer->result == 0 && (!answer->gate || gateway_return_late(s, answer))) {
 		c->state = CALL_LATE;
 		c->answer = *answer;
@@ -120,6 +129,15 @@ static void answers_take(struct paxshm_session *s)
 	}
 	if (s->owed)
 		owed_pay(s);
+}
+
+void call_hear(struct paxshm_session *s)
+{
+	if (!atom_load_relaxed(&s->silent))
+		return;
+	pthread_mutex_lock(&s->mutex);
+	answers_take(s);
+	pthread_mutex_unlock(&s->mutex);
 }
 
 /* ---- requests ---- */
@@ -154,6 +172,23 @@ int call_post(struct paxshm_session *s, const struct ring_request *request, stru
 	if (rc == 0)
 		session_announce(s);
 	return rc;
+}
+
+void call_return(struct paxshm_session *s, const struct ring_completion *grant, struct patience patience)
+{
+	struct ring_request request = returned(grant);
+
+	pthread_mutex_lock(&s->mutex);
+	int rc = call_post(s, &request, patience);
+	int slot = rc == -ETIMEDOUT || rc == -ECANCELED ? slot_take(s, REQUEST_ACQUIRE) : -1;
+	if (slot >= 0) { /* no request names it: it is a place to keep what is owed */
+		s->calls[slot].state = CALL_LATE;
+		s->calls[slot].answer = *grant;
+		s->owed++;
+	} else if (rc && rc != -ENOTCONN) {
+		(void)call_post(s, &request, (struct patience){ .deadline_ns = NEVER });
+	}
+	pthread_mutex_unlock(&s->mutex);
 }
 
 /* A slot, and the request in the ring: the slot, or negative errno and nothing happened. */
@@ -268,7 +303,7 @@ static int call_end(struct paxshm_session *s, unsigned slot, int rc, struct ring
 	} else {
 		c->state = CALL_GIVEN_UP;
 		if (c->op == REQUEST_ACQUIRE)
-			s->silent++;
+			atom_store_relaxed(&s->silent, s->silent + 1);
 		if (c->op == REQUEST_HOLDER && rc != -ENOTCONN) {
 			c->uncancelled = true; /* so that its slot comes back soon */
 			c->reason = rc;

@@ -85,10 +85,13 @@ static bool decline(struct paxshm_session *s, uint32_t gate, uint32_t count)
 	return next == GATE_TELL;
 }
 
-void gateway_decline(struct paxshm_session *s, uint32_t gate, uint32_t count)
+void gateway_decline(struct paxshm_session *s, uint32_t gate, uint32_t count, struct patience patience)
 {
+	struct ring_completion grant = { .gate = gate };
+
+	/* Another host may wait for this word, and nobody here: so it must not be forgotten. */
 	if (decline(s, gate, count))
-		tell(s, gate, patient);
+		call_return(s, &grant, patience);
 }
 
 int gateway_release(struct paxshm_session *s, uint32_t gate, uint32_t count)
@@ -184,7 +187,7 @@ void gateway_cancel(struct paxshm_session *s)
 /* ---- waiting in the line ---- */
 
 /* The gate was handed to us: 0 if it counts. */
-static int arrive(struct paxshm_lock_handle *l, const struct gate_place *p)
+static int arrive(struct paxshm_lock_handle *l, const struct gate_place *p, struct patience patience)
 {
 	struct paxshm_session *s = l->session;
 	/* The terms first, then whether it is still ours: so these are the terms under which it was handed over. */
@@ -192,7 +195,7 @@ static int arrive(struct paxshm_lock_handle *l, const struct gate_place *p)
 
 	if (gateway_counts(l, p->count, p->died, incarnation) && gate_holds(&s->view.gates[p->gate], s->slot, p->count))
 		return 0;
-	gateway_decline(s, p->gate, p->count);
+	gateway_decline(s, p->gate, p->count, patience);
 	return BY_AGENT;
 }
 
@@ -204,6 +207,7 @@ static int look_around(const struct paxshm_lock_handle *l, const struct paxshm_a
 
 	if (because == GATE_WAIT_LOOK && session_look(s))
 		return -ENOTCONN;
+	call_hear(s);
 	/* In a line nobody is told that there is no quorum. */
 	if (how->no_quorum != PAXSHM_RETRY && (gate_owner(word) == GATE_AGENT || lease_look(s, atom_load_acquire(&s->tables->incarnation))))
 		return BY_AGENT;
@@ -247,7 +251,7 @@ static int wait_in_line(struct paxshm_lock_handle *l, const struct paxshm_acquir
 		rc = wait_at(l, &p, how, patience);
 		place_give(s, place);
 		if (rc == 0)
-			return arrive(l, &p);
+			return arrive(l, &p, patience);
 	} while (rc == -EBUSY);
 	if (rc == -ENOENT) { /* it serves another key */
 		gateway_remember(l, 0, 0);
@@ -297,12 +301,13 @@ static int acquire(struct paxshm_lock_handle *l, const struct paxshm_acquire *ho
 {
 	struct paxshm_session *s = l->session;
 
+	call_hear(s);
 	for (unsigned i = 0; i < TRIES && know(l); i++) {
 		switch (gateway_take(l)) {
 		case TAKE_DONE:
 			return 0;
 		case TAKE_VOID:
-			gateway_decline(s, l->gate, l->taken);
+			gateway_decline(s, l->gate, l->taken, patience);
 			return BY_AGENT;
 		case TAKE_NOT_FREE:
 			break;

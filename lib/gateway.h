@@ -103,8 +103,8 @@ int gateway_acquire(struct paxshm_lock_handle *l, const struct paxshm_acquire *h
  * room in the ring. */
 int gateway_release(struct paxshm_session *s, uint32_t gate, uint32_t count);
 
-/* Gives one up that does not count, or that nobody wants. As above. */
-void gateway_decline(struct paxshm_session *s, uint32_t gate, uint32_t count);
+/* Gives one up that does not count, or that nobody wants. The mutex is not held; waits as call_return() does. */
+void gateway_decline(struct paxshm_session *s, uint32_t gate, uint32_t count, struct patience patience);
 
 /* A grant came for a call that was given up: gives it back. true: the agent is to be told of the gate. */
 bool gateway_return_late(struct paxshm_session *s, const struct ring_completion *answer);

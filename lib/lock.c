@@ -136,6 +136,12 @@ static inline int handle_reenter(struct paxshm_lock_handle *l, uint32_t mode)
 	return rc;
 }
 
+/* For what is to be told when the caller has no patience left: as long as an agent may be silent. */
+static struct patience silence(const struct paxshm_session *s)
+{
+	return (struct patience){ .deadline_ns = sys_now_ns() + s->agent_timeout_ns };
+}
+
 enum warm { WARM_OWNED,
 	    WARM_NOT,    /* not gone, or not to its end: all is as it was */
 	    WARM_VOID }; /* what the gate gave did not count, and went to the agent */
@@ -164,7 +170,7 @@ static __attribute__((noinline, cold)) enum warm warm_void(struct paxshm_lock_ha
 	uint32_t gate = l->gate, taken = l->taken;
 
 	bias_leave(&l->bias);
-	gateway_decline(l->session, gate, taken);
+	gateway_decline(l->session, gate, taken, silence(l->session));
 	return WARM_VOID;
 }
 
@@ -303,15 +309,10 @@ static int acquire_ask(struct paxshm_lock_handle *l, const struct paxshm_acquire
 /* A grant that its caller will not get goes back. */
 static void decline(struct paxshm_session *s, const struct ring_completion *got)
 {
-	struct ring_request request = { .op = REQUEST_RELEASE, .call = CALL_NONE, .claim = got->claim };
-
-	if (got->gate) {
-		gateway_decline(s, got->gate, got->count);
-		return;
-	}
-	pthread_mutex_lock(&s->mutex);
-	call_post(s, &request, (struct patience){ .deadline_ns = NEVER });
-	pthread_mutex_unlock(&s->mutex);
+	if (got->gate)
+		gateway_decline(s, got->gate, got->count, silence(s));
+	else
+		call_return(s, got, silence(s));
 }
 
 /* Asks the agent, and looks at the lease after the grant: only that look proves that it counts. When the host's life has

@@ -21,7 +21,8 @@
  *
  * A call slot: FREE -> WAITING (its request is in the ring) -> ANSWERED -> FREE, or
  * WAITING -> GIVEN_UP (its thread has gone: the agent was silent too long) -> FREE when the answer
- * comes at last; if that is a grant, GIVEN_UP -> LATE until its release stands in the ring -> FREE.
+ * comes at last; if that is a grant, GIVEN_UP -> LATE until its release stands in the ring -> FREE. A grant that goes back
+ * while the ring is full takes a slot for that: FREE -> LATE.
  * A slot is never used again before its answer came: an answer always belongs to the call it names.
  *
  * Who may enter: lib/.
@@ -113,7 +114,7 @@ struct paxshm_session {
 	pthread_mutex_t mutex;
 	uint64_t places_left; /* those that were left by a cancel, and may still stand in a line */
 	struct call calls[RING_CALLS];
-	uint32_t silent; /* acquires given up and not answered yet: new ones are refused meanwhile */
+	uint32_t silent; /* acquires given up and not answered yet: new ones are refused meanwhile; read without the mutex too */
 	uint32_t owed;   /* slots that are LATE or uncancelled */
 	uint32_t turn_waiters;
 	bool told_suspended; /* the last event about the lease */
@@ -174,6 +175,14 @@ int call_run(struct paxshm_session *s, struct ring_request *request, struct pati
 /* Hands a request in that is not answered. Waits while the ring is full. 0, -ENOTCONN, -ETIMEDOUT, -ECANCELED. The mutex
  * is held by the caller and may be let go meanwhile. */
 int call_post(struct paxshm_session *s, const struct ring_request *request, struct patience patience);
+
+/* Takes what answers there are to acquires that were given up: a grant among them is one's own, and would be waited for in
+ * vain. The mutex is not held. */
+void call_hear(struct paxshm_session *s);
+
+/* Hands in that a grant goes back: its claim, or the gate, which is the agent's again. Waits for room as long as `patience`
+ * lasts; then the session's next call does it. The mutex is not held. */
+void call_return(struct paxshm_session *s, const struct ring_completion *grant, struct patience patience);
 
 /* Whether a thread should stop waiting: 0, -ETIMEDOUT, -ECANCELED. */
 int patience_over(const struct paxshm_session *s, struct patience patience);

@@ -328,6 +328,56 @@ Test(gateway, who_is_not_to_wait_without_quorum_leaves_the_line_when_the_lease_e
 	cr_expect_eq(waiter_end(&w), -ENETUNREACH);
 }
 
+/* ---- a grant for which nobody waits any more ---- */
+
+/* The agent was silent for too long; now it has granted it to a call that was given up. */
+static paxshm_session *granted_late(paxshm_lock_handle **ret)
+{
+	paxshm_session *s = fake_open(&fake, 50);
+
+	*ret = handle(s);
+	paused(true);
+	cr_assert_eq(acquire_as(*ret, 0, 0, 0, 20, NULL), -ENOTCONN);
+	paused(false);
+	fake_until_owner(&fake, "k", 3);
+	return s;
+}
+
+Test(gateway, who_gave_up_and_comes_again_does_not_wait_for_himself, .timeout = 10)
+{
+	paxshm_lock_handle *l;
+	paxshm_session *s = granted_late(&l);
+
+	cr_expect_eq(acquire_as(l, 0, 0, 0, 3000, NULL), 0);
+	cr_expect_eq(paxshm_lock_release(l), 0);
+	cr_expect_eq(paxshm_close(s), 0);
+}
+
+Test(gateway, nor_is_he_told_that_it_is_busy, .timeout = 10)
+{
+	paxshm_lock_handle *l;
+	paxshm_session *s = granted_late(&l);
+
+	cr_expect_eq(acquire_as(l, PAXSHM_NOWAIT, 0, 0, 0, NULL), 0);
+	cr_expect_eq(paxshm_close(s), 0);
+}
+
+Test(gateway, nor_does_he_when_the_answer_is_seen_later_than_the_gate, .timeout = 10)
+{
+	struct waiter w = { 0 };
+	paxshm_session *s = granted_late(&w.lock);
+	uint32_t *tail = &s->rings->completion_tail;
+
+	fake_lock(&fake);
+	cr_assert_eq(atom_load_acquire(tail), 1u);
+	atom_store_release(tail, 0u);
+	fake_unlock(&fake);
+	waiter_start(&w, w.lock);
+	atom_store_release(tail, 1u);
+	cr_expect_eq(waiter_end(&w), 0);
+	cr_expect_eq(paxshm_close(s), 0);
+}
+
 /* ---- what does not count ---- */
 
 Test(gateway, an_acquisition_without_a_lease_goes_back_to_the_agent)
@@ -339,6 +389,36 @@ Test(gateway, an_acquisition_without_a_lease_goes_back_to_the_agent)
 	fake_until(&fake, &fake.gates, 1);
 	cr_expect_eq(gate_owner(atom_load_acquire(&gate()->word)), GATE_AGENT);
 	cr_expect_eq(FAKE_SAW(acquires), 2);
+}
+
+/* What a session has to tell finds no room, and nobody reads. */
+static void crowd(paxshm_session *s)
+{
+	struct ring_request request = { .op = REQUEST_GATE, .call = CALL_NONE, .target = fake_gate(&fake, "k") };
+
+	while (ring_push(s->rings, &request))
+		;
+}
+
+Test(gateway, what_does_not_count_is_given_back_within_the_deadline_when_there_is_no_room_to_tell_it, .timeout = 10)
+{
+	paxshm_session *s = fake_open(&fake, 50);
+	paxshm_lock_handle *l = warm(s);
+
+	paused(true);
+	crowd(s);
+	fake_lease(&fake, 0);
+	cr_expect_eq(acquire_as(l, 0, 0, 0, 20, NULL), -ETIMEDOUT);
+	cr_expect_eq(gate_owner(atom_load_acquire(&gate()->word)), GATE_AGENT);
+	fake_lease(&fake, NEVER);
+	paused(false);
+	fake_until(&fake, &fake.gates, RING_REQUESTS);
+	paxshm_lock_handle *other;
+	cr_assert_eq(paxshm_lock_ref(s, "j", 1, &other), 0);
+	cr_expect_eq(acquire(other), 0);
+	fake_until(&fake, &fake.gates, RING_REQUESTS + 1); /* the next call told it */
+	cr_expect_eq(acquire(l), 0);
+	cr_expect_eq(paxshm_close(s), 0);
 }
 
 Test(gateway, a_gate_of_another_key_is_left_alone_and_the_agent_asked)
