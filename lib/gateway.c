@@ -275,14 +275,15 @@ static bool name_owner(const struct paxshm_session *s, uint32_t gate, uint64_t w
 		.host_id = s->host,
 		.pid = atom_load_acquire(&row->pid),
 		.session = slot,
-		.start_time = atom_load_relaxed(&row->start),
-		.token = atom_load_relaxed(&terms->base) + (gate_count(word) - atom_load_relaxed(&terms->opened_at) - 1),
+		.start_time = atom_load_acquire(&row->start),
+		.token = atom_load_acquire(&terms->base) + (gate_count(word) - atom_load_acquire(&terms->opened_at) - 1),
 	};
 	host_name(s, s->host, ret->host);
-	return true;
+	/* Once more: while the session owns the gate neither its row nor the terms change. */
+	return gate_holds(&s->view.gates[gate], slot, gate_count(word));
 }
 
-/* NOWAIT, and a session owns the gate. */
+/* NOWAIT, and a session owns the gate. BY_AGENT: it is hard to say which; the agent decides. */
 static int refuse(struct paxshm_lock_handle *l, uint64_t word, struct ring_completion *ret)
 {
 	struct paxshm_who who;

@@ -58,12 +58,12 @@ static inline __attribute__((always_inline)) bool gateway_counts(struct paxshm_l
 	/* A call: what is used behind it is read behind it, or each would be kept on the stack meanwhile, by a store. */
 	struct paxshm_session *s = l->session;
 	const struct gate_terms *terms = l->terms;
-	uint32_t nth = atom_load_relaxed(&l->taken) - atom_load_relaxed(&terms->opened_at) - 1;
+	uint32_t nth = atom_load_relaxed(&l->taken) - atom_load_acquire(&terms->opened_at) - 1;
 
 	incarnation = atom_load_relaxed(&l->incarnation);
-	atom_store_relaxed(&l->token, atom_load_relaxed(&terms->base) + nth);
-	if (atom_load_acquire(&terms->serial) != l->serial || nth >= atom_load_relaxed(&terms->range) ||
-	    atom_load_relaxed(&terms->incarnation) != incarnation || session_lost(s))
+	atom_store_relaxed(&l->token, atom_load_acquire(&terms->base) + nth);
+	if (atom_load_acquire(&terms->serial) != l->serial || nth >= atom_load_acquire(&terms->range) ||
+	    atom_load_acquire(&terms->incarnation) != incarnation || session_lost(s))
 		return false;
 	if (!lease_stands_again(s->tables, incarnation, gateway_margin_ns(s->tables), second_ns, &s->agreed_ns))
 		return gateway_lease_holds(l);
