@@ -298,6 +298,35 @@ Test(gates, who_dies_before_it_says_that_it_let_go_keeps_no_other_host_waiting)
 	cr_assert_eq(c.result, 0);
 }
 
+Test(gates, a_choice_that_a_killed_agent_left_half_made_is_void_when_the_lock_goes_back)
+{
+	ready(3, 64);
+	struct host *h = &hosts[1];
+	uint32_t a = open_session(h, 1), b = open_session(h, 2), last = open_session(h, 3), far = open_session(&hosts[2], 4);
+	struct ring_completion held = acquire(h, a, "k"), c;
+	struct gate_place second = stand(h, b, held.gate), third = stand(h, last, held.gate);
+	struct gate_view v = gates_of(h);
+
+	cr_assert_eq(gate_look(&v, &third, true), GATE_SLEEP);
+	now_ns += NS_PER_MS;
+	request(&hosts[2], far, wish(REQUEST_ACQUIRE, 0, "k", 0));
+	settle();
+	cr_assert(let_go(h, a, &held));
+	cr_assert(has_come(h, &second));
+	cr_assert_eq(gate_decline(&v, held.gate, b, second.count), GATE_TELL);
+	/* There is time yet: the agent opens the gate to the third, and is killed before it has swapped the word. */
+	struct gate_pass opening = gate_agent_pass(&v, held.gate);
+	cr_assert_eq(gate_open(&v, &opening), GATE_WAKE);
+	agent_free(h->agent);
+	now_ns += 20 * NS_PER_MS; /* its successor finds that there is none left */
+	start_agent(h);
+	link_all(h);
+	pass(100);
+	cr_assert(answered(&hosts[2], far, &c));
+	cr_assert_eq(c.result, 0);
+	cr_assert_not(has_come(h, &third), "it would own the gate of a lock that another host has");
+}
+
 Test(gates, a_session_closed_in_order_leaves_no_death_behind)
 {
 	keeping(1, 64);
