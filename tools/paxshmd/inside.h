@@ -278,10 +278,10 @@ static inline struct gate_terms *gate_terms_of(const struct agent *a, uint32_t l
 	return tables_terms(a->tables, line);
 }
 
-/* On the clock that programs go by. */
+/* On the clock that programs go by. What was before the machine slept for longer than it had run is older than anything. */
 static inline uint64_t agent_monotonic_ns(const struct agent *a, uint64_t at_ns)
 {
-	return at_ns - a->suspended_ns;
+	return at_ns > a->suspended_ns ? at_ns - a->suspended_ns : 0;
 }
 
 /* ---- shared.c ---- */

@@ -384,3 +384,24 @@ Test(gates, a_suspended_host_opens_nothing_until_it_is_renewed)
 	pass(1000);
 	cr_assert(has_come(&hosts[1], &p));
 }
+
+Test(gates, who_waited_when_the_machine_was_put_to_sleep_is_no_younger_for_it)
+{
+	keeping(1, 64);
+	struct host *h = &hosts[1];
+	uint32_t a = open_session(h, 1), b = open_session(h, 2), late = open_session(h, 3);
+	struct ring_completion held = acquire(h, a, "k"), c;
+
+	request(h, b, wish(REQUEST_ACQUIRE, 0, "k", 0));
+	settle();
+	now_ns += NS_PER_MS;
+	struct gate_place p = stand(h, late, held.gate);
+	const uint64_t slept_ns = 3600 * NS_PER_S; /* longer than it had run */
+	now_ns += slept_ns;
+	cr_assert(let_go(h, a, &held));
+	for (int turn = 0; turn < 10; turn++)
+		step(h, (struct agent_event){ .kind = AGENT_TURN, .suspended_ns = slept_ns });
+	cr_assert(answered(h, b, &c));
+	cr_assert_eq(c.result, 0);
+	cr_assert_not(has_come(h, &p));
+}
