@@ -159,6 +159,36 @@ Test(gates, a_lock_that_is_mostly_taken_away_is_given_back_at_once)
 	cr_assert_eq(rows_used(), 1);
 }
 
+Test(gates, of_many_kept_locks_a_few_at_a_time_are_given_back)
+{
+	n_claims = 16384;
+	keeping(1, 32768);
+	struct host *h = &hosts[1];
+	uint32_t s = open_session(h, 1), done = 0;
+	struct ring_completion c;
+	char key[16];
+
+	while (done < 14000) {
+		for (uint32_t call = 0; call < RING_REQUESTS; call++) {
+			snprintf(key, sizeof(key), "key %u", done + call);
+			request(h, s, wish(REQUEST_ACQUIRE, call, key, 0));
+		}
+		for (int turn = 0; turn < 3; turn++)
+			step(h, (struct agent_event){ .kind = AGENT_TURN });
+		for (; answered(h, s, &c); done++)
+			cr_assert(let_go(h, s, &c));
+	}
+	uint64_t before = h->memory.tables->evictions, most = 0;
+	for (unsigned ms = 0; ms < 3 * KEEP_MS; ms += 5) {
+		now_ns += 5 * NS_PER_MS;
+		step(h, (struct agent_event){ .kind = AGENT_TURN });
+		most = MAX(most, h->memory.tables->evictions - before);
+		before = h->memory.tables->evictions;
+	}
+	cr_assert_leq(most, 512);
+	cr_assert_geq(before, done, "and all of them within two rounds");
+}
+
 Test(gates, kept_locks_give_way_when_a_host_has_no_room_for_another)
 {
 	n_claims = 8;
