@@ -357,6 +357,25 @@ Test(gates, a_choice_that_a_killed_agent_left_half_made_is_void_when_the_lock_go
 	cr_assert_not(has_come(h, &third), "it would own the gate of a lock that another host has");
 }
 
+Test(gates, for_many_that_die_together_those_they_may_have_chosen_are_looked_for_once)
+{
+	keeping(1, 64);
+	struct host *h = &hosts[1];
+	uint32_t alive = open_session(h, 1), dead[SLOTS];
+	struct gate_record *r = &gates_of(h).records[waiter_of(h, alive)];
+
+	for (unsigned i = 1; i < SLOTS; i++)
+		dead[i] = open_session(h, 1 + i);
+	acquire(h, dead[1], "k");
+	r->state = (uint64_t)GATE_RECORD_CHOSEN << 32 | 7;
+	for (unsigned i = 1; i < SLOTS; i++)
+		step(h, (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = dead[i] });
+	settle();
+	for (unsigned i = 1; i < SLOTS; i++)
+		cr_assert(h->closed[dead[i]]);
+	cr_assert_eq(r->bell, 1);
+}
+
 Test(gates, a_session_closed_in_order_leaves_no_death_behind)
 {
 	keeping(1, 64);
