@@ -130,7 +130,7 @@ bool gates_sweep_session(struct agent *a, uint32_t slot, bool died)
 	}
 	CHANGE(s->sweep_at, end == a->m.p->lines_high ? SWEEP_DONE : end + 1);
 	if (s->sweep_at == SWEEP_DONE) {
-		gates_rouse_chosen(a);
+		a->rouse = true; /* for all that end in this turn: it looks at every place of the host */
 		gates_watch_now(a);
 	}
 	agent_commit(a);

@@ -310,6 +310,11 @@ static void no_room(struct agent *a, uint32_t i)
 	CHANGE(l->full, 0);
 	while (l->head && may_send_off(a, l))
 		claim_answer(a, l->head, -ENOSPC, NULL);
+	if (!l->head && gate_has_waiters(a, i)) { /* they go on waiting, and nobody asks all the time for them */
+		CHANGE(l->full, 1);
+		a->watch_ns = FULL_WAIT_NS;
+		gate_watch(a, i);
+	}
 }
 
 void line_acquired(struct agent *a, const struct command *c, enum lock_outcome outcome)

@@ -11,8 +11,9 @@
  *     group of something else: gate_settle() is called between groups;
  *   - who is to be given the gate stands in the line before (`given`), so that a successor gives it to the same;
  *   - a gate may be closed at any time: whoever finds it closed opens it again, as long as the line is OURS;
- *   - RELEASE is issued when the agent owns the word, and with it the line is no longer OURS: that delegation is over
- *     here, whatever comes of it.
+ *   - RELEASE is issued when the agent owns the word and has closed it once more, so that nobody helps himself to it by a
+ *     choice that a predecessor left half made; and with it the line is no longer OURS: that delegation is over here,
+ *     whatever comes of it.
  *
  * Passing while another host waits is bounded (cohort locks: Dice, Marathe, Shavit 2012, section 2.2): who waits here for
  * longer than it, at most handover_max of them, and for at most handover_ns; then the lock goes back. The first owner of a
@@ -29,7 +30,7 @@
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 #define SETTLE_ROUNDS 64u /* of one gate in one turn; then the others' turn comes first */
 #define WATCH_MAX_NS NS_PER_S
-#define ONE_USE 3u /* counts that a delegation takes for one use: closed, given, closed to get it back */
+#define ONE_USE 4u /* counts that a delegation takes for one use: closed, given, closed to get it back, and to end it */
 
 bool gate_session_owns(uint64_t word)
 {
@@ -472,7 +473,11 @@ bool gate_settle(struct agent *a, uint32_t i)
 			open_gate(a, i);
 			return true;
 		case ELSEWHERE:
-			return give_back(a, i);
+			if (!commands_room(a))
+				return false;
+			if (MUTANT(314) || gate_take_back(a, i, NEVER) == GATE_DONE)
+				return give_back(a, i);
+			break;
 		}
 	}
 	line_later(a, i);

@@ -74,6 +74,7 @@ struct agent {
 	uint32_t ending;              /* sessions in SESSION_ENDING; of these … */
 	uint32_t lingering;           /* … so many own nothing any more, but places in lines that others stand in: looked at again at */
 	uint64_t linger_at_ns;
+	bool rouse;              /* gates of one were swept: whoever it chose is to be roused at the end of this scan; a successor does so anyway */
 	uint8_t *lingers;        /* [slot] */
 	bool more_requests;      /* a ring was left with requests in it */
 	uint64_t look_at_all_ns; /* when to look into every ring, announced or not */
@@ -278,10 +279,10 @@ static inline struct gate_terms *gate_terms_of(const struct agent *a, uint32_t l
 	return tables_terms(a->tables, line);
 }
 
-/* On the clock that programs go by. */
+/* On the clock that programs go by. What was before the machine slept for longer than it had run is older than anything. */
 static inline uint64_t agent_monotonic_ns(const struct agent *a, uint64_t at_ns)
 {
-	return at_ns - a->suspended_ns;
+	return at_ns > a->suspended_ns ? at_ns - a->suspended_ns : 0;
 }
 
 /* ---- shared.c ---- */

@@ -11,8 +11,9 @@
 #include "inside.h"
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
-#define ROUND_STEPS 16u /* all lines are looked at in so many steps */
-#define HAND_LINES 64u  /* looked at in one turn while room is short */
+#define ROUND_STEPS 16u  /* all lines are looked at in so many steps, or in more: */
+#define ROUND_LINES 512u /* no more of them are looked at in one */
+#define HAND_LINES 64u   /* looked at in one turn while room is short */
 #define REUSE_KEEP 2u
 #define REUSE_MAX 3u
 #define REUSE_OTHERS 4u /* another host asked for it since we had it */
@@ -124,11 +125,12 @@ static void hand_moves(struct agent *a)
 /* A part of the round that is made once in keep_ns. */
 static void round_goes_on(struct agent *a)
 {
-	uint32_t n = a->m.p->lines_high / ROUND_STEPS + 1;
+	uint32_t high = a->m.p->lines_high, n = MIN(high / ROUND_STEPS + 1, ROUND_LINES);
+	uint64_t step_ns = MIN(a->config.keep_ns / ROUND_STEPS, a->config.keep_ns * n / MAX(high, 1u));
 
 	for (; n && a->round_line < a->m.p->lines_high && commands_room(a); n--)
 		look_for_idle(a, ++a->round_line);
-	a->round_at_ns = a->now_ns + a->config.keep_ns / ROUND_STEPS;
+	a->round_at_ns = a->now_ns + step_ns;
 	if (a->round_line < a->m.p->lines_high)
 		return;
 	a->round_line = 0;

@@ -343,6 +343,9 @@ void session_scan(struct agent *a)
 	for (uint32_t slot = 1; (all || a->ending > a->lingering) && bite && slot <= a->m.p->n_sessions; slot++)
 		if (a->m.sessions[slot].state == SESSION_ENDING && (all || !a->lingers[slot]))
 			bite = end_on(a, slot, bite);
+	if (a->rouse)
+		gates_rouse_chosen(a);
+	a->rouse = false;
 }
 
 /* ---- open, map, gone ---- */

@@ -264,3 +264,24 @@ Test(delegate, a_crowd_is_told_of_a_full_table_in_groups_that_can_be_undone)
 	settle();
 	cr_assert_eq(count_answers(h, -ENOSPC), SLOTS * RING_CALLS);
 }
+
+Test(delegate, for_who_stands_at_the_gate_of_a_lock_without_room_the_cluster_is_asked_now_and_then)
+{
+	ready(3, 1);
+	struct host *h = &hosts[leader() == 3 ? 2 : 3];
+	uint32_t s = open_session(&hosts[1], 5), a = open_session(h, 6), b = open_session(h, 7);
+	struct ring_completion held = acquire(&hosts[1], s, "the only row"), c;
+	struct gate_place p = { .gate = 1, .slot = b, .record = (b - 1) * h->memory.tables->records_each + 1 };
+	struct gate_view v = gates_of(h);
+
+	request(h, a, wish(REQUEST_ACQUIRE, 0, "k", 0));
+	step(h, (struct agent_event){ .kind = AGENT_TURN });
+	cr_assert_eq(gate_arrive(&v, &p, now_ns), GATE_TELL);
+	tell(h, b, p.gate);
+	settle();
+	cr_assert(answered(h, a, &c));
+	cr_assert_eq(c.result, -ENOSPC);
+	release(&hosts[1], s, &held);
+	pass(100);
+	cr_assert_eq(gate_owner_of(h, p.gate), b);
+}

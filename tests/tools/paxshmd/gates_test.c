@@ -159,6 +159,36 @@ Test(gates, a_lock_that_is_mostly_taken_away_is_given_back_at_once)
 	cr_assert_eq(rows_used(), 1);
 }
 
+Test(gates, of_many_kept_locks_a_few_at_a_time_are_given_back)
+{
+	n_claims = 16384;
+	keeping(1, 32768);
+	struct host *h = &hosts[1];
+	uint32_t s = open_session(h, 1), done = 0;
+	struct ring_completion c;
+	char key[16];
+
+	while (done < 14000) {
+		for (uint32_t call = 0; call < RING_REQUESTS; call++) {
+			snprintf(key, sizeof(key), "key %u", done + call);
+			request(h, s, wish(REQUEST_ACQUIRE, call, key, 0));
+		}
+		for (int turn = 0; turn < 3; turn++)
+			step(h, (struct agent_event){ .kind = AGENT_TURN });
+		for (; answered(h, s, &c); done++)
+			cr_assert(let_go(h, s, &c));
+	}
+	uint64_t before = h->memory.tables->evictions, most = 0;
+	for (unsigned ms = 0; ms < 3 * KEEP_MS; ms += 5) {
+		now_ns += 5 * NS_PER_MS;
+		step(h, (struct agent_event){ .kind = AGENT_TURN });
+		most = MAX(most, h->memory.tables->evictions - before);
+		before = h->memory.tables->evictions;
+	}
+	cr_assert_leq(most, 512);
+	cr_assert_geq(before, done, "and all of them within two rounds");
+}
+
 Test(gates, kept_locks_give_way_when_a_host_has_no_room_for_another)
 {
 	n_claims = 8;
@@ -298,6 +328,54 @@ Test(gates, who_dies_before_it_says_that_it_let_go_keeps_no_other_host_waiting)
 	cr_assert_eq(c.result, 0);
 }
 
+Test(gates, a_choice_that_a_killed_agent_left_half_made_is_void_when_the_lock_goes_back)
+{
+	ready(3, 64);
+	struct host *h = &hosts[1];
+	uint32_t a = open_session(h, 1), b = open_session(h, 2), last = open_session(h, 3), far = open_session(&hosts[2], 4);
+	struct ring_completion held = acquire(h, a, "k"), c;
+	struct gate_place second = stand(h, b, held.gate), third = stand(h, last, held.gate);
+	struct gate_view v = gates_of(h);
+
+	cr_assert_eq(gate_look(&v, &third, true), GATE_SLEEP);
+	now_ns += NS_PER_MS;
+	request(&hosts[2], far, wish(REQUEST_ACQUIRE, 0, "k", 0));
+	settle();
+	cr_assert(let_go(h, a, &held));
+	cr_assert(has_come(h, &second));
+	cr_assert_eq(gate_decline(&v, held.gate, b, second.count), GATE_TELL);
+	/* There is time yet: the agent opens the gate to the third, and is killed before it has swapped the word. */
+	struct gate_pass opening = gate_agent_pass(&v, held.gate);
+	cr_assert_eq(gate_open(&v, &opening), GATE_WAKE);
+	agent_free(h->agent);
+	now_ns += 20 * NS_PER_MS; /* its successor finds that there is none left */
+	start_agent(h);
+	link_all(h);
+	pass(100);
+	cr_assert(answered(&hosts[2], far, &c));
+	cr_assert_eq(c.result, 0);
+	cr_assert_not(has_come(h, &third), "it would own the gate of a lock that another host has");
+}
+
+Test(gates, for_many_that_die_together_those_they_may_have_chosen_are_looked_for_once)
+{
+	keeping(1, 64);
+	struct host *h = &hosts[1];
+	uint32_t alive = open_session(h, 1), dead[SLOTS];
+	struct gate_record *r = &gates_of(h).records[waiter_of(h, alive)];
+
+	for (unsigned i = 1; i < SLOTS; i++)
+		dead[i] = open_session(h, 1 + i);
+	acquire(h, dead[1], "k");
+	r->state = (uint64_t)GATE_RECORD_CHOSEN << 32 | 7;
+	for (unsigned i = 1; i < SLOTS; i++)
+		step(h, (struct agent_event){ .kind = AGENT_SESSION_GONE, .slot = dead[i] });
+	settle();
+	for (unsigned i = 1; i < SLOTS; i++)
+		cr_assert(h->closed[dead[i]]);
+	cr_assert_eq(r->bell, 1);
+}
+
 Test(gates, a_session_closed_in_order_leaves_no_death_behind)
 {
 	keeping(1, 64);
@@ -354,4 +432,25 @@ Test(gates, a_suspended_host_opens_nothing_until_it_is_renewed)
 	hosts[2].up = hosts[3].up = true;
 	pass(1000);
 	cr_assert(has_come(&hosts[1], &p));
+}
+
+Test(gates, who_waited_when_the_machine_was_put_to_sleep_is_no_younger_for_it)
+{
+	keeping(1, 64);
+	struct host *h = &hosts[1];
+	uint32_t a = open_session(h, 1), b = open_session(h, 2), late = open_session(h, 3);
+	struct ring_completion held = acquire(h, a, "k"), c;
+
+	request(h, b, wish(REQUEST_ACQUIRE, 0, "k", 0));
+	settle();
+	now_ns += NS_PER_MS;
+	struct gate_place p = stand(h, late, held.gate);
+	const uint64_t slept_ns = 3600 * NS_PER_S; /* longer than it had run */
+	now_ns += slept_ns;
+	cr_assert(let_go(h, a, &held));
+	for (int turn = 0; turn < 10; turn++)
+		step(h, (struct agent_event){ .kind = AGENT_TURN, .suspended_ns = slept_ns });
+	cr_assert(answered(h, b, &c));
+	cr_assert_eq(c.result, 0);
+	cr_assert_not(has_come(h, &p));
 }
