@@ -74,6 +74,7 @@ struct agent {
 	uint32_t ending;              /* sessions in SESSION_ENDING; of these … */
 	uint32_t lingering;           /* … so many own nothing any more, but places in lines that others stand in: looked at again at */
 	uint64_t linger_at_ns;
+	uint32_t ends_from;      /* the slot behind the last one that was looked at, less 1 */
 	bool rouse;              /* gates of one were swept: whoever it chose is to be roused at the end of this scan; a successor does so anyway */
 	uint8_t *lingers;        /* [slot] */
 	bool more_requests;      /* a ring was left with requests in it */

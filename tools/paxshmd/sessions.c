@@ -339,10 +339,16 @@ void session_scan(struct agent *a)
 	}
 	look_at_all(a);
 	bool all = a->lingering && a->now_ns >= a->linger_at_ns;
+	uint32_t n = a->m.p->n_sessions, looked = 0;
 
-	for (uint32_t slot = 1; (all || a->ending > a->lingering) && bite && slot <= a->m.p->n_sessions; slot++)
+	/* On from where the last look had enough: those that cannot end yet do not keep the others from it. */
+	for (; (all || a->ending > a->lingering) && bite && looked < n; looked++) {
+		uint32_t slot = 1 + (a->ends_from + looked) % n;
+
 		if (a->m.sessions[slot].state == SESSION_ENDING && (all || !a->lingers[slot]))
 			bite = end_on(a, slot, bite);
+	}
+	a->ends_from = (a->ends_from + looked) % n;
 	if (a->rouse)
 		gates_rouse_chosen(a);
 	a->rouse = false;
