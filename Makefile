@@ -327,15 +327,16 @@ $(FUZZERS): $(FUZZ_BUILD)/%: $(FUZZ_BUILD)/tests/fuzz/%.o $(FUZZ_BUILD)/all.a
 
 -include $(shell find $(FUZZ_BUILD) -name '*.d' 2>/dev/null)
 
-fuzz: $(FUZZERS) ## each decoder for FUZZ_SECONDS
-	@for f in $(FUZZERS); do \
-		name=$${f##*/}; found=$(FUZZ_BUILD)/corpus/$$name; seeds=tests/fuzz/corpus/$${name%_fuzz}; \
-		mkdir -p $$found; [ -d $$seeds ] || seeds=; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ_BUILD)/ -print_final_stats=1 \
-			$$found $$seeds >$(FUZZ_BUILD)/$$name.log 2>&1 || { tail -n 60 $(FUZZ_BUILD)/$$name.log; exit 1; }; \
-		printf '  ok    fuzz %-20s %s inputs in $(FUZZ_SECONDS) s\n' $$name \
-			"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(FUZZ_BUILD)/$$name.log)"; \
-	done
+fuzz: $(addsuffix .run,$(FUZZERS)) ## each decoder for FUZZ_SECONDS
+
+.PHONY: $(addsuffix .run,$(FUZZERS))
+$(addsuffix .run,$(FUZZERS)): %.run: %
+	@name=$(notdir $*); found=$(FUZZ_BUILD)/corpus/$$name; seeds=tests/fuzz/corpus/$${name%_fuzz}; \
+	mkdir -p $$found; [ -d $$seeds ] || seeds=; \
+	$* -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ_BUILD)/ -print_final_stats=1 \
+		$$found $$seeds >$(FUZZ_BUILD)/$$name.log 2>&1 || { tail -n 60 $(FUZZ_BUILD)/$$name.log; exit 1; }; \
+	printf '  ok    fuzz %-20s %s inputs in $(FUZZ_SECONDS) s\n' $$name \
+		"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(FUZZ_BUILD)/$$name.log)"
 
 # ---- measuring ----
 
