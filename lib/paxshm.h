@@ -234,7 +234,7 @@ struct paxshm_acquire {
 	uint64_t deadline_ns; /* absolute CLOCK_MONOTONIC, 0: none */
 };
 
-#define PAXSHM_OWNER_DIED 1u /* the last owner died with the lock: check what it protects */
+#define PAXSHM_OWNER_DIED 1u /* the last owner died with the lock: check what it protects. Told until somebody has released it */
 #define PAXSHM_REENTERED 2u  /* this handle owned it already; counted */
 
 struct paxshm_grant {

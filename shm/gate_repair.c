@@ -55,10 +55,11 @@ uint32_t gate_sweep(const struct gate_view *v, uint32_t slot, uint32_t flags, ui
 	for (; n && *at <= v->n_gates; n--) {
 		struct gate *g = &v->gates[*at];
 		uint64_t word = atom_load_acquire(&g->word);
+		uint32_t news = flags | (gate_flags(word) & GATE_DIED); /* it may not have heard of it */
 
 		if (gate_owner(word) != slot) {
 			++*at;
-		} else if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), flags))) {
+		} else if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), news))) {
 			return (*at)++;
 		}
 	}

@@ -15,7 +15,7 @@
  * was CHOSEN. */
 enum gate_next gate_bury(const struct gate_view *v, uint32_t record, uint32_t slot, uint32_t *ret_gate); /* DONE, AGAIN, TELL: the agent has *ret_gate now */
 /* Looks at up to `n` gates from *at on, and answers the first that is the agent's now, 0: none of these. `flags`: GATE_DIED; or 0,
- * when the session has ended in order. */
+ * when the session has ended in order: then a death that it was told of, or was to be told of, is told to the next once more. */
 uint32_t gate_sweep(const struct gate_view *v, uint32_t slot, uint32_t flags, uint32_t *at, uint32_t n);
 bool gate_rouse(const struct gate_view *v, uint32_t record); /* true: wake it */
 

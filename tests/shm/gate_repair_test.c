@@ -109,6 +109,20 @@ Test(gate_repair, who_ends_in_order_leaves_his_gate_and_no_death)
 	cr_assert_not(p2.died);
 }
 
+/* The grant may have come too late for whoever wanted it: so the next one hears of the death. */
+Test(gate_repair, who_ends_in_order_without_a_release_takes_no_news_with_him)
+{
+	uint32_t at = 1;
+
+	take(1);
+	space->gates[1].word |= GATE_DIED;
+	struct gate_place p2 = comes(2);
+	cr_assert_eq(gate_sweep(&view, 1, 0, &at, 2), 1);
+	open_to(2);
+	cr_assert_eq(gate_look(&view, &p2, true), GATE_MINE);
+	cr_assert(p2.died);
+}
+
 Test(gate_repair, a_dead_waiter_is_passed_over_and_then_forgotten)
 {
 	struct gate_pass pass = gate_space_pass(1, 11);
