@@ -62,6 +62,7 @@ int sys_futex_wake(uint32_t *word, int n)
 #define FEW_CORES 4u /* here a spinner probably stands in somebody's way */
 #define TURNS_BEFORE_YIELD 64u
 #define SPIN_LEAST 32u
+#define SPIN_RESTS 7u /* of those for whom even that is in vain: so often they do not try before they try again */
 
 unsigned sys_cores(void)
 {
@@ -96,7 +97,7 @@ static bool others_run(void)
 
 /* How long this process spins follows what it got from it: doubled after a success, halved after a
  * failure. A stale value costs some turns and nothing else. */
-static unsigned spin_worth = 1024;
+static unsigned spin_worth = 1024, spin_rested = SPIN_RESTS;
 
 bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns)
 {
@@ -107,6 +108,11 @@ bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns)
 		return true;
 	if (!others_run()) /* who would change it? */
 		return false;
+	unsigned rested = atom_load_relaxed(&spin_rested);
+	if (worth == SPIN_LEAST && rested < SPIN_RESTS) {
+		atom_store_relaxed(&spin_rested, rested + 1);
+		return false;
+	}
 
 	for (unsigned i = 1; i <= most; i++) {
 		if (yields && i % TURNS_BEFORE_YIELD == 0)
@@ -120,6 +126,7 @@ bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns)
 		}
 	}
 	atom_store_relaxed(&spin_worth, MAX(worth / 2, SPIN_LEAST));
+	atom_store_relaxed(&spin_rested, 0u);
 	return false;
 }
 

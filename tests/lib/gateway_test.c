@@ -343,7 +343,7 @@ static paxshm_session *granted_late(paxshm_lock_handle **ret)
 	return s;
 }
 
-Test(gateway, who_gave_up_and_comes_again_does_not_wait_for_himself, .timeout = 10)
+Test(gateway, who_gave_up_and_comes_again_does_not_wait_for_himself, .timeout = 60)
 {
 	paxshm_lock_handle *l;
 	paxshm_session *s = granted_late(&l);
@@ -353,7 +353,7 @@ Test(gateway, who_gave_up_and_comes_again_does_not_wait_for_himself, .timeout = 
 	cr_expect_eq(paxshm_close(s), 0);
 }
 
-Test(gateway, nor_is_he_told_that_it_is_busy, .timeout = 10)
+Test(gateway, nor_is_he_told_that_it_is_busy, .timeout = 60)
 {
 	paxshm_lock_handle *l;
 	paxshm_session *s = granted_late(&l);
@@ -362,7 +362,7 @@ Test(gateway, nor_is_he_told_that_it_is_busy, .timeout = 10)
 	cr_expect_eq(paxshm_close(s), 0);
 }
 
-Test(gateway, nor_does_he_when_the_answer_is_seen_later_than_the_gate, .timeout = 10)
+Test(gateway, nor_does_he_when_the_answer_is_seen_later_than_the_gate, .timeout = 60)
 {
 	struct waiter w = { 0 };
 	paxshm_session *s = granted_late(&w.lock);
@@ -400,7 +400,7 @@ static void crowd(paxshm_session *s)
 		;
 }
 
-Test(gateway, what_does_not_count_is_given_back_within_the_deadline_when_there_is_no_room_to_tell_it, .timeout = 10)
+Test(gateway, what_does_not_count_is_given_back_within_the_deadline_when_there_is_no_room_to_tell_it, .timeout = 60)
 {
 	paxshm_session *s = fake_open(&fake, 50);
 	paxshm_lock_handle *l = warm(s);

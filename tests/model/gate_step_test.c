@@ -238,8 +238,8 @@ static void victim_main(const struct scenario *s, pid_t parent)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent || ptrace(PTRACE_TRACEME, 0, NULL, NULL))
 		_exit(1);
-	/* What it asks once is not of interest here, and the turns of a long spin are all alike: it learns that spinning is in vain. */
-	for (unsigned i = 0; i < 8; i++)
+	/* What it asks once is not of interest here, and the turns of a spin are all alike: it learns that spinning is in vain. */
+	for (unsigned i = 0; i < 6; i++)
 		(void)sys_spin_while(&(uint32_t){ 0 }, 0, 1);
 	s->before(&p);
 	raise(SIGSTOP);

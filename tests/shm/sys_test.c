@@ -70,7 +70,7 @@ Test(sys, a_wait_ends_at_its_deadline_and_not_before)
 	cr_assert_eq(sys_futex_wait(&word, 1, 0), -ETIMEDOUT); /* long past */
 }
 
-Test(sys, a_wake_reaches_a_sleeper_in_another_process_who_maps_the_word_readonly, .timeout = 30)
+Test(sys, a_wake_reaches_a_sleeper_in_another_process_who_maps_the_word_readonly, .timeout = 60)
 {
 	uint32_t *writable = shared_words();
 	int fd = memfd_create("word", MFD_CLOEXEC), woken = 0;
@@ -92,7 +92,7 @@ Test(sys, a_wake_reaches_a_sleeper_in_another_process_who_maps_the_word_readonly
 	cr_assert_eq(exit_code(pid), 0);
 }
 
-Test(sys, a_wake_wakes_no_more_than_asked, .timeout = 30)
+Test(sys, a_wake_wakes_no_more_than_asked, .timeout = 60)
 {
 	uint32_t *words = shared_words();
 	pid_t pids[3];
@@ -121,7 +121,7 @@ static void nothing(int signal)
 	(void)signal;
 }
 
-Test(sys, a_signal_ends_a_wait_as_look_again, .timeout = 30)
+Test(sys, a_signal_ends_a_wait_as_look_again, .timeout = 60)
 {
 	uint32_t *words = shared_words();
 	pid_t pid = fork();
@@ -206,7 +206,7 @@ Test(sys, who_is_kept_on_one_core_of_several_spins_all_the_same, .timeout = 60)
 	cr_assert_eq(exit_code(pid), 0);
 }
 
-Test(sys, who_spins_on_one_core_lets_the_others_on_it_run, .timeout = 30)
+Test(sys, who_spins_on_one_core_lets_the_others_on_it_run, .timeout = 60)
 {
 	uint32_t *words = shared_words();
 
@@ -221,7 +221,7 @@ Test(sys, who_spins_on_one_core_lets_the_others_on_it_run, .timeout = 30)
 	cr_assert_eq(exit_code(pid), 0);
 }
 
-Test(sys, a_spin_ends_when_another_process_changes_the_word, .timeout = 30)
+Test(sys, a_spin_ends_when_another_process_changes_the_word, .timeout = 60)
 {
 	uint32_t *words = shared_words();
 	pid_t pid = fork();
