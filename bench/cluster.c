@@ -13,7 +13,7 @@
 
 #include "../lib/base.h"
 #include "../lib/paxshm.h"
-#include "worker.h"
+#include "member.h"
 
 #define ARGUMENTS 40u
 
@@ -177,20 +177,6 @@ void bench_cluster_stop(struct bench_cluster *c)
 	c->n = 0;
 }
 
-static bool status_of(const struct bench_cluster *c, unsigned i, struct paxshm_status *ret)
-{
-	struct paxshm_options options = PAXSHM_INIT(options);
-	paxshm_session *s;
-
-	options.socket = c->socket[i];
-	if (paxshm_open(&s, &options) < 0)
-		return false;
-	*ret = (struct paxshm_status)PAXSHM_INIT(*ret);
-	int rc = paxshm_status(s, 0, ret);
-	paxshm_close(s);
-	return rc == 0;
-}
-
 /* Keeper and agent; agents to come inherit it from the keeper. */
 void bench_cluster_pin(struct bench_cluster *c)
 {
@@ -198,7 +184,7 @@ void bench_cluster_pin(struct bench_cluster *c)
 	struct paxshm_status st;
 
 	for (unsigned i = 0; i < c->n; i++) {
-		if (!status_of(c, i, &st))
+		if (!member_status(c->socket[i], &st))
 			continue;
 		int core = st.leader_id == st.host_id ? 0 : ++others % worker_cores();
 		worker_pin((pid_t)st.agent_pid, core);

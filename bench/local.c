@@ -2,8 +2,8 @@
 /*
  * local: one process acquires and releases the same lock, which nobody else wants, over and over, on
  * the leader's host. Its host has the delegation and keeps it, so nobody is asked: no system call is made, which is
- * counted. A value covers a batch of pairs in a row, as that of its limit does, so that neither has the clock in it. Both series
- * of one process each want a lock of their own host's alone, and take turns: the lock is free whenever one begins.
+ * counted. A value covers a batch of pairs in a row, as that of its limit does, so that neither has the clock in it. The two
+ * series want the same lock, one after the other: it is free whenever one begins.
  *
  * The limit: what a lock between the processes of one host costs with glibc alone, a robust process-shared mutex.
  */
@@ -58,8 +58,9 @@ static void local_turn(struct worker *w, const void *with)
 		for (unsigned i = 0; i < LIMIT_PAIRS; i++)
 			wrong |= paxshm_lock_acquire(l->lock, how, NULL) | paxshm_lock_release(l->lock);
 		uint64_t end = now_ns();
-		if (wrong) {
-			worker_fail(w, "acquire or release: %s", paxshm_strerror(wrong));
+		if (wrong) { /* of many answers: once more, to say which */
+			if (member_acquire_as(w, l->lock, &wish) && member_release(w, l->lock))
+				worker_fail(w, "an acquire or a release failed, and the next one did not");
 			break;
 		}
 		limit_saw_batch(w, end - start, LIMIT_PAIRS);

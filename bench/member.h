@@ -4,7 +4,7 @@
  * make on them; what goes wrong is said with worker_fail(). Every wait has an end, so that an agent
  * that dies under the measurement is an error of its row and never a hang.
  *
- * Who may enter: the cases.
+ * Who may enter: cluster, the cases.
  */
 #ifndef PAXSHM_BENCH_MEMBER_H
 #define PAXSHM_BENCH_MEMBER_H

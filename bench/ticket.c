@@ -5,7 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-/* As sys_spin_while() of shm/sys.c. */
+/* As sys_spin_while() of shm/sys.c; but it never rests from spinning. */
 #define FEW_CORES 4
 #define TURNS_BEFORE_YIELD 64u
 #define SPIN_LEAST 32u

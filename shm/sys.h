@@ -24,8 +24,9 @@ int sys_futex_wait(const uint32_t *word, uint32_t value, uint64_t deadline_ns);
 /* Wakes up to n sleepers in any process; how many were woken. */
 int sys_futex_wake(uint32_t *word, int n);
 
-/* Spins up to about `turns` turns while *word holds `value`; true: it changed. Gives the core away
- * at once where only one is usable, and after a while where there are few. */
+/* Spins up to about `turns` turns while *word holds `value`; true: it changed. Not at all where the machine has one core,
+ * and seldom in a process that got nothing from it for long. Gives the core away now and then where this process may use
+ * few. */
 bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns);
 
 /* Cores this process may run on. Asked once. */
