@@ -15,15 +15,17 @@
 
 /* ---- shape ---- */
 
+#define ROWS_A_BUCKET 6u
+
 struct shape { /* byte offsets */
 	uint64_t buckets, rows, cells, waits, hosts, terms, slots, sessions, claims, near, end;
 	uint32_t n_buckets, n_records, records_each;
 };
 
-/* Two chains for each row: who finds his in a full table has met a quarter of another one before. */
+/* Fifteen chains for every six rows: who finds his in a full table has met a fifth of another one before. */
 static uint32_t buckets_for(uint32_t rows)
 {
-	return (2 * rows + BUCKET_CHAINS - 1) / BUCKET_CHAINS;
+	return (rows + ROWS_A_BUCKET - 1) / ROWS_A_BUCKET;
 }
 
 static struct shape shape_of(const struct table_capacity *c)

@@ -39,8 +39,9 @@ struct table_capacity { /* agreed for the whole cluster; each 1 .. TABLE_ROWS_MA
 
 #define TABLE_ROWS_MAX (1u << 27)
 
-/* What `locks = rows` stands for: a wait for each row, a cell for every fourth. With its bucket that
- * makes 244 bytes a lock when rows is a power of two, and at most 252, 64 of them for the key. */
+/* What `locks = rows` stands for: a wait for each row, a cell for every fourth. With its share of a bucket that makes
+ * 238.7 bytes a lock, 64 of them for the key and 16 for long ones, and 80 more (terms of a gate, a claim's row) where the
+ * host can own as many. */
 struct table_capacity table_capacity_for(uint32_t rows);
 
 /* Bytes of a tables segment. */

@@ -194,7 +194,7 @@ static inline __attribute__((always_inline)) int read_short(const struct tables 
 
 /* A call of its own: what it has on the stack would cost those who look for a short key. */
 static __attribute__((noinline)) int read_key(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
-			   const struct holders *h)
+					      const struct holders *h)
 {
 	struct lock_value value;
 	struct key_words k;

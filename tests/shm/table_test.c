@@ -23,11 +23,28 @@ Test(table, capacity_has_a_wait_for_each_row_and_a_cell_for_every_fourth)
 	cr_assert_eq(table_capacity_for(0).cells, 1);
 }
 
-Test(table, a_lock_takes_at_most_256_bytes)
+/* What each of `locks` takes, of which this host owns `owned`, in tenths of a byte. Whatever the number of locks: what does not
+ * grow with it, and what is rounded up, is a byte each at most. */
+static void takes(uint32_t locks, uint32_t owned, uint64_t tenths)
 {
-	struct table_capacity c = table_capacity_for(1u << 20);
+	struct table_capacity c = table_capacity_for(locks), none = table_capacity_for(1);
 
-	cr_assert_leq((tables_size(&c) - sizeof(struct host_row) * HOSTS_MAX - sizeof(struct tables)) >> 20, 256);
+	c.gates = c.claims = owned;
+	uint64_t is = 10 * (tables_size(&c) - tables_size(&none)) / locks;
+	cr_expect_leq(is, tenths, "%u locks, %u of them owned: %u tenths of a byte each", locks, owned, (unsigned)is);
+	cr_expect_geq(is + 10, tenths);
+}
+
+/* Beside the key's room of 64 in its row at most 256, those of the cells counted in, where the host owns as many. */
+Test(table, a_lock_takes_at_most_256_bytes_beside_its_key)
+{
+	static const uint32_t locks[] = { 65536, 65537, 1000000, 1u << 20, (1u << 20) + 1 };
+
+	for (unsigned i = 0; i < ARRAY_LEN(locks); i++) {
+		takes(locks[i], 0, 2387);
+		takes(locks[i], locks[i], 3187);
+	}
+	cr_expect_leq(318.7 - KEY_INLINE, 256);
 }
 
 Test(table, a_fresh_table_is_verified_sound_and_readable)
