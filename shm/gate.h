@@ -62,6 +62,7 @@
 /* Flags of the word. */
 #define GATE_CLOSING 1u /* the agent wants it back: see struct gate_terms. Only beside a session's slot */
 #define GATE_DIED 2u    /* an owner died, and who has acquired it since, or will, is to be told; cleared by his release */
+#define GATE_WATCHED 4u /* top is the whole line and looks at this word: it may be handed over by the word alone. Only beside a session's slot */
 
 enum gate_state {
 	GATE_RECORD_FREE,
@@ -72,13 +73,16 @@ enum gate_state {
 	GATE_RECORD_GONE,      /* may stand in the line; its thread may use it again when it cannot be reached from the top */
 	GATE_RECORD_LAPSED,
 	GATE_RECORD_OUT, /* out of the line since this count */
+	/* Its thread is awake and looks at the word: it is arriving, stands in the line with nobody below it, or was
+	 * handed the gate by the word alone. */
+	GATE_RECORD_WATCH,
 };
 
 enum gate_next {
 	GATE_MINE,    /* the caller owns the gate: place->count, place->died */
 	GATE_WAITS,   /* stands in the line: look */
 	GATE_TELL,    /* arrive: the same; others: done. And the agent is to hear of this gate */
-	GATE_SPIN,    /* not yet: look again soon, or with `sleep` */
+	GATE_SPIN,    /* not yet: look again when the word (it watches) or the bell has changed; or with `sleep` */
 	GATE_SLEEP,   /* sleep while the bell holds place->value, then look */
 	GATE_WAKE,    /* wake one sleeper on the bell of the record that was named, then call again */
 	GATE_DONE,    /* nothing is left to do */
@@ -104,6 +108,9 @@ struct gate_place {
 	uint32_t gate, slot, record;
 	uint32_t gen;   /* of the record, while it stands in the line */
 	bool taken;     /* the record is ready to be pushed */
+	bool watches;   /* looks at the word: the record is, or was, GATE_RECORD_WATCH */
+	uint32_t pushed; /* it watches: the gate's count when it was pushed */
+	uint64_t word;   /* GATE_SPIN, and it watches: what the word was */
 	bool stands;    /* gate_wait's: in the line */
 	uint32_t value; /* GATE_SLEEP: of the bell */
 	uint32_t count; /* GATE_MINE: (slot, count) is this acquisition */
@@ -161,6 +168,21 @@ static inline bool gate_free(struct gate *g, uint32_t slot, uint32_t count)
 {
 	/* release: pairs with the swap in gate_take(). */
 	return atom_cas_release(&g->word, gate_word(count, 0, slot, 0), gate_word(count, 0, 0, 0));
+}
+
+/* Hands a gate to the only one in its line, who looks at the word. false: go the long way, gate_release(). */
+static inline bool gate_hand(const struct gate_view *v, struct gate *g, uint32_t slot, uint32_t count)
+{
+	uint64_t word = atom_load_relaxed(&g->word);
+	uint32_t top = gate_top(word);
+
+	if ((word & ~((uint64_t)0xffff << 16 | GATE_DIED)) != gate_word(count, 0, slot, GATE_WATCHED) || !top || top > v->n_records)
+		return false;
+	uint32_t to = v->slots[top];
+	if (to == 0 || to > SESSIONS_MAX)
+		return false;
+	/* release: pairs with the load of who watches. */
+	return atom_cas_release(&g->word, word, gate_word(count + 1, 0, to, 0));
 }
 
 /* Whether (slot, count) still owns the gate.

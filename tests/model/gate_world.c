@@ -6,18 +6,18 @@
 
 static const char *wrong;
 
-static const char *const pc_names[] = { "take", "arrive", "busy", "look", "sleep", "asleep", "cancel", "check", "check life", "decline", "inside", "release",
-					"release, slow", "wake", "ask", "asked", "finished", "idle", "bury", "sweep", "rouse", "open, begin", "open",
+static const char *const pc_names[] = { "take", "arrive", "busy", "look once", "spin", "look", "sleep", "asleep", "cancel", "check", "check life", "decline", "inside", "release",
+					"hand", "release, slow", "wake", "ask", "asked", "finished", "idle", "bury", "sweep", "rouse", "open, begin", "open",
 					"open, wake", "close", "begin", "give, note", "give", "give, answer", "give, forget",
 					"drop a request", "close for a request", "lapse, begin", "lapse a record", "lapse", "lapse, end" };
 
-static const uint16_t slots[WORLD_SESSIONS + 1] = { 0, 1, 2, 3, 4 }; /* session i has record i */
+static const uint16_t slots[2][WORLD_SESSIONS + 1] = { { 0, 1, 2, 3, 4 }, { 0, 1, 1, 3, 4 } }; /* session i has record i */
 
 struct gate_view world_view(void)
 {
 	return (struct gate_view){ .gates = world.gates,
 				   .records = world.records,
-				   .slots = slots,
+				   .slots = slots[world_bounds.twins],
 				   .terms = world.terms,
 				   .n_gates = 1,
 				   .n_records = world_bounds.sessions };
@@ -43,6 +43,7 @@ void world_kernel_wake(uint32_t record)
 
 enum kind { STEP,
 	    LEAVE, /* instead of waiting on */
+	    TIRE,  /* instead of spinning on */
 	    KILL,
 	    STOP,
 	    EXPIRE,
@@ -72,6 +73,9 @@ static void step_session(uint32_t i)
 	struct world_actor *a = &world.actor[i];
 
 	switch ((enum pc)a->pc) {
+	case SPIN:
+		a->pc = LOOK_ONCE;
+		break;
 	case SLEEP: /* the kernel compares and sleeps as one */
 		a->pc = world.records[i].bell == a->place.value ? ASLEEP : LOOK;
 		break;
@@ -156,6 +160,9 @@ void world_make(struct world_move m)
 		else
 			world.actor[m.actor].pc = CANCEL;
 		break;
+	case TIRE:
+		world.actor[m.actor].pc = LOOK;
+		break;
 	case KILL:
 		kill_one(m.actor);
 		break;
@@ -206,7 +213,7 @@ bool world_may_step(uint32_t i)
 {
 	const struct world_actor *a = &world.actor[i];
 
-	return !a->dead && !a->stopped && a->pc != FINISHED && a->pc != ASLEEP && a->pc != ASKED && (a->pc != BUSY || a->log_len || usable(i));
+	return !a->dead && !a->stopped && a->pc != FINISHED && a->pc != ASLEEP && a->pc != ASKED && (a->pc != SPIN || G != a->place.word) && (a->pc != BUSY || a->log_len || usable(i));
 }
 
 void world_leave(uint32_t i)
@@ -222,7 +229,9 @@ static struct world_move *session_moves(struct world_move *at, uint32_t i)
 		return at;
 	if (world_may_step(i))
 		at = add(at, STEP, i, 0);
-	if (world_bounds.cancels >> i & 1 && (a->pc == ASLEEP || (a->pc == LOOK && !a->log_len) || (a->pc == ASKED && !a->late)))
+	if (a->pc == SPIN)
+		at = add(at, TIRE, i, 0);
+	if (world_bounds.cancels >> i & 1 && (a->pc == ASLEEP || a->pc == SPIN || (a->pc == LOOK && !a->log_len) || (a->pc == ASKED && !a->late)))
 		at = add(at, LEAVE, i, 0);
 	if (world.kills)
 		at = add(at, KILL, i, 0);
@@ -337,9 +346,9 @@ const char *world_wrong_end(void)
 		enum gate_state state = gate_record_state(world.records[i].state);
 
 		/* Stopped before it was pushed. */
-		if (state == GATE_RECORD_WAIT && world.actor[i].stopped)
+		if ((state == GATE_RECORD_WAIT || state == GATE_RECORD_WATCH) && world.actor[i].stopped)
 			continue;
-		if (state >= GATE_RECORD_WAIT && state <= GATE_RECORD_CANCELLED)
+		if ((state >= GATE_RECORD_WAIT && state <= GATE_RECORD_CANCELLED) || state == GATE_RECORD_WATCH)
 			return "a record stands in no line";
 	}
 	return NULL;
@@ -347,7 +356,7 @@ const char *world_wrong_end(void)
 
 void world_say(struct world_move m, char *ret_text, unsigned len)
 {
-	static const char *const kinds[] = { "", "leaves: ", "KILL: ", "STOP: ", "EXPIRE: ", "begins: " };
+	static const char *const kinds[] = { "", "leaves: ", "tires: ", "KILL: ", "STOP: ", "EXPIRE: ", "begins: " };
 	const struct world_actor *a = &world.actor[m.actor];
 	char line[160];
 	unsigned at = 0;
@@ -375,7 +384,7 @@ static void begin_asleep(const struct world_bounds *b)
 	a->serial = world.terms[GATE].serial;
 	world_session_enter(a, owner);
 	for (uint32_t i = 1; i <= b->asleep; i++) {
-		world.records[i] = (struct gate_record){ .state = state_word(0, GATE_RECORD_SLEEP, 0), .older = i - 1, .gate = GATE, .pushed = 1 };
+		world.records[i] = (struct gate_record){ .state = state_word(0, GATE_RECORD_SLEEP, 0), .older = i - 1, .gate = GATE };
 		world.records[i].newer = i < b->asleep ? i + 1 : 0;
 		world.actor[i].place = (struct gate_place){ .gate = GATE, .slot = i, .record = i };
 		world.actor[i].pc = ASLEEP;

@@ -18,6 +18,8 @@ enum pc {
 	TAKE,
 	ARRIVE,
 	BUSY, /* until the record is usable */
+	LOOK_ONCE,
+	SPIN, /* until the word changes, or no longer */
 	LOOK,
 	SLEEP,
 	ASLEEP,
@@ -27,6 +29,7 @@ enum pc {
 	DECLINE,
 	INSIDE,
 	FAST_RELEASE,
+	HAND,
 	SLOW_RELEASE,
 	WAKE,
 	ASK,   /* the agent, by a request */
@@ -55,6 +58,7 @@ enum pc {
 };
 
 static inline bool asks(uint32_t i) { return world_bounds.asks >> i & 1; }
+static inline uint32_t slot_of(uint32_t i) { return world_bounds.twins && i == 2 ? 1 : i; }
 static inline bool asked(uint32_t i) { return world.asked >> i & 1; }
 
 struct gate_view world_view(void);
