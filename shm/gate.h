@@ -106,15 +106,15 @@ struct gate_view {
 /* One thread's attempt to get one gate. The caller fills the first line and zeroes the rest. */
 struct gate_place {
 	uint32_t gate, slot, record;
-	uint32_t gen;   /* of the record, while it stands in the line */
-	bool taken;     /* the record is ready to be pushed */
-	bool watches;   /* looks at the word: the record is, or was, GATE_RECORD_WATCH */
+	uint32_t gen;    /* of the record, while it stands in the line */
+	bool taken;      /* the record is ready to be pushed */
+	bool watches;    /* looks at the word: the record is, or was, GATE_RECORD_WATCH */
 	uint32_t pushed; /* it watches: the gate's count when it was pushed */
 	uint64_t word;   /* GATE_SPIN, and it watches: what the word was */
-	bool stands;    /* gate_wait's: in the line */
-	uint32_t value; /* GATE_SLEEP: of the bell */
-	uint32_t count; /* GATE_MINE: (slot, count) is this acquisition */
-	bool died;      /* GATE_MINE: the owner before died */
+	bool stands;     /* gate_wait's: in the line */
+	uint32_t value;  /* GATE_SLEEP: of the bell */
+	uint32_t count;  /* GATE_MINE: (slot, count) is this acquisition */
+	bool died;       /* GATE_MINE: the owner before died */
 };
 
 /* The end of an acquisition. The caller fills the first line and zeroes the rest. */
