@@ -98,7 +98,7 @@ int gateway_release(struct paxshm_session *s, uint32_t gate, uint32_t count)
 {
 	int rc = 0;
 
-	if (!gate_free(&s->view.gates[gate], s->slot, count) && !gate_hand(&s->view, &s->view.gates[gate], s->slot, count))
+	if (!gate_free(&s->view.gates[gate], s->slot, count) && !gate_hand_on(&s->view, &s->view.gates[gate], s->slot, count))
 		rc = gate_pass_on(&s->view, gate, s->slot, count);
 	if (rc == GATE_WAIT_TELL) {
 		tell(s, gate, patient);

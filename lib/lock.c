@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "../shm/atom.h"
+#include "../shm/gate_wait.h"
 #include "../shm/sys.h"
 #include "gateway.h"
 #include "handle.h"
@@ -441,6 +442,14 @@ static __attribute__((noinline)) bool release_one_of_several(struct paxshm_lock_
 	return released;
 }
 
+/* Apart: nobody waits, as a rule. */
+static __attribute__((noinline)) bool hand_on(const struct paxshm_lock_handle *l)
+{
+	const struct paxshm_session *s = l->session;
+
+	return gate_hand_on(&s->view, l->gate_at, s->slot, l->taken);
+}
+
 /* The short way. false: not gone: all is as it was. */
 static inline __attribute__((always_inline)) bool release_warm(struct paxshm_lock_handle *l)
 {
@@ -453,7 +462,7 @@ static inline __attribute__((always_inline)) bool release_warm(struct paxshm_loc
 	const struct paxshm_session *s = l->session; /* behind the call: see gateway_counts() */
 	/* The lease first: until then nobody else can have owned it, if the gate's word is still ours. */
 	bool released = !session_lost(s) && lease_glance(s->tables, l->incarnation, gateway_margin_ns(s->tables), second_ns) &&
-			(gate_free(l->gate_at, s->slot, l->taken) || gate_hand(&s->view, l->gate_at, s->slot, l->taken));
+			(gate_free(l->gate_at, s->slot, l->taken) || hand_on(l));
 	if (released)
 		atom_store_release(&l->count, 0u);
 	bias_leave(&l->bias);

@@ -11,6 +11,7 @@
  *            that does not match is the line's end. Records are pushed at the top and leave at the other end only,
  *            and a record that leaves raises its generation. So the word alone says who stands in the line.
  *
+ *   FREE --> WATCH --> WAIT, or handed by the word: FREE, generation + 1
  *   FREE --> WAIT <--> CANCELLED --> GONE(c) --> OUT(c) --> (used again when the count has moved)
  *             |  \        ^             ^
  *             |   SLEEP --+---(death)---+
@@ -23,13 +24,21 @@
  * then swaps the word. Whoever is CHOSEN(k+1) while the count is k may make that swap himself (he helps). So a
  * releaser that was stopped or killed in between keeps nobody waiting: before the wake he is still the owner.
  *
+ * Who comes when nobody else waits looks at the word instead of his record, and says so there: WATCHED. As long as that
+ * stands he is the whole line and awake, and the releaser may make the swap to him alone: one line of memory travels, where
+ * choosing takes two lines back and forth. Whoever pushes above him, closes the gate, or takes it from its owner clears the flag;
+ * so does he, before he sleeps or leaves. The swap comes at the count at which he was pushed, plus one: so he knows that it was he, and
+ * not another thread of his session, who was handed the gate.
+ *
  * What each rule is for:
  *   - a link's generation is read after the word and before the swap that publishes it, so the swap proves it;
  *   - a releaser looks at the word once more after he has read the state of the record that he is about to choose:
  *     otherwise one whose acquisition has lapsed would overwrite a later choice;
  *   - a record consumes its grant (generation + 1) before its acquisition can end: otherwise it would be found in the
  *     line by the next owner. Therefore a dead session's records are buried before its gates are swept, and a lapsed
- *     acquisition's record is taken before its gate;
+ *     acquisition's record is taken before its gate. Of one who watches nobody can tell whether he waits or was handed the
+ *     gate: he is told that something has lapsed, and looks for himself in the line;
+ *   - a dead session's record is made to watch no more before it is buried: nobody looks at it when it is handed the gate;
  *   - a record pruned at count k is not pushed at the same gate again while the count is k (OUT): who had read
  *     (…, k, top = that record) and its old generation could otherwise swap himself in above a dead link, and all
  *     below would be lost;

@@ -135,7 +135,9 @@ Test(gate_wait, who_looks_at_the_word_is_handed_the_gate_by_it)
 		pthread_create(&w.thread, NULL, waiter_main, &w);
 		while (!gate_top(atom_load_acquire(&space->gates[1].word)))
 			;
-		handed = gate_hand(&view, &space->gates[1], 1, count);
+		uint64_t before = space->gates[1].handed;
+		handed = gate_hand_on(&view, &space->gates[1], 1, count);
+		cr_assert_eq(space->gates[1].handed, before + handed);
 		if (!handed) /* it slept already */
 			cr_assert_eq(gate_pass_on(&view, 1, 1, count), 0);
 		pthread_join(w.thread, NULL);
