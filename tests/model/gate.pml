@@ -501,13 +501,7 @@ arrive:
 	OR_STOPPED(me)
 	fi;
 look:
-	if
-	:: atomic { watches && !(watched && top == me) } /* looks until the word has changed, or not so long */
-	:: true
-	OR_KILLED(me)
-	OR_STOPPED(me)
-	fi;
-	gate_look();
+	gate_look(); /* at once, or when the word has changed: who looks may be slow */
 	atomic {
 		EMPTY_HANDED;
 		if

@@ -6,7 +6,7 @@
 
 static const char *wrong;
 
-static const char *const pc_names[] = { "take", "arrive", "busy", "look once", "spin", "look", "sleep", "asleep", "cancel", "check", "check life", "decline", "inside", "release",
+static const char *const pc_names[] = { "take", "arrive", "busy", "look", "sleep", "asleep", "cancel", "check", "check life", "decline", "inside", "release",
 					"hand", "release, slow", "wake", "ask", "asked", "finished", "idle", "bury", "sweep", "rouse", "open, begin", "open",
 					"open, wake", "close", "begin", "give, note", "give", "give, answer", "give, forget",
 					"drop a request", "close for a request", "lapse, begin", "lapse a record", "lapse", "lapse, end" };
@@ -43,7 +43,6 @@ void world_kernel_wake(uint32_t record)
 
 enum kind { STEP,
 	    LEAVE, /* instead of waiting on */
-	    TIRE,  /* instead of spinning on */
 	    KILL,
 	    STOP,
 	    EXPIRE,
@@ -73,9 +72,6 @@ static void step_session(uint32_t i)
 	struct world_actor *a = &world.actor[i];
 
 	switch ((enum pc)a->pc) {
-	case SPIN:
-		a->pc = LOOK_ONCE;
-		break;
 	case SLEEP: /* the kernel compares and sleeps as one */
 		a->pc = world.records[i].bell == a->place.value ? ASLEEP : LOOK;
 		break;
@@ -160,9 +156,6 @@ void world_make(struct world_move m)
 		else
 			world.actor[m.actor].pc = CANCEL;
 		break;
-	case TIRE:
-		world.actor[m.actor].pc = LOOK;
-		break;
 	case KILL:
 		kill_one(m.actor);
 		break;
@@ -213,7 +206,7 @@ bool world_may_step(uint32_t i)
 {
 	const struct world_actor *a = &world.actor[i];
 
-	return !a->dead && !a->stopped && a->pc != FINISHED && a->pc != ASLEEP && a->pc != ASKED && (a->pc != SPIN || G != a->place.word) && (a->pc != BUSY || a->log_len || usable(i));
+	return !a->dead && !a->stopped && a->pc != FINISHED && a->pc != ASLEEP && a->pc != ASKED && (a->pc != BUSY || a->log_len || usable(i));
 }
 
 void world_leave(uint32_t i)
@@ -229,9 +222,7 @@ static struct world_move *session_moves(struct world_move *at, uint32_t i)
 		return at;
 	if (world_may_step(i))
 		at = add(at, STEP, i, 0);
-	if (a->pc == SPIN)
-		at = add(at, TIRE, i, 0);
-	if (world_bounds.cancels >> i & 1 && (a->pc == ASLEEP || a->pc == SPIN || (a->pc == LOOK && !a->log_len) || (a->pc == ASKED && !a->late)))
+	if (world_bounds.cancels >> i & 1 && (a->pc == ASLEEP || (a->pc == LOOK && !a->log_len) || (a->pc == ASKED && !a->late)))
 		at = add(at, LEAVE, i, 0);
 	if (world.kills)
 		at = add(at, KILL, i, 0);
@@ -356,7 +347,7 @@ const char *world_wrong_end(void)
 
 void world_say(struct world_move m, char *ret_text, unsigned len)
 {
-	static const char *const kinds[] = { "", "leaves: ", "tires: ", "KILL: ", "STOP: ", "EXPIRE: ", "begins: " };
+	static const char *const kinds[] = { "", "leaves: ", "KILL: ", "STOP: ", "EXPIRE: ", "begins: " };
 	const struct world_actor *a = &world.actor[m.actor];
 	char line[160];
 	unsigned at = 0;

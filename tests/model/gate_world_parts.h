@@ -18,9 +18,7 @@ enum pc {
 	TAKE,
 	ARRIVE,
 	BUSY, /* until the record is usable */
-	LOOK_ONCE,
-	SPIN, /* until the word changes, or no longer */
-	LOOK,
+	LOOK, /* at once, or when the word has changed: who looks may be slow */
 	SLEEP,
 	ASLEEP,
 	CANCEL,

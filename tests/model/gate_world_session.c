@@ -108,10 +108,7 @@ static void waiting(struct world_actor *a, enum gate_next next)
 		break;
 	case GATE_WAITS:
 	case GATE_TELL:
-		a->pc = a->place.watches ? LOOK_ONCE : LOOK;
-		break;
-	case GATE_SPIN:
-		a->pc = a->place.watches ? SPIN : LOOK;
+		a->pc = LOOK;
 		break;
 	case GATE_AGAIN:
 		break;
@@ -175,9 +172,6 @@ void world_session_call(struct world_actor *a, uint32_t me)
 	case ARRIVE:
 		a->pc = ARRIVE;
 		waiting(a, gate_arrive(&v, &a->place, 1));
-		break;
-	case LOOK_ONCE:
-		waiting(a, gate_look(&v, &a->place, false));
 		break;
 	case LOOK:
 		waiting(a, gate_look(&v, &a->place, true));
