@@ -12,7 +12,7 @@ bad=0
 
 # machine USER [PACKAGER…]: a new one, on which jansson alone is missing.
 machine() {
-	rm -rf "$work/bin" "$work/called"
+	rm -rf "${work:?}/bin" "$work/called"
 	mkdir "$work/bin"
 	: >"$work/called"
 	for tool in sed head find grep cat env tr; do
