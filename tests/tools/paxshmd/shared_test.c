@@ -132,6 +132,39 @@ Test(shared, a_try_is_answered_at_once)
 	cr_assert(d.holder_pid == 71 || d.holder_pid == 2, "one of them");
 }
 
+Test(shared, nobody_is_said_to_share_only_when_nobody_does)
+{
+	keep_ns = 100 * NS_PER_S;
+	ready(3, 64);
+	uint32_t s[4], asker = open_session(&hosts[1], 9);
+	struct ring_completion c[4], answer;
+
+	for (uint16_t host = 1; host <= 3; host++) {
+		s[host] = open_session(&hosts[host], host);
+		want(host, s[host], 0, LOCK_MODE_PR, 0);
+		cr_assert(got(host, s[host], &c[host]));
+	}
+	leave(1, s[1], &c[1]);
+	leave(2, s[2], &c[2]);
+	for (unsigned i = 0; i < 20; i++) { /* another host is asked first each time */
+		request(&hosts[1], asker, wish(REQUEST_HOLDER, 0, "k", i % 2 ? REQUEST_LINEARIZABLE : 0));
+		pass(60);
+		cr_assert(answered(&hosts[1], asker, &answer), "question %u", i);
+		cr_assert_eq(answer.result, 0, "question %u: %d", i, answer.result);
+		cr_assert_eq(answer.holder_pid, 3, "question %u", i);
+		if (i == 9) { /* those two have given it back when they were asked: they have it once more */
+			want(2, s[2], 0, LOCK_MODE_PR, 0);
+			cr_assert(got(2, s[2], &c[2]));
+			leave(2, s[2], &c[2]);
+		}
+	}
+	leave(3, s[3], &c[3]);
+	request(&hosts[1], asker, wish(REQUEST_HOLDER, 0, "k", REQUEST_LINEARIZABLE));
+	pass(60);
+	cr_assert(answered(&hosts[1], asker, &answer));
+	cr_assert_eq(answer.result, -ESRCH);
+}
+
 Test(shared, the_death_of_one_leaves_the_others)
 {
 	ready(3, 64);
