@@ -203,6 +203,35 @@ Test(shared, whoever_shared_on_a_host_that_is_gone_keeps_nobody_out)
 	cr_assert_not(got(gone, a, &c));
 }
 
+Test(shared, what_is_kept_and_not_shared_gives_way_when_there_is_no_room_to_wait)
+{
+	static const char *const keys[] = { "k1", "k2", "k3" };
+	struct ring_completion c;
+	uint32_t s[4];
+
+	keep_ns = 100 * NS_PER_S;
+	ready(3, 8); /* entries for as many */
+	for (uint16_t host = 1; host <= 3; host++)
+		s[host] = open_session(&hosts[host], host);
+	for (unsigned i = 0; i < 8; i++) {
+		uint16_t host = (uint16_t)(1 + i % 3);
+		struct ring_request r = wish(REQUEST_ACQUIRE, 0, keys[i / 3], 0);
+
+		r.mode = LOCK_MODE_PR;
+		request(&hosts[host], s[host], r);
+		settle();
+		cr_assert(got(host, s[host], &c));
+		leave(host, s[host], &c);
+	}
+	struct ring_completion owned = acquire(&hosts[2], s[2], "k");
+
+	request(&hosts[1], s[1], wish(REQUEST_ACQUIRE, 0, "k", 0));
+	pass(100);
+	release(&hosts[2], s[2], &owned);
+	pass(100);
+	cr_assert(got(1, s[1], &c));
+}
+
 Test(shared, a_mode_that_is_not_built_yet_is_refused)
 {
 	ready(1, 64);
