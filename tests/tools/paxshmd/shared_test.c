@@ -132,6 +132,99 @@ Test(shared, a_try_is_answered_at_once)
 	cr_assert(d.holder_pid == 71 || d.holder_pid == 2, "one of them");
 }
 
+Test(shared, a_try_to_have_it_alone_stands_in_nobodys_way)
+{
+	ready(3, 64);
+	struct ring_request one = wish(REQUEST_ACQUIRE, 0, "k", 0), alone = wish(REQUEST_ACQUIRE, 1, "k", REQUEST_TRY);
+	struct ring_request two = wish(REQUEST_ACQUIRE, 2, "k", 0), three = wish(REQUEST_ACQUIRE, 3, "k", REQUEST_TRY);
+	uint32_t a = open_session(&hosts[1], 71);
+	struct ring_completion c;
+
+	one.mode = two.mode = three.mode = LOCK_MODE_PR;
+	request(&hosts[1], a, one);
+	request(&hosts[1], a, alone);
+	request(&hosts[1], a, two);
+	request(&hosts[1], a, three);
+	settle();
+	for (uint32_t call = 0; call < 4; call++) {
+		cr_assert(answered(&hosts[1], a, &c), "answer %u", call);
+		cr_assert_eq(c.call, call);
+		cr_assert_eq(c.result, call == 1 ? -EBUSY : 0, "call %u: %d", call, c.result);
+	}
+}
+
+/* a shares on host 1, somebody waits to have it alone on another host, and b waits on host 1 behind him. */
+static void wait_behind(uint16_t other, uint32_t *ret_a, uint32_t *ret_b, uint32_t *ret_alone)
+{
+	struct ring_completion c;
+
+	*ret_a = open_session(&hosts[1], 1);
+	*ret_b = open_session(&hosts[1], 2);
+	*ret_alone = open_session(&hosts[other], 3);
+	want(1, *ret_a, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(1, *ret_a, &c));
+	want(other, *ret_alone, 0, LOCK_MODE_EX, 0);
+	now_ns += NS_PER_MS;
+	want(1, *ret_b, 0, LOCK_MODE_PR, 0);
+	cr_assert_not(got(1, *ret_b, &c));
+}
+
+Test(shared, when_who_wanted_it_alone_on_another_host_gives_up_those_behind_him_come_in)
+{
+	ready(3, 64);
+	uint32_t a, b, alone;
+	struct ring_completion c;
+
+	wait_behind(2, &a, &b, &alone);
+	request(&hosts[2], alone, (struct ring_request){ .op = REQUEST_CANCEL, .call = CALL_NONE, .target = 0, .reason = -ETIMEDOUT });
+	settle();
+	cr_assert(answered(&hosts[2], alone, &c));
+	cr_assert_eq(c.result, -ETIMEDOUT);
+	cr_assert(got(1, b, &c), "and a shares it all the while");
+}
+
+Test(shared, when_his_host_is_gone_those_behind_him_come_in)
+{
+	ready(3, 64);
+	uint16_t gone = leader() == 3 ? 2 : 3;
+	uint32_t a, b, alone;
+	struct ring_completion c;
+
+	wait_behind(gone, &a, &b, &alone);
+	hosts[gone].up = false;
+	pass(2500);
+	cr_assert(got(1, b, &c), "and a shares it all the while");
+}
+
+Test(shared, when_who_waited_at_the_gate_leaves_those_behind_him_come_in)
+{
+	keep_ns = 100 * NS_PER_S;
+	ready(1, 64);
+	uint32_t w = open_session(&hosts[1], 1), a = open_session(&hosts[1], 2), b = open_session(&hosts[1], 3);
+	struct gate_view v = gates_of(&hosts[1]);
+	struct ring_completion c = acquire(&hosts[1], w, "k");
+	struct gate_place place = { .gate = c.gate, .slot = w, .record = (w - 1) * hosts[1].memory.tables->records_each + 1 };
+	enum gate_next next;
+
+	want(1, a, 0, LOCK_MODE_PR, 0);
+	release(&hosts[1], w, &c);
+	cr_assert(got(1, a, &c));
+	while ((next = gate_arrive(&v, &place, now_ns)) == GATE_AGAIN)
+		;
+	cr_assert_eq(next, GATE_TELL);
+	tell(&hosts[1], w, place.gate);
+	settle();
+	now_ns += NS_PER_MS;
+	want(1, b, 0, LOCK_MODE_PR, 0);
+	pass(100);
+	cr_assert_not(got(1, b, &c), "behind who waits at the gate");
+	while ((next = gate_cancel(&v, &place)) == GATE_AGAIN)
+		;
+	cr_assert_eq(next, GATE_LEFT, "he tells nobody");
+	pass(1100);
+	cr_assert(got(1, b, &c), "and a shares it all the while");
+}
+
 Test(shared, nobody_is_said_to_share_only_when_nobody_does)
 {
 	keep_ns = 100 * NS_PER_S;
