@@ -181,7 +181,7 @@ static void react(struct agent *a, const struct command *c, const struct effects
 	}
 	if (c->kind == COMMAND_ACQUIRE && c->host != a->config.self)
 		gate_asked_elsewhere(a, c);
-	if (c->kind == COMMAND_CANCEL && c->host != a->config.self)
+	if (c->kind == COMMAND_CANCEL && c->host != a->config.self && !MUTANT(85))
 		shared_left_elsewhere(a, c);
 	if (c->number && c->host == a->config.self && c->incarnation == a->m.p->incarnation)
 		own_command_applied(a, c, e);

@@ -9,6 +9,7 @@
  * anew in the mode that the next one wants.
  */
 #include "inside.h"
+#include "../../lib/mutant.h"
 
 #include <errno.h>
 
@@ -72,9 +73,9 @@ static bool may_share(struct agent *a, uint32_t i)
 
 	if (!c || c->mode != LOCK_MODE_PR || l->shared == LOCK_SHARED_RANGE)
 		return false;
-	if (record && atom_load_relaxed(&a->gates.records[record].since_ns) < since_ns)
+	if (record && atom_load_relaxed(&a->gates.records[record].since_ns) < since_ns && !MUTANT(286))
 		return false;
-	return !l->remote_since_ns || !l->shared || since_ns <= l->remote_since_ns;
+	return !l->remote_since_ns || !l->shared || since_ns <= l->remote_since_ns || MUTANT(285);
 }
 
 static void share(struct agent *a, uint32_t i)
@@ -118,7 +119,7 @@ bool shared_settle(struct agent *a, uint32_t i)
 
 	gate_note_hosts(a, i);
 	agent_commit(a);
-	if (!lease_valid(a))
+	if (!lease_valid(a) && !MUTANT(262))
 		return true; /* looked at again when it is renewed */
 	for (unsigned n = 0; may_share(a, i) || tries_in_vain(a, i); n++) {
 		if (n == GROUP_CLAIMS) { /* others' turn */
@@ -131,7 +132,7 @@ bool shared_settle(struct agent *a, uint32_t i)
 		else
 			share(a, i);
 	}
-	if (l->sharers) {
+	if (l->sharers && !(MUTANT(284) && l->remote_since_ns)) {
 		line_tries_refused(a, i);
 		agent_commit(a);
 		if (l->head && gate_has_waiters(a, i))
