@@ -31,14 +31,18 @@ static void route(struct agent *a, uint16_t to, const struct writer *w)
 
 /* Hosts that share a lock are asked one after the other, and tables of one of them may be behind: that none of them used it at
  * one and the same instant nobody would know. So who does not use it gives it back when asked, until one who uses it is
- * named, or the tables show that nobody has it. */
-static bool is_given_back(const struct agent *a, const struct claim *c)
+ * named, or the tables show that nobody has it. Here: more may have it than `host`. */
+static bool is_given_back(const struct agent *a, const struct claim *c, uint16_t host)
 {
 	const struct line *l = &a->m.lines[c->line];
 	uint32_t row = table_find(a->tables, l->key, l->key_len);
-	uint32_t holders = row ? table_value(a->tables, row).holders : 0;
+	struct lock_value v = { 0 };
 
-	return (holders > 1 || (holders && c->flags & REQUEST_LINEARIZABLE)) && !MUTANT(332);
+	if (row)
+		v = table_value(a->tables, row);
+	if (!v.holders || MUTANT(332))
+		return false;
+	return v.holders > 1 || c->flags & REQUEST_LINEARIZABLE || tables_wait(a->tables, v.holder)->host != host;
 }
 
 static void send_ask(struct agent *a, uint32_t i, uint16_t to)
@@ -52,7 +56,7 @@ static void send_ask(struct agent *a, uint32_t i, uint16_t to)
 	put_u16(&w, a->config.self);
 	put_u32(&w, i);
 	put_u32(&w, c->gen);
-	put_u8(&w, c->op == REQUEST_ACQUIRE || is_given_back(a, c)); /* who only tries would have it, if nobody uses it there */
+	put_u8(&w, c->op == REQUEST_ACQUIRE || is_given_back(a, c, to)); /* who only tries would have it, if nobody uses it there */
 	put_u8(&w, l->key_len);
 	put_bytes(&w, l->key, l->key_len);
 	route(a, to, &w);
@@ -144,7 +148,7 @@ void ask_look(struct agent *a, uint32_t i)
 
 		somebody_owns(a, i, &owner);
 	} else if (other_holder(a, &v)) {
-		if (is_given_back(a, c))
+		if (is_given_back(a, c, a->config.self))
 			give_back_unused(a, c->line);
 		CHANGE(c->stage, ASK_SENT);
 		send_ask(a, i, other_holder(a, &v));
@@ -152,7 +156,7 @@ void ask_look(struct agent *a, uint32_t i)
 		struct owner unknown = { .host = v.host }; /* an older life of this host: not swept yet */
 
 		somebody_owns(a, i, &unknown);
-	} else if (c->op == REQUEST_HOLDER && is_given_back(a, c)) {
+	} else if (c->op == REQUEST_HOLDER && is_given_back(a, c, a->config.self)) {
 		give_back_unused(a, c->line);
 	} else {
 		nobody_owns(a, i); /* kept, between two owners, or on its way back */
@@ -348,7 +352,7 @@ static void told(struct agent *a, uint16_t from, struct reader *r)
 		return; /* an answer to an older question */
 	if (told == TOLD_OWNED) {
 		somebody_owns(a, i, &owner);
-	} else if (told == TOLD_FREE && c->op == REQUEST_HOLDER && !is_given_back(a, c)) {
+	} else if (told == TOLD_FREE && c->op == REQUEST_HOLDER && !is_given_back(a, c, from)) {
 		nobody_owns(a, i);
 	} else {
 		CHANGE(c->stage, ASK_LOOK);

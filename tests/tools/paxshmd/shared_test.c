@@ -153,6 +153,59 @@ Test(shared, a_try_to_have_it_alone_stands_in_nobodys_way)
 	}
 }
 
+/* The frame that one host has sent to another is taken out of the network; NULL: there is none. */
+static struct frame *caught(uint16_t from, uint16_t to)
+{
+	for (unsigned i = queue_first; i < queue_end; i++) {
+		struct frame *f = queue[i];
+
+		if (f->from != from || f->to != to)
+			continue;
+		memmove(&queue[i], &queue[i + 1], (--queue_end - i) * sizeof(queue[0]));
+		return f;
+	}
+	return NULL;
+}
+
+static void hand_in(struct frame *f)
+{
+	step(&hosts[f->to], (struct agent_event){ .kind = AGENT_FRAME, .from = f->from, .bytes = f->bytes, .len = f->len });
+	free(f);
+}
+
+Test(shared, who_does_not_share_it_cannot_say_so_for_who_is_left)
+{
+	keep_ns = 100 * NS_PER_S;
+	ready(3, 64);
+	uint32_t unused = open_session(&hosts[2], 2), used = open_session(&hosts[3], 3), asker = open_session(&hosts[1], 9);
+	struct ring_completion c, answer;
+	struct frame *question = NULL, *late;
+
+	want(3, used, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(3, used, &c));
+	want(2, unused, 0, LOCK_MODE_PR, 0);
+	cr_assert(got(2, unused, &c));
+	leave(2, unused, &c);
+	for (unsigned i = 0; i < 4 && !question; i++) { /* another host is asked first each heartbeat */
+		pass(20);
+		request(&hosts[1], asker, wish(REQUEST_HOLDER, i, "k", 0));
+		step(&hosts[1], (struct agent_event){ .kind = AGENT_TURN });
+		question = caught(1, 2);
+	}
+	cr_assert(question);
+	hand_in(question);
+	late = caught(2, 1);
+	cr_assert(late);
+	settle(); /* meanwhile it has given it back */
+	while (answered(&hosts[1], asker, &answer))
+		cr_assert_eq(answer.holder_pid, 3);
+	hand_in(late);
+	pass(60);
+	cr_assert(answered(&hosts[1], asker, &answer));
+	cr_assert_eq(answer.result, 0);
+	cr_assert_eq(answer.holder_pid, 3);
+}
+
 /* a shares on host 1, somebody waits to have it alone on another host, and b waits on host 1 behind him. */
 static void wait_behind(uint16_t other, uint32_t *ret_a, uint32_t *ret_b, uint32_t *ret_alone)
 {
