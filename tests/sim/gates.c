@@ -693,7 +693,7 @@ void gates_check_asleep(struct sim *s, const struct host *h)
 		for (struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
 			if (t->state != THREAD_GATE || !t->place.record || !t->told_gate || t->unannounced)
 				continue;
-			CHECK(s, gate_owner(v.gates[t->gate].word) != GATE_AGENT || line_at(h, t->gate)->state != LINE_OURS,
+			CHECK(s, gate_owner(v.gates[t->gate].word) != GATE_AGENT || line_at(h, t->gate)->state != LINE_OURS || line_at(h, t->gate)->sharers,
 			      "host %u goes to sleep with gate %u in its hands, and program %u waits there", h->id, t->gate, c->id);
 		}
 	}

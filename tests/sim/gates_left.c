@@ -89,6 +89,7 @@ void gates_check_left(struct sim *s, const struct host *h, const struct left *le
 	}
 	for (uint32_t slot = 1; slot <= h->config.limits.sessions && !h->scribbled; slot++)
 		check_buried(s, h, left, slot);
+	sharing_check_left(s, h, left);
 }
 
 struct left gates_left(const struct host *h)
@@ -99,6 +100,7 @@ struct left gates_left(const struct host *h)
 	return (struct left){
 		.header = p,
 		.sessions = (const struct session_record *)(base + p->sessions_at),
+		.claims = (const struct claim *)(base + p->claims_at),
 		.lines = (const struct line *)(base + p->lines_at),
 	};
 }

@@ -181,6 +181,8 @@ static void react(struct agent *a, const struct command *c, const struct effects
 	}
 	if (c->kind == COMMAND_ACQUIRE && c->host != a->config.self)
 		gate_asked_elsewhere(a, c);
+	if (c->kind == COMMAND_CANCEL && c->host != a->config.self && !MUTANT(85))
+		shared_left_elsewhere(a, c);
 	if (c->number && c->host == a->config.self && c->incarnation == a->m.p->incarnation)
 		own_command_applied(a, c, e);
 	if (c->kind == COMMAND_HOST_UP || c->kind == COMMAND_HOST_DOWN) {
@@ -188,8 +190,10 @@ static void react(struct agent *a, const struct command *c, const struct effects
 		if (c->host == a->config.self)
 			look_at_registration(a);
 	}
-	if (c->kind == COMMAND_SWEEP)
+	if (c->kind == COMMAND_SWEEP) {
 		lease_swept(a);
+		shared_swept(a, c);
+	}
 	if (c->kind == COMMAND_FOUND)
 		agent_act(a, ACTION_HELLO);
 }

@@ -545,6 +545,8 @@ void gates_rebuild(struct agent *a)
 	for (uint32_t i = 1; i <= a->m.p->lines_high; i++) {
 		const struct line *l = &a->m.lines[i];
 
+		if (MUTANT(315))
+			a->m.lines[i].sharers = 0;
 		if (!l->key_len || l->state != LINE_OURS || l->mode != LOCK_MODE_EX) {
 			if (MUTANT(312) && l->key_len && gate_owner(gate_word_of(a, i)) == GATE_AGENT)
 				open_gate(a, i);

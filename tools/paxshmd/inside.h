@@ -290,6 +290,9 @@ static inline uint64_t agent_monotonic_ns(const struct agent *a, uint64_t at_ns)
 
 bool shared_settle(struct agent *a, uint32_t line);              /* as gate_settle(), for a line in PR */
 struct owner shared_owner(const struct agent *a, uint32_t line); /* one of them; pid 0: nobody */
+/* Another host has left the queue; a sweep was applied: who wants to share may have been waiting for just that. */
+void shared_left_elsewhere(struct agent *a, const struct command *c);
+void shared_swept(struct agent *a, const struct command *c);
 
 /* ---- keep.c ---- */
 

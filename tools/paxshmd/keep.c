@@ -70,6 +70,14 @@ static bool room_is_short(const struct agent *a)
 	       t->agreed.rows_used + MAX(t->n_rows / 8, 1u) > t->n_rows;
 }
 
+/* Each host that shares a lock takes a place of those that wait: kept by many, nobody could wait for any lock. */
+static bool places_are_short(const struct agent *a)
+{
+	const struct tables *t = a->tables;
+
+	return t->agreed.waits_used + MAX(t->n_waits / 8, 1u) > t->n_waits;
+}
+
 /* Whether nobody has used a lock that we keep since the hand was here last. */
 static bool is_idle(struct agent *a, uint32_t i)
 {
@@ -115,11 +123,15 @@ static void look_for_idle(struct agent *a, uint32_t i)
 	agent_commit(a);
 }
 
-/* Room is wanted soon. */
-static void hand_moves(struct agent *a)
+/* Room is wanted soon: of any kept lock, or of a shared one. */
+static void hand_moves(struct agent *a, bool shared)
 {
-	for (uint32_t n = MIN(HAND_LINES, a->m.p->lines_high); n && commands_room(a); n--)
-		look_for_idle(a, hand_next(a));
+	for (uint32_t n = MIN(HAND_LINES, a->m.p->lines_high); n && commands_room(a); n--) {
+		uint32_t i = hand_next(a);
+
+		if (!shared || a->m.lines[i].mode == LOCK_MODE_PR)
+			look_for_idle(a, i);
+	}
 }
 
 /* A part of the round that is made once in keep_ns. */
@@ -163,7 +175,9 @@ void keep_tick(struct agent *a)
 	if (a->now_ns >= a->round_at_ns)
 		round_goes_on(a);
 	if (room_is_short(a))
-		hand_moves(a);
+		hand_moves(a, false);
+	else if (places_are_short(a))
+		hand_moves(a, true);
 }
 
 uint64_t keep_wake_at(const struct agent *a)
