@@ -253,6 +253,9 @@ static int wait_in_line(struct paxshm_lock_handle *l, const struct paxshm_acquir
 		struct gate_place p = { .gate = l->gate, .slot = s->slot, .record = places_from(s) + (uint32_t)place };
 		rc = wait_at(l, &p, how, patience);
 		place_give(s, place);
+		/* Whoever stood behind us may be next, and at a gate that the agent has nobody releases. */
+		if ((rc == -ETIMEDOUT || rc == -ECANCELED) && gate_owner(atom_load_acquire(&s->view.gates[l->gate].word)) == GATE_AGENT)
+			tell(s, l->gate, patience);
 		if (rc == 0)
 			return arrive(l, &p, since, patience);
 	} while (rc == -EBUSY);

@@ -150,6 +150,7 @@
 	M(TAKEN_IN_LINE, 1, "locks that came to who stood in line") \
 	M(GATE_READ, 1, "gates found in the tables") \
 	M(GATE_CHOSEN, 1, "locks handed straight to who waited longest") \
+	M(GATE_HANDED, 1, "locks handed by the word alone to who looked at it") \
 	M(GATE_SURRENDERED, 1, "locks handed to the agent because it was closing their gate") \
 	M(GATE_OTHER_KEY, 0, "programs that found another lock's gate") \
 	M(GATE_TOLD_AGAIN, 1, "agents told again that somebody waits at a gate of theirs") \
