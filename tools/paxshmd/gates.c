@@ -30,7 +30,8 @@
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 #define SETTLE_ROUNDS 64u /* of one gate in one turn; then the others' turn comes first */
 #define WATCH_MAX_NS NS_PER_S
-#define ONE_USE 4u /* counts that a delegation takes for one use: closed, given, closed to get it back, and to end it */
+#define NONSENSE_SAID 16u /* in one step: a program may write over every gate there is */
+#define ONE_USE 4u        /* counts that a delegation takes for one use: closed, given, closed to get it back, and to end it */
 
 bool gate_session_owns(uint64_t word)
 {
@@ -224,8 +225,10 @@ enum gate_next gate_take_back(struct agent *a, uint32_t i, uint64_t since_ns)
 
 void gate_rouse_action(struct agent *a, uint32_t record)
 {
-	if (a->n_actions < a->max_actions - 64) /* else it looks by itself after a second at most */
-		agent_act(a, ACTION_ROUSE)->record = record;
+	struct agent_action *action = agent_act(a, ACTION_ROUSE);
+
+	if (action) /* else it looks by itself after a second at most */
+		action->record = record;
 }
 
 void gate_send_away(struct agent *a, uint32_t i)
@@ -249,6 +252,8 @@ void gate_send_away(struct agent *a, uint32_t i)
 static void nonsense(struct agent *a, uint32_t i, const char *what)
 {
 	a->tables->nonsense++;
+	if (a->nonsense_said++ >= NONSENSE_SAID)
+		return;
 	agent_log(a, LOG_WARNING, "event=gate.nonsense gate=%u count=%u text=\"%s: a program of this host writes where it must not; put right\"",
 		  i, gate_count(gate_word_of(a, i)), what);
 }

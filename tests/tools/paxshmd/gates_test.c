@@ -159,25 +159,33 @@ Test(gates, a_lock_that_is_mostly_taken_away_is_given_back_at_once)
 	cr_assert_eq(rows_used(), 1);
 }
 
+/* As many locks as a ring has room for requests, acquired once and kept. */
+static uint32_t acquire_and_keep(struct host *h, uint32_t s, uint32_t from)
+{
+	struct ring_completion c;
+	uint32_t done = 0;
+	char key[16];
+
+	for (uint32_t call = 0; call < RING_REQUESTS; call++) {
+		snprintf(key, sizeof(key), "key %u", from + call);
+		request(h, s, wish(REQUEST_ACQUIRE, call, key, 0));
+	}
+	for (int turn = 0; turn < 3; turn++)
+		step(h, (struct agent_event){ .kind = AGENT_TURN });
+	for (; answered(h, s, &c); done++)
+		cr_assert(let_go(h, s, &c));
+	return done;
+}
+
 Test(gates, of_many_kept_locks_a_few_at_a_time_are_given_back)
 {
 	n_claims = 16384;
 	keeping(1, 32768);
 	struct host *h = &hosts[1];
 	uint32_t s = open_session(h, 1), done = 0;
-	struct ring_completion c;
-	char key[16];
 
-	while (done < 14000) {
-		for (uint32_t call = 0; call < RING_REQUESTS; call++) {
-			snprintf(key, sizeof(key), "key %u", done + call);
-			request(h, s, wish(REQUEST_ACQUIRE, call, key, 0));
-		}
-		for (int turn = 0; turn < 3; turn++)
-			step(h, (struct agent_event){ .kind = AGENT_TURN });
-		for (; answered(h, s, &c); done++)
-			cr_assert(let_go(h, s, &c));
-	}
+	while (done < 14000)
+		done += acquire_and_keep(h, s, done);
 	uint64_t before = h->memory.tables->evictions, most = 0;
 	for (unsigned ms = 0; ms < 3 * KEEP_MS; ms += 5) {
 		now_ns += 5 * NS_PER_MS;
@@ -412,6 +420,28 @@ Test(gates, words_written_over_are_put_right)
 	uint32_t far = open_session(&hosts[2], 2);
 	release(h, s, &(struct ring_completion){ .gate = c.gate, .count = gate_count(v.gates[c.gate].word) });
 	acquire(&hosts[2], far, "k");
+}
+
+/* The successor of an agent looks at every gate in one step, so this would end one after the other. */
+Test(gates, who_writes_over_every_gate_of_a_large_host_does_not_end_its_agent)
+{
+	n_claims = 150000;
+	keeping(1, 200000);
+	struct host *h = &hosts[1];
+	uint32_t s = open_session(h, 1), done = 0;
+
+	while (done < 140000)
+		done += acquire_and_keep(h, s, done);
+	for (uint32_t gate = 1; gate <= done; gate++)
+		gates_of(h).gates[gate].word = gate_word(7, 0, 4000, 0);
+	agent_free(h->agent);
+	start_agent(h);
+	h->lines = 0;
+	for (int turn = 0; turn < 3; turn++)
+		step(h, (struct agent_event){ .kind = AGENT_TURN });
+	cr_assert_geq(h->memory.tables->nonsense, done);
+	cr_assert_lt(h->lines, 100, "each step says a little");
+	cr_assert_not(h->fatals);
 }
 
 Test(gates, a_suspended_host_opens_nothing_until_it_is_renewed)
