@@ -92,7 +92,8 @@ struct agent {
 	uint32_t *watched, n_watched; /* lines that are looked at again at watch_at_ns */
 	uint8_t *is_watched;          /* [line] */
 	uint64_t watch_at_ns, watch_ns;
-	uint32_t hand;                  /* the line looked at last for one that nobody uses, while room is short */
+	uint32_t hand;                  /* the line looked at last for one that nobody uses, while room is short … */
+	uint64_t hand_ns;               /* … and until when it rests from having gone round: see keep.c */
 	uint32_t round_line;            /* the same, in the round that is made once in keep_ns; it began, or begins, at */
 	uint64_t round_ns, round_at_ns; /* … and goes on at */
 	uint32_t *last_count;           /* [line]: the gate's count when it was looked at */
