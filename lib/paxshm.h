@@ -100,7 +100,9 @@ struct paxshm_who {
 	uint32_t session;                   /* slot of the session on that host */
 	uint64_t start_time;                /* clock ticks since that host's boot (/proc/PID/stat, field 22) */
 	uint64_t token;                     /* of the acquisition, when it is a lock's owner and known; else 0 */
-	uint64_t since_ns;                  /* CLOCK_MONOTONIC: since when it owns the lock, or waits for it; 0: not known (another host's) */
+	uint64_t since_ns;                  /* CLOCK_MONOTONIC: since when it owns the lock, or waits for it; 0: not known (another host's).
+					     * Of an exclusive owner it may be up to a second early, never late by more than a tick: a lock that
+					     * asks nobody asks no exact clock either. For people */
 	char program[PAXSHM_PROGRAM_BYTES]; /* its name when it opened the session (/proc/PID/comm), any bytes; "": not known */
 };
 
