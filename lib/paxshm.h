@@ -509,10 +509,13 @@ enum paxshm_event_kind {
 	PAXSHM_EVENT_MAIL,        /* a message is there: from a later version on */
 };
 
+/* `lock` is a name and no reference: compare it with the handles that you have, and use yours. It may be the one that paxshm_lock()
+ * keeps for a thread, or one that another thread has just given back: it may be gone by then, and its memory another handle's. What
+ * paxshm_lock() acquired is released by its key. */
 struct paxshm_event {
 	uint32_t size;
 	uint32_t kind;             /* enum paxshm_event_kind */
-	paxshm_lock_handle *lock;  /* GRANTED, LOST, WANTED */
+	paxshm_lock_handle *lock;  /* GRANTED, LOST, WANTED: for comparison only */
 	struct paxshm_grant grant; /* GRANTED */
 };
 
