@@ -110,7 +110,9 @@ struct paxshm_who {
  *
  * All that a session owns is freed when it is closed or when its process ends, whichever comes first.
  * An agent that dies is started again by its keeper and goes on with the same sessions and locks:
- * calls that wait just wait a little longer. When the keeper itself is gone the session is over for
+ * calls that wait just wait a little longer. So they do while it is stopped (SIGSTOP); one that hangs is replaced. What
+ * needs no agent goes on meanwhile, for as long as the host's lease lasts: locks that this host has, among its own processes;
+ * releases and checks; all that only looks. When the keeper itself is gone the session is over for
  * good: calls answer -ENOTCONN, its locks -ESTALE; close it and open another.
  */
 
@@ -269,7 +271,8 @@ int paxshm_lock_unref(paxshm_lock_handle *l);
  *   -ETIMEDOUT     the deadline passed
  *   -ECANCELED     paxshm_cancel()
  *   -ENETUNREACH   no quorum (PAXSHM_RETURN, and PAXSHM_FAIL whose handler returned)
- *   -ENOTCONN      the session is over; or after deadline or cancel the agent was silent for
+ *   -ENOTCONN      the session is over; or after deadline or cancel, or at any time with NOWAIT, PAXSHM_RETURN or PAXSHM_FAIL,
+ *                  the agent was silent (it is stopped, or hangs, or does not come back) for
  *                  agent_timeout_ms. In the second case what the session owns stays owned; new acquires that need
  *                  the agent answer -ENOTCONN at once until it has answered (a lock that this host has needs none). Should it answer with a grant, nobody
  *                  waits for that: it is released by the session's next call on any thread that hands
