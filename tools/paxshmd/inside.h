@@ -191,6 +191,10 @@ struct owner {
 enum { LINKED_VOTES = 1,
        LINKED_LEARNS = 2 };
 
+/* A step at a gate is said again while others write the same words; one who writes them all the time has gone mad, and nobody waits
+ * until he is through: it is left, and looked at again in a later turn. */
+#define AGAINS 4u
+
 #define REUSE_SLOTS 4096u /* a power of two */
 #define PENDING_BYTES (1u << 20)
 #define CHUNK_BYTES (64u * 1024) /* of a snapshot in one frame */

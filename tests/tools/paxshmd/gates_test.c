@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Gates: a lock that is delegated to a host is opened to its sessions, kept, and got back. */
+#define _GNU_SOURCE /* step.h: register names */
 #include "agent_rig.h"
+
+#include "../../shm/step.h"
 
 #define KEEP_MS 2000u
 
@@ -480,6 +483,101 @@ Test(gates, who_writes_over_every_gate_of_a_large_host_does_not_end_its_agent)
 	cr_assert_geq(h->memory.tables->nonsense, done);
 	cr_assert_lt(h->lines, 100, "each step says a little");
 	cr_assert_not(h->fatals);
+}
+
+/* ---- a program that writes the same words all the time ---- */
+
+static struct {
+	void (*write)(unsigned long n);
+	struct gate_view view;
+	uint32_t gate, record;
+	bool endless;
+} mad;
+
+static void counts_on_free(unsigned long n)
+{
+	mad.view.gates[mad.gate].word = gate_word((uint32_t)n, 0, 0, 0);
+}
+
+static void counts_on_closed(unsigned long n)
+{
+	mad.view.gates[mad.gate].word = gate_word((uint32_t)n, 0, GATE_AGENT, 0);
+}
+
+static void owned_by_nobody(unsigned long n)
+{
+	(void)n;
+	mad.view.gates[mad.gate].word = gate_word(7, 0, 4000, 0);
+}
+
+static void moves_the_line(unsigned long n)
+{
+	mad.view.records[mad.record].state = (n & 0xffffffu) << 36 | (uint64_t)GATE_RECORD_SLEEP << 32;
+	mad.view.records[mad.record].gate = mad.gate;
+	mad.view.gates[mad.gate].head = 0;
+	mad.view.gates[mad.gate].word = gate_word(7, mad.record, GATE_AGENT, 0);
+}
+
+/* One instruction of the agent's, one of the program's. */
+static void write_again(unsigned long n)
+{
+	mad.write(n);
+	mad.endless = n > 500000;
+	if (mad.endless)
+		step_end();
+}
+
+static void one_turn(void)
+{
+	struct agent_event e = { .kind = AGENT_TURN, .now_ns = now_ns };
+
+	agent_step(hosts[1].agent, &e);
+}
+
+static void is_not_waited_for(void (*write)(unsigned long n))
+{
+	keeping(1, 64);
+	struct host *h = &hosts[1];
+	uint32_t a = open_session(h, 1), b = open_session(h, 2);
+	struct ring_completion c = acquire(h, a, "k");
+
+	release(h, a, &c);
+	mad.gate = c.gate;
+	mad.record = waiter_of(h, b);
+	mad.view = gates_of(h);
+	mad.write = write;
+	write(7);
+	request(h, a, wish(REQUEST_ACQUIRE, 1, "k", 0));
+	tell(h, a, c.gate);
+	if (!STEP_WORKS)
+		return;
+	step_through(one_turn, write_again);
+	cr_assert_not(mad.endless);
+	mad.view.records[mad.record].state = 0;
+	pass(2000);
+	cr_assert(answered(h, a, &c), "and when it is over all goes on");
+	cr_assert_eq(c.result, 0);
+	cr_assert_not(h->fatals);
+}
+
+Test(gates, who_writes_a_free_gate_all_the_time_is_not_waited_for)
+{
+	is_not_waited_for(counts_on_free);
+}
+
+Test(gates, who_writes_a_closed_gate_all_the_time_is_not_waited_for)
+{
+	is_not_waited_for(counts_on_closed);
+}
+
+Test(gates, who_writes_an_owner_all_the_time_is_not_waited_for)
+{
+	is_not_waited_for(owned_by_nobody);
+}
+
+Test(gates, who_writes_a_line_all_the_time_is_not_waited_for)
+{
+	is_not_waited_for(moves_the_line);
 }
 
 Test(gates, a_suspended_host_opens_nothing_until_it_is_renewed)
