@@ -290,10 +290,11 @@ static void nonsense(struct agent *a, uint32_t i, const char *what)
 		  i, gate_count(gate_word_of(a, i)), what);
 }
 
-/* So many steps go through any line that there can be: each takes several records out. */
+/* So many steps go through any line that there can be, with some to spare for those who come meanwhile: each takes eight
+ * records out. */
 static uint32_t whole_line(const struct agent *a)
 {
-	return a->gates.n_records / 8 + AGAINS;
+	return a->gates.n_records / 8 + 4 * AGAINS;
 }
 
 /* The oldest of the gate's line: its record, or 0. The agent owns the gate. */
