@@ -196,6 +196,20 @@ static void show_link(struct reactor *r, uint16_t host, bool up, bool votes)
 	atom_store_relaxed(&tables_host(r->tables.at, host)->linked, up);
 }
 
+/*
+ * Under which name refusals are limited: each reason has its own, so an old one does not hide a new one. Numbers make
+ * no new reason: a stranger has another port each time, and speaks what version he likes.
+ */
+static void name_refusal(char *ret, size_t cap, const char *name, const char *reason)
+{
+	size_t at = (size_t)snprintf(ret, cap, "%s: ", name);
+
+	for (; *reason && at < cap - 1; reason++)
+		if (*reason < '0' || *reason > '9')
+			ret[at++] = *reason;
+	ret[at] = '\0';
+}
+
 static void heed_link(void *context, const struct link_event *event)
 {
 	struct reactor *r = context;
@@ -225,9 +239,9 @@ static void heed_link(void *context, const struct link_event *event)
 			reactor_step(r, &(struct agent_event){ .kind = AGENT_LINK_DOWN, .from = event->host });
 		break;
 	case LINK_REFUSED: {
-		char limit[192]; /* each reason has its own: an old one does not hide a new one */
+		char limit[192];
 
-		snprintf(limit, sizeof(limit), "%s: %s", name, event->reason);
+		name_refusal(limit, sizeof(limit), name, event->reason);
 		log_peer(limit, r->now_ns, LOG_WARNING, "event=link.refused peer=%s reason=%s", log_quote(name), log_quote(event->reason));
 		break;
 	}
