@@ -180,7 +180,7 @@ static bool somebody_waits(struct agent *a, uint32_t i)
 static uint8_t first_mode(struct agent *a, uint32_t i)
 {
 	const struct line *l = line_of(a, i);
-	uint32_t record = gate_has_waiters(a, i) ? gate_oldest_waiter(a, i) : 0;
+	uint32_t record = gate_oldest_waiter(a, i);
 
 	if (!l->head || (record && atom_load_relaxed(&a->gates.records[record].since_ns) <
 					   agent_monotonic_ns(a, claim_of(a, l->head)->since_ns)))

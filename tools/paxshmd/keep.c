@@ -14,6 +14,7 @@
 #define ROUND_STEPS 16u  /* all lines are looked at in so many steps, or in more: */
 #define ROUND_LINES 512u /* no more of them are looked at in one */
 #define HAND_LINES 64u   /* looked at in one turn while room is short */
+#define HAND_STEP_NS 1000ull
 #define REUSE_KEEP 2u
 #define REUSE_MAX 3u
 #define REUSE_OTHERS 4u /* another host asked for it since we had it */
@@ -150,22 +151,38 @@ static void round_goes_on(struct agent *a)
 	a->round_at_ns = MAX(a->round_at_ns, a->round_ns);
 }
 
-/* A line is wanted now. What it costs is bounded: the hand passes each line twice. */
+/* How many lines the hand may pass for one wish. Twice round finds whatever is idle; but each round costs, and whoever finds
+ * the table full may ask at once again: in the long run a line costs HAND_STEP_NS. */
+static uint32_t hand_reach(const struct agent *a, uint64_t all)
+{
+	uint64_t owed = a->hand_ns > a->now_ns ? (a->hand_ns - a->now_ns) / HAND_STEP_NS : 0;
+
+	return (uint32_t)MAX(MIN(all, HAND_LINES), all - MIN(all, owed));
+}
+
+static bool give_one_back(struct agent *a, uint32_t i)
+{
+	if (!is_idle(a, i) || gate_take_back(a, i, NEVER) != GATE_DONE || gate_top(gate_word_of(a, i)))
+		return false;
+	a->tables->evictions++;
+	if (!line_give_back(a, i, gate_used(a, i), gate_flags(gate_word_of(a, i)) & GATE_DIED))
+		return false;
+	gate_terms_end(a, i);
+	line_settle(a, i);
+	return true;
+}
+
+/* A line is wanted now. */
 bool keep_makes_room(struct agent *a)
 {
-	for (uint32_t n = 2 * a->m.p->lines_high; n && commands_room(a); n--) {
-		uint32_t i = hand_next(a);
+	uint64_t all = 2ull * a->m.p->lines_high;
+	uint32_t reach = hand_reach(a, all), passed = 0;
+	bool made = false;
 
-		if (!is_idle(a, i) || gate_take_back(a, i, NEVER) != GATE_DONE || gate_top(gate_word_of(a, i)))
-			continue;
-		a->tables->evictions++;
-		if (!line_give_back(a, i, gate_used(a, i), gate_flags(gate_word_of(a, i)) & GATE_DIED))
-			return false;
-		gate_terms_end(a, i);
-		line_settle(a, i);
-		return true;
-	}
-	return false;
+	for (; !made && passed < reach && commands_room(a); passed++)
+		made = give_one_back(a, hand_next(a));
+	a->hand_ns = MIN(MAX(a->hand_ns, a->now_ns) + passed * HAND_STEP_NS, a->now_ns + all * HAND_STEP_NS);
+	return made;
 }
 
 void keep_tick(struct agent *a)

@@ -171,9 +171,10 @@ static void step_once(struct reactor *r, struct agent_event *e)
 	e->suspended_ns = r->suspended_ns;
 	e->clock_gap_ns = clock_gap_ns();
 	actions = agent_step(r->agent, e);
+	/* First: an action may follow from zeros that stood where a gate was, as the release of a lock that somebody owns. */
+	heed_lost_pages(r);
 	for (unsigned i = 0; i < actions.n && r->status < 0; i++)
 		carry_out(r, &actions.at[i]);
-	heed_lost_pages(r);
 	r->wake_at_ns = actions.wake_at_ns == NEVER ? NEVER : actions.wake_at_ns - MIN(actions.wake_at_ns, r->suspended_ns);
 	r->again = actions.again;
 	r->stepping = false;

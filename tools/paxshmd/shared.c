@@ -69,7 +69,7 @@ static bool may_share(struct agent *a, uint32_t i)
 	const struct line *l = line_of(a, i);
 	const struct claim *c = l->head ? claim_of(a, l->head) : NULL;
 	uint64_t since_ns = c ? agent_monotonic_ns(a, c->since_ns) : 0;
-	uint32_t record = gate_has_waiters(a, i) ? gate_oldest_waiter(a, i) : 0;
+	uint32_t record = gate_oldest_waiter(a, i);
 
 	if (!c || c->mode != LOCK_MODE_PR || l->shared == LOCK_SHARED_RANGE)
 		return false;
