@@ -232,10 +232,10 @@ house:
 test: all $(call tests_of,$(QUICK_SRC)) ## the quick suites, under a minute
 	@$(RUN) $(sort $(wildcard tests/house/*.sh)) $(call tests_of,$(QUICK_SRC))
 
-suites: $(call tests_of,$(QUICK_SRC))
+suites: $(call tests_of,$(QUICK_SRC)) ## the quick suites without the house: make SAN=address,undefined suites
 	@$(RUN) $^
 
-cluster: all $(DEMO_PROGRAMS) $(call tests_of,$(SLOW_SRC))
+cluster: all $(DEMO_PROGRAMS) $(call tests_of,$(SLOW_SRC)) ## the suites with real agents, and the model of the gate
 	@TEST_TIMEOUT=300 $(RUN) $(filter-out %/gate_step_test,$(call tests_of,$(SLOW_SRC))) $(filter-out tests/model/%,$(SLOW_SCRIPTS))
 	@$(MAKE) -s -j2 model-steps model-spin
 

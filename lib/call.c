@@ -12,6 +12,7 @@
 
 #define LOOK_EVERY_NS NS_PER_S /* a sleeper looks whether the agent's side still stands */
 #define SPIN_TURNS 2048u       /* at most, before a thread sleeps */
+#define AGENT_SILENT 1         /* beside 0 and negative errno */
 
 int patience_over(const struct paxshm_session *s, struct patience patience)
 {
@@ -191,11 +192,20 @@ void call_return(struct paxshm_session *s, const struct ring_completion *grant, 
 	pthread_mutex_unlock(&s->mutex);
 }
 
+/* Who would rather be told than wait is told of an agent that is stopped or hangs, too. */
+static bool wants_word(const struct ring_request *request)
+{
+	return request->op == REQUEST_ACQUIRE && request->flags & (REQUEST_TRY | REQUEST_RETURN);
+}
+
 /* A slot, and the request in the ring: the slot, or negative errno and nothing happened. */
 static int call_begin(struct paxshm_session *s, struct ring_request *request, struct patience patience)
 {
+	struct patience for_room = patience;
 	int slot, rc;
 
+	if (wants_word(request))
+		for_room.deadline_ns = MIN(patience.deadline_ns, sys_now_ns() + s->agent_timeout_ns);
 	pthread_mutex_lock(&s->mutex);
 	answers_take(s);
 	if (session_lost(s) || (s->silent && request->op == REQUEST_ACQUIRE))
@@ -204,10 +214,10 @@ static int call_begin(struct paxshm_session *s, struct ring_request *request, st
 		slot = slot_take(s, (uint8_t)request->op);
 	if (slot >= 0) {
 		request->call = (uint32_t)slot;
-		rc = push(s, request, patience);
+		rc = push(s, request, for_room);
 		if (rc) {
 			slot_free(s, (unsigned)slot);
-			slot = rc;
+			slot = rc == -ETIMEDOUT && for_room.deadline_ns < patience.deadline_ns ? -ENOTCONN : rc;
 		}
 	}
 	pthread_mutex_unlock(&s->mutex);
@@ -240,10 +250,26 @@ static void sleep_on(uint32_t *bell, uint32_t heard, uint64_t deadline_ns)
 	atom_and_seq_cst(bell, ~1u);
 }
 
-/* 0: answered. -ETIMEDOUT, -ECANCELED: patience is over. -ENOTCONN: no answer will come. */
-static int call_await(struct paxshm_session *s, unsigned slot, struct patience patience)
+struct agent_seen {
+	uint64_t step_ns, at_ns; /* its last step, and when we saw that it was a new one */
+};
+
+/* Whether the agent has taken no step for as long as it may be silent. It is rung for the next look: one that lives takes a step. */
+static bool agent_stands_still(struct paxshm_session *s, struct agent_seen *seen)
+{
+	uint64_t step_ns = atom_load_relaxed(&s->tables->clock_ns), now_ns = sys_now_ns();
+
+	if (step_ns != seen->step_ns)
+		*seen = (struct agent_seen){ step_ns, now_ns };
+	session_announce(s);
+	return now_ns - seen->at_ns >= s->agent_timeout_ns;
+}
+
+/* 0: answered. -ETIMEDOUT, -ECANCELED: patience is over. -ENOTCONN: no answer will come. AGENT_SILENT, only if `word`. */
+static int call_await(struct paxshm_session *s, unsigned slot, struct patience patience, bool word)
 {
 	uint32_t *bell = &s->rings->bell[slot];
+	struct agent_seen seen = { 0 };
 
 	for (;;) {
 		uint32_t heard = atom_load_acquire(bell);
@@ -261,8 +287,11 @@ static int call_await(struct paxshm_session *s, unsigned slot, struct patience p
 			continue;
 		look_at = sys_now_ns() + LOOK_EVERY_NS;
 		sleep_on(bell, heard, MIN(look_at, patience.deadline_ns));
-		if (sys_now_ns() >= look_at)
-			session_look(s);
+		if (sys_now_ns() < look_at)
+			continue;
+		session_look(s);
+		if (word && agent_stands_still(s, &seen))
+			return AGENT_SILENT;
 	}
 }
 
@@ -283,7 +312,7 @@ static int call_withdraw(struct paxshm_session *s, unsigned slot, int reason)
 	pthread_mutex_unlock(&s->mutex);
 	session_announce(s);
 	if (rc == 0)
-		rc = call_await(s, slot, patience);
+		rc = call_await(s, slot, patience, false);
 	return rc == -ETIMEDOUT ? -ENOTCONN : rc;
 }
 
@@ -304,10 +333,12 @@ static int call_end(struct paxshm_session *s, unsigned slot, int rc, struct ring
 		c->state = CALL_GIVEN_UP;
 		if (c->op == REQUEST_ACQUIRE)
 			atom_store_relaxed(&s->silent, s->silent + 1);
-		if (c->op == REQUEST_HOLDER && rc != -ENOTCONN) {
+		if (rc == AGENT_SILENT || (c->op == REQUEST_HOLDER && rc != -ENOTCONN)) {
 			c->uncancelled = true; /* so that its slot comes back soon */
-			c->reason = rc;
+			c->reason = rc == AGENT_SILENT ? -ECANCELED : rc;
 		}
+		if (rc == AGENT_SILENT)
+			rc = -ENOTCONN;
 		if (c->uncancelled)
 			s->owed++;
 		owed_pay(s);
@@ -323,7 +354,7 @@ int call_run(struct paxshm_session *s, struct ring_request *request, struct pati
 
 	if (slot < 0)
 		return slot;
-	rc = call_await(s, (unsigned)slot, patience);
+	rc = call_await(s, (unsigned)slot, patience, wants_word(request));
 	if (request->op == REQUEST_ACQUIRE && (rc == -ETIMEDOUT || rc == -ECANCELED))
 		rc = call_withdraw(s, (unsigned)slot, rc);
 	return call_end(s, (unsigned)slot, rc, ret);

@@ -98,7 +98,7 @@ int gateway_release(struct paxshm_session *s, uint32_t gate, uint32_t count)
 {
 	int rc = 0;
 
-	if (!gate_free(&s->view.gates[gate], s->slot, count))
+	if (!gate_free(&s->view.gates[gate], s->slot, count) && !gate_hand_on(&s->view, &s->view.gates[gate], s->slot, count))
 		rc = gate_pass_on(&s->view, gate, s->slot, count);
 	if (rc == GATE_WAIT_TELL) {
 		tell(s, gate, patient);
@@ -134,31 +134,31 @@ static int place_choose(const struct paxshm_session *s, uint32_t gate, uint64_t 
 {
 	uint32_t each = MIN(s->tables->records_each, GATE_RECORDS_EACH);
 	uint64_t all = each == 64 ? UINT64_MAX : (1ull << each) - 1;
-	uint64_t unused = all & ~atom_load_relaxed(&s->places) & ~tried;
+	uint64_t unused = all & ~atom_load_relaxed(&s->places) & ~tried, places_left = atom_load_relaxed(&s->places_left);
 
-	for (uint64_t left = unused & s->places_left; left; left &= left - 1) {
+	for (uint64_t left = unused & places_left; left; left &= left - 1) {
 		unsigned place = (unsigned)__builtin_ctzll(left);
 		const struct gate_record *r = place_record(s, place);
 
 		if (atom_load_relaxed(&r->gate) == gate && gate_record_state(atom_load_acquire(&r->state)) == GATE_RECORD_CANCELLED)
 			return (int)place;
 	}
-	if (unused & ~s->places_left)
-		unused &= ~s->places_left;
+	if (unused & ~places_left)
+		unused &= ~places_left;
 	return unused ? __builtin_ctzll(unused) : -1;
 }
 
 /* Takes one: its number, or -1. */
 static int place_take(struct paxshm_session *s, uint32_t gate, uint64_t *tried)
 {
-	pthread_mutex_lock(&s->mutex);
-	int place = place_choose(s, gate, *tried);
-	if (place >= 0) {
+	int place;
+
+	/* seq_cst: either paxshm_cancel() finds it, or who waits there finds that `cancels` has moved. */
+	do
+		place = place_choose(s, gate, *tried);
+	while (place >= 0 && atom_or_seq_cst(&s->places, 1ull << place) >> place & 1); /* another thread's meanwhile */
+	if (place >= 0)
 		*tried |= 1ull << place;
-		/* seq_cst: either paxshm_cancel() finds it, or who waits there finds that `cancels` has moved. */
-		atom_or_seq_cst(&s->places, 1ull << place);
-	}
-	pthread_mutex_unlock(&s->mutex);
 	/* Not this session's any more: it was ended. */
 	if (place >= 0 && s->view.slots[places_from(s) + (unsigned)place] != s->slot) {
 		atom_and_seq_cst(&s->places, ~(1ull << place));
@@ -172,10 +172,11 @@ static void place_give(struct paxshm_session *s, int place)
 	uint64_t bit = 1ull << place;
 	bool out = gate_record_state(atom_load_acquire(&place_record(s, (unsigned)place)->state)) == GATE_RECORD_FREE;
 
-	pthread_mutex_lock(&s->mutex);
-	s->places_left = out ? s->places_left & ~bit : s->places_left | bit;
+	if (!out)
+		atom_or_seq_cst(&s->places_left, bit);
+	else if (atom_load_relaxed(&s->places_left) & bit)
+		atom_and_seq_cst(&s->places_left, ~bit);
 	atom_and_seq_cst(&s->places, ~bit);
-	pthread_mutex_unlock(&s->mutex);
 }
 
 void gateway_cancel(struct paxshm_session *s)
@@ -186,14 +187,16 @@ void gateway_cancel(struct paxshm_session *s)
 
 /* ---- waiting in the line ---- */
 
-/* The gate was handed to us: 0 if it counts. */
-static int arrive(struct paxshm_lock_handle *l, const struct gate_place *p, struct patience patience)
+/* The gate was handed to us: 0 if it counts. `since`: the host's life before we stood in the line. */
+static int arrive(struct paxshm_lock_handle *l, const struct gate_place *p, uint64_t since, struct patience patience)
 {
 	struct paxshm_session *s = l->session;
-	/* The terms first, then whether it is still ours: so these are the terms under which it was handed over. */
+	/* The terms first, then whether it is still ours: so these are the terms under which it was handed over. In one life
+	 * all the time, nobody can have taken it away, and so the agent cannot have written others. */
 	uint64_t incarnation = atom_load_acquire(&s->view.terms[p->gate].incarnation);
 
-	if (gateway_counts(l, p->count, p->died, incarnation) && gate_holds(&s->view.gates[p->gate], s->slot, p->count))
+	if (gateway_counts(l, p->count, p->died, incarnation) &&
+	    (incarnation == since || gate_holds(&s->view.gates[p->gate], s->slot, p->count)))
 		return 0;
 	gateway_decline(s, p->gate, p->count, patience);
 	return BY_AGENT;
@@ -240,7 +243,7 @@ static int wait_at(const struct paxshm_lock_handle *l, struct gate_place *p, con
 static int wait_in_line(struct paxshm_lock_handle *l, const struct paxshm_acquire *how, struct patience patience)
 {
 	struct paxshm_session *s = l->session;
-	uint64_t tried = 0;
+	uint64_t tried = 0, since = atom_load_acquire(&s->tables->incarnation);
 	int place, rc;
 
 	do {
@@ -250,8 +253,11 @@ static int wait_in_line(struct paxshm_lock_handle *l, const struct paxshm_acquir
 		struct gate_place p = { .gate = l->gate, .slot = s->slot, .record = places_from(s) + (uint32_t)place };
 		rc = wait_at(l, &p, how, patience);
 		place_give(s, place);
+		/* Whoever stood behind us may be next, and at a gate that the agent has nobody releases. */
+		if ((rc == -ETIMEDOUT || rc == -ECANCELED) && gate_owner(atom_load_acquire(&s->view.gates[l->gate].word)) == GATE_AGENT)
+			tell(s, l->gate, patience);
 		if (rc == 0)
-			return arrive(l, &p, patience);
+			return arrive(l, &p, since, patience);
 	} while (rc == -EBUSY);
 	if (rc == -ENOENT) { /* it serves another key */
 		gateway_remember(l, 0, 0);

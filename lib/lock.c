@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "../shm/atom.h"
+#include "../shm/gate_wait.h"
 #include "../shm/sys.h"
 #include "gateway.h"
 #include "handle.h"
@@ -226,6 +227,15 @@ static int handle_enter(struct paxshm_lock_handle *l, uint32_t mode, bool nowait
 	struct paxshm_session *s = l->session;
 	int rc = 0;
 
+	if (bias_enter(&l->bias)) {
+		bool first = !l->busy && !l->count;
+
+		if (first)
+			l->busy = true;
+		bias_leave(&l->bias);
+		if (first)
+			return ENTERED_FIRST;
+	}
 	pthread_mutex_lock(&s->mutex);
 	bias_come(&l->bias);
 	while (l->busy && rc == 0)
@@ -245,12 +255,8 @@ static int handle_enter(struct paxshm_lock_handle *l, uint32_t mode, bool nowait
 	return owned && rc == -ENETUNREACH && session_look(s) ? -ESTALE : rc;
 }
 
-/* Ends what handle_enter began; `got` NULL: nothing was granted. */
-static void handle_leave(struct paxshm_lock_handle *l, const struct ring_completion *got)
+static inline void handle_end(struct paxshm_lock_handle *l, const struct ring_completion *got)
 {
-	struct paxshm_session *s = l->session;
-
-	pthread_mutex_lock(&s->mutex);
 	ASSERT(l->busy && !l->count);
 	if (got) {
 		if (got->gate)
@@ -264,6 +270,21 @@ static void handle_leave(struct paxshm_lock_handle *l, const struct ring_complet
 		atom_store_release(&l->count, 1u); /* pairs with the acquire in paxshm_lock_check */
 	}
 	l->busy = false;
+}
+
+/* Ends what handle_enter began; `got` NULL: nothing was granted. */
+static void handle_leave(struct paxshm_lock_handle *l, const struct ring_completion *got)
+{
+	struct paxshm_session *s = l->session;
+
+	/* Its thread's alone still: then no other has come to wait for it. */
+	if (bias_enter(&l->bias)) {
+		handle_end(l, got);
+		bias_leave(&l->bias);
+		return;
+	}
+	pthread_mutex_lock(&s->mutex);
+	handle_end(l, got);
 	bool waited = s->turn_waiters;
 	pthread_mutex_unlock(&s->mutex);
 	if (waited)
@@ -421,6 +442,14 @@ static __attribute__((noinline)) bool release_one_of_several(struct paxshm_lock_
 	return released;
 }
 
+/* Apart: nobody waits, as a rule. */
+static __attribute__((noinline)) bool hand_on(const struct paxshm_lock_handle *l)
+{
+	const struct paxshm_session *s = l->session;
+
+	return gate_hand_on(&s->view, l->gate_at, s->slot, l->taken);
+}
+
 /* The short way. false: not gone: all is as it was. */
 static inline __attribute__((always_inline)) bool release_warm(struct paxshm_lock_handle *l)
 {
@@ -433,7 +462,7 @@ static inline __attribute__((always_inline)) bool release_warm(struct paxshm_loc
 	const struct paxshm_session *s = l->session; /* behind the call: see gateway_counts() */
 	/* The lease first: until then nobody else can have owned it, if the gate's word is still ours. */
 	bool released = !session_lost(s) && lease_glance(s->tables, l->incarnation, gateway_margin_ns(s->tables), second_ns) &&
-			gate_free(l->gate_at, s->slot, l->taken);
+			(gate_free(l->gate_at, s->slot, l->taken) || hand_on(l));
 	if (released)
 		atom_store_release(&l->count, 0u);
 	bias_leave(&l->bias);

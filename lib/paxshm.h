@@ -100,7 +100,9 @@ struct paxshm_who {
 	uint32_t session;                   /* slot of the session on that host */
 	uint64_t start_time;                /* clock ticks since that host's boot (/proc/PID/stat, field 22) */
 	uint64_t token;                     /* of the acquisition, when it is a lock's owner and known; else 0 */
-	uint64_t since_ns;                  /* CLOCK_MONOTONIC: since when it owns the lock, or waits for it; 0: not known (another host's) */
+	uint64_t since_ns;                  /* CLOCK_MONOTONIC: since when it owns the lock, or waits for it; 0: not known (another host's).
+					     * Of an exclusive owner it may be up to a second early, never late by more than a tick: a lock that
+					     * asks nobody asks no exact clock either. For people */
 	char program[PAXSHM_PROGRAM_BYTES]; /* its name when it opened the session (/proc/PID/comm), any bytes; "": not known */
 };
 
@@ -108,7 +110,9 @@ struct paxshm_who {
  *
  * All that a session owns is freed when it is closed or when its process ends, whichever comes first.
  * An agent that dies is started again by its keeper and goes on with the same sessions and locks:
- * calls that wait just wait a little longer. When the keeper itself is gone the session is over for
+ * calls that wait just wait a little longer. So they do while it is stopped (SIGSTOP); one that hangs is replaced. What
+ * needs no agent goes on meanwhile, for as long as the host's lease lasts: locks that this host has, among its own processes;
+ * releases and checks; all that only looks. When the keeper itself is gone the session is over for
  * good: calls answer -ENOTCONN, its locks -ESTALE; close it and open another.
  */
 
@@ -267,7 +271,8 @@ int paxshm_lock_unref(paxshm_lock_handle *l);
  *   -ETIMEDOUT     the deadline passed
  *   -ECANCELED     paxshm_cancel()
  *   -ENETUNREACH   no quorum (PAXSHM_RETURN, and PAXSHM_FAIL whose handler returned)
- *   -ENOTCONN      the session is over; or after deadline or cancel the agent was silent for
+ *   -ENOTCONN      the session is over; or after deadline or cancel, or at any time with NOWAIT, PAXSHM_RETURN or PAXSHM_FAIL,
+ *                  the agent was silent (it is stopped, or hangs, or does not come back) for
  *                  agent_timeout_ms. In the second case what the session owns stays owned; new acquires that need
  *                  the agent answer -ENOTCONN at once until it has answered (a lock that this host has needs none). Should it answer with a grant, nobody
  *                  waits for that: it is released by the session's next call on any thread that hands
@@ -507,10 +512,13 @@ enum paxshm_event_kind {
 	PAXSHM_EVENT_MAIL,        /* a message is there: from a later version on */
 };
 
+/* `lock` is a name and no reference: compare it with the handles that you have, and use yours. It may be the one that paxshm_lock()
+ * keeps for a thread, or one that another thread has just given back: it may be gone by then, and its memory another handle's. What
+ * paxshm_lock() acquired is released by its key. */
 struct paxshm_event {
 	uint32_t size;
 	uint32_t kind;             /* enum paxshm_event_kind */
-	paxshm_lock_handle *lock;  /* GRANTED, LOST, WANTED */
+	paxshm_lock_handle *lock;  /* GRANTED, LOST, WANTED: for comparison only */
 	struct paxshm_grant grant; /* GRANTED */
 };
 

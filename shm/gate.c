@@ -9,17 +9,14 @@
 #include "../lib/mutant.h"
 #include "gate_words.h"
 
-/* Tests plant mistakes here and must find them: see tests/model. */
-#ifndef GATE_MUTANT
-#define GATE_MUTANT(name) false
-#endif
-
 /* ---- arrive ---- */
 
-/* LAPSED(c) says that the line was cut at c; who was pushed at c or later stands in the new one. */
-static bool still_in_line(const struct gate_record *r, uint64_t state)
+/* DONE: in no line; WAITS, AGAIN, CORRUPT. */
+static enum gate_next where_it_stands(const struct gate_view *v, const struct gate_record *r)
 {
-	return !count_before(atom_load_relaxed(&r->pushed), count_of(state));
+	const struct gate *g = gate_at(v, atom_load_relaxed(&r->gate));
+
+	return g ? gate_reach(v, g, (uint32_t)(r - v->records)) : GATE_DONE;
 }
 
 /* Who marked it may have died before he took it out, and the agent raises counts without looking at the line: so only the
@@ -32,7 +29,7 @@ static bool gone_is_out(const struct gate_view *v, const struct gate_record *r, 
 		return true;
 	if (GATE_MUTANT(GONE_SOON))
 		return !g || gate_owner(g->word) == 0 || !count_before(gate_count(g->word), count_of(state) + 2);
-	return !g || gate_reach(v, g, (uint32_t)(r - v->records)) == GATE_DONE;
+	return where_it_stands(v, r) == GATE_DONE;
 }
 
 static bool out_is_old(const struct gate_view *v, const struct gate_record *r, uint64_t state, uint32_t gate)
@@ -50,7 +47,14 @@ static enum gate_next back_in_line(struct gate_record *r, struct gate_place *p, 
 	if (!atom_cas_acq_rel(&r->state, state, state_word(gen_of(state), GATE_RECORD_WAIT, 0)))
 		return GATE_AGAIN;
 	p->gen = gen_of(state);
+	p->watches = false;
 	return GATE_WAITS;
+}
+
+/* A session has the gate and nobody waits: whoever comes now looks at the word itself. */
+static bool may_watch(uint64_t word)
+{
+	return gate_top(word) == 0 && gate_owner(word) != GATE_AGENT;
 }
 
 /* Makes the record ready to be pushed. DONE; WAITS: it still stands in this line; AGAIN, BUSY. */
@@ -59,6 +63,7 @@ static enum gate_next record_take(const struct gate_view *v, struct gate_place *
 	struct gate_record *r = record_at(v, p->record);
 	uint64_t state = atom_load_acquire(&r->state);
 	uint32_t gen = gen_of(state);
+	enum gate_next stands;
 
 	switch (gate_record_state(state)) {
 	case GATE_RECORD_FREE:
@@ -70,8 +75,9 @@ static enum gate_next record_take(const struct gate_view *v, struct gate_place *
 	case GATE_RECORD_CANCELLED:
 		return back_in_line(r, p, state);
 	case GATE_RECORD_LAPSED:
-		if (still_in_line(r, state))
-			return back_in_line(r, p, state);
+		stands = where_it_stands(v, r);
+		if (stands != GATE_DONE)
+			return stands == GATE_AGAIN ? stands : back_in_line(r, p, state);
 		gen++;
 		break;
 	case GATE_RECORD_GONE:
@@ -86,8 +92,9 @@ static enum gate_next record_take(const struct gate_view *v, struct gate_place *
 	atom_store_relaxed(&r->gate, p->gate);
 	atom_store_relaxed(&r->since_ns, now_ns);
 	atom_store_relaxed(&r->newer, (uint64_t)0);
-	/* Release: who finds the record WAIT finds its gate. */
-	return atom_cas_acq_rel(&r->state, state, state_word(gen, GATE_RECORD_WAIT, 0)) ? GATE_DONE : GATE_AGAIN;
+	p->watches = may_watch(atom_load_relaxed(&v->gates[p->gate].word));
+	/* Release: who finds the record waiting finds its gate. */
+	return atom_cas_acq_rel(&r->state, state, state_word(gen, p->watches ? GATE_RECORD_WATCH : GATE_RECORD_WAIT, 0)) ? GATE_DONE : GATE_AGAIN;
 }
 
 /* The record is not in any line; only the agent may have meddled with it meanwhile. */
@@ -101,6 +108,16 @@ static void record_drop(struct gate_record *r)
 	}
 }
 
+/* Looks at its record from now on. Fails: then what the record has become instead is found there. */
+static void watch_no_more(struct gate_place *p, struct gate_record *r)
+{
+	uint64_t state = atom_load_acquire(&r->state);
+
+	p->watches = false;
+	if (gate_record_state(state) == GATE_RECORD_WATCH)
+		atom_cas_acq_rel(&r->state, state, state_word(gen_of(state), GATE_RECORD_WAIT, 0));
+}
+
 /* One try to push. DONE: pushed on *ret_word; MINE; AGAIN. */
 static enum gate_next push(const struct gate_view *v, struct gate_place *p, uint64_t *ret_word)
 {
@@ -111,16 +128,22 @@ static enum gate_next push(const struct gate_view *v, struct gate_place *p, uint
 	if (gate_owner(word) == 0)
 		return gate_take(g, p->slot, &p->count, &p->died) ? GATE_MINE : GATE_AGAIN;
 
+	/* Before the push: who watches has nobody below him. */
+	if (p->watches && !may_watch(word))
+		watch_no_more(p, r);
 	/* The generation is read between the word and the swap: it was right when the swap succeeds. A top that makes
 	 * no sense is taken for the end; whoever releases next finds the line short, not broken. */
 	below = record_at(v, gate_top(word));
 	if (below && below != r)
 		link = link_to(gate_top(word), atom_load_acquire(&below->state));
-	atom_store_relaxed(&r->pushed, gate_count(word));
+	uint32_t flags = gate_flags(word) & (GATE_MUTANT(WATCH_ON) ? ~0u : ~GATE_WATCHED);
+	if (p->watches)
+		flags |= GATE_WATCHED;
 	atom_store_release(&r->older, link);
 	/* acq_rel: who walks the line from this word finds `older`; acquire: of the word before. */
-	if (!atom_cas_acq_rel(&g->word, word, gate_word(gate_count(word), p->record, gate_owner(word), gate_flags(word))))
+	if (!atom_cas_acq_rel(&g->word, word, gate_word(gate_count(word), p->record, gate_owner(word), flags)))
 		return GATE_AGAIN;
+	p->pushed = gate_count(word);
 
 	/* Hints, and only now: a link in a hint names somebody who stood in a line. */
 	if (link)
@@ -185,17 +208,69 @@ static enum gate_next chosen(const struct gate_view *v, struct gate_place *p, st
 	return GATE_MINE;
 }
 
-static enum gate_next lapsed(struct gate_record *r, uint64_t state)
+/* LAPSED: its line was cut, or its acquisition is void. It may have been pushed since, or not have been handed the gate at all:
+ * the line itself tells. (One that makes no sense will be cut.) */
+static enum gate_next lapsed(const struct gate_view *v, struct gate_record *r, uint64_t state)
 {
-	if (still_in_line(r, state)) {
+	enum gate_next stands = where_it_stands(v, r);
+
+	if (stands == GATE_AGAIN)
+		return stands;
+	if (stands != GATE_DONE) {
 		atom_cas_acq_rel(&r->state, state, state_word(gen_of(state), GATE_RECORD_WAIT, 0));
 		return GATE_AGAIN;
 	}
 	return atom_cas_acq_rel(&r->state, state, state_word(gen_of(state) + 1, GATE_RECORD_FREE, 0)) ? GATE_ARRIVE : GATE_AGAIN;
 }
 
+/* Who watches was handed the gate by the word alone. MINE, AGAIN; DONE: the record tells more. */
+static enum gate_next handed(struct gate_place *p, struct gate_record *r, uint64_t word)
+{
+	uint64_t state = atom_load_acquire(&r->state);
+	enum gate_state was = gate_record_state(state);
+
+	/* LAPSED: by a cut of the line before it was pushed, or the whole acquisition has, which its owner will find. */
+	if (was != GATE_RECORD_WATCH && was != GATE_RECORD_LAPSED) {
+		p->watches = false;
+		return GATE_DONE;
+	}
+	if (!atom_cas_acq_rel(&r->state, state, state_word(gen_of(state) + 1, GATE_RECORD_FREE, 0)))
+		return GATE_AGAIN;
+	p->watches = false;
+	p->count = gate_count(word);
+	p->died = gate_flags(word) & GATE_DIED;
+	return GATE_MINE;
+}
+
+/* As long as it is WATCHED nothing happens to the word without the flag going: it is handed over at the count at which the record was
+ * pushed, somebody comes behind, or the agent takes it. MINE, SPIN (unless `stop`), AGAIN; DONE: the record tells more. */
+static enum gate_next watch(const struct gate_view *v, struct gate_place *p, bool stop)
+{
+	struct gate *g = &v->gates[p->gate];
+	struct gate_record *r = &v->records[p->record];
+	/* Acquire: pairs with the swap in gate_hand(). */
+	uint64_t word = atom_load_acquire(&g->word);
+
+	if (gate_flags(word) & GATE_WATCHED && gate_top(word) == p->record) {
+		p->word = word;
+		if (!stop)
+			return GATE_SPIN;
+		if (!atom_cas_acq_rel(&g->word, word, word & ~(uint64_t)GATE_WATCHED))
+			return GATE_AGAIN;
+	} else if (owned_by(word, p->slot, GATE_MUTANT(WATCH_LOW) ? gate_count(word) : p->pushed + 1)) {
+		return handed(p, r, word);
+	}
+	watch_no_more(p, r);
+	return GATE_DONE;
+}
+
 enum gate_next gate_look(const struct gate_view *v, struct gate_place *p, bool sleep)
 {
+	if (p->watches) {
+		enum gate_next next = watch(v, p, sleep);
+		if (next != GATE_DONE)
+			return next;
+	}
 	struct gate_record *r = &v->records[p->record];
 	/* The bell first: rung after this, the sleep ends at once. Acquire: pairs with the ring in choose(). */
 	uint32_t bell = atom_load_acquire(&r->bell);
@@ -214,7 +289,7 @@ enum gate_next gate_look(const struct gate_view *v, struct gate_place *p, bool s
 		next = chosen(v, p, r, state);
 		return next == GATE_SLEEP && !sleep ? GATE_SPIN : next;
 	case GATE_RECORD_LAPSED:
-		return lapsed(r, state);
+		return lapsed(v, r, state);
 	case GATE_RECORD_GONE:
 		return GATE_LOST;
 	default:
@@ -224,6 +299,11 @@ enum gate_next gate_look(const struct gate_view *v, struct gate_place *p, bool s
 
 enum gate_next gate_cancel(const struct gate_view *v, struct gate_place *p)
 {
+	if (p->watches) {
+		enum gate_next stays = watch(v, p, true);
+		if (stays != GATE_DONE)
+			return stays;
+	}
 	struct gate_record *r = &v->records[p->record];
 	uint64_t state = atom_load_acquire(&r->state);
 	enum gate_next next;
@@ -238,7 +318,7 @@ enum gate_next gate_cancel(const struct gate_view *v, struct gate_place *p)
 	case GATE_RECORD_SLEEP:
 		break;
 	case GATE_RECORD_LAPSED:
-		next = lapsed(r, state);
+		next = lapsed(v, r, state);
 		return next == GATE_ARRIVE ? GATE_LEFT : next;
 	case GATE_RECORD_GONE:
 		return GATE_LOST;
@@ -390,7 +470,8 @@ static enum gate_next choose(const struct gate_view *v, struct gate_pass *p, str
 	if (GATE_MUTANT(LATE_WAKE))
 		return hand_over(v, p) == GATE_DONE ? GATE_WAKE : GATE_AGAIN;
 	/* Whoever waits awake has not slept since; all others may sleep. */
-	return gate_record_state(h.state) == GATE_RECORD_WAIT ? hand_over(v, p) : GATE_WAKE;
+	bool awake = gate_record_state(h.state) == GATE_RECORD_WAIT || gate_record_state(h.state) == GATE_RECORD_WATCH;
+	return awake ? hand_over(v, p) : GATE_WAKE;
 }
 
 enum purpose { RELEASE,
@@ -426,6 +507,7 @@ static enum gate_next release_once(const struct gate_view *v, struct gate_pass *
 	case GATE_RECORD_CANCELLED:
 	case GATE_RECORD_GONE:
 		return take_out(v, p, word, h, purpose == OPEN);
+	case GATE_RECORD_WATCH:
 	case GATE_RECORD_WAIT:
 	case GATE_RECORD_SLEEP:
 	case GATE_RECORD_CHOSEN:
@@ -555,7 +637,7 @@ enum gate_next gate_close(const struct gate_view *v, uint32_t gate)
 			/* Even when the agent has it: a choice of before is void then. */
 			if (atom_cas_acq_rel(&g->word, word, word_surrendered(word, gate_top(word), gate_flags(word) & GATE_DIED)))
 				return GATE_DONE;
-		} else if (gate_flags(word) & GATE_CLOSING || atom_cas_acq_rel(&g->word, word, word | GATE_CLOSING)) {
+		} else if (gate_flags(word) & GATE_CLOSING || atom_cas_acq_rel(&g->word, word, (word & ~(uint64_t)GATE_WATCHED) | GATE_CLOSING)) {
 			return GATE_MUTANT(CLOSE_HANGS) ? GATE_AGAIN : GATE_WAITS;
 		}
 	}

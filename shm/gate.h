@@ -11,6 +11,7 @@
  *            that does not match is the line's end. Records are pushed at the top and leave at the other end only,
  *            and a record that leaves raises its generation. So the word alone says who stands in the line.
  *
+ *   FREE --> WATCH --> WAIT, or handed by the word: FREE, generation + 1
  *   FREE --> WAIT <--> CANCELLED --> GONE(c) --> OUT(c) --> (used again when the count has moved)
  *             |  \        ^             ^
  *             |   SLEEP --+---(death)---+
@@ -23,13 +24,21 @@
  * then swaps the word. Whoever is CHOSEN(k+1) while the count is k may make that swap himself (he helps). So a
  * releaser that was stopped or killed in between keeps nobody waiting: before the wake he is still the owner.
  *
+ * Who comes when nobody else waits looks at the word instead of his record, and says so there: WATCHED. As long as that
+ * stands he is the whole line and awake, and the releaser may make the swap to him alone: one line of memory travels, where
+ * choosing takes two lines back and forth. Whoever pushes above him, closes the gate, or takes it from its owner clears the flag;
+ * so does he, before he sleeps or leaves. The swap comes at the count at which he was pushed, plus one: so he knows that it was he, and
+ * not another thread of his session, who was handed the gate.
+ *
  * What each rule is for:
  *   - a link's generation is read after the word and before the swap that publishes it, so the swap proves it;
  *   - a releaser looks at the word once more after he has read the state of the record that he is about to choose:
  *     otherwise one whose acquisition has lapsed would overwrite a later choice;
  *   - a record consumes its grant (generation + 1) before its acquisition can end: otherwise it would be found in the
  *     line by the next owner. Therefore a dead session's records are buried before its gates are swept, and a lapsed
- *     acquisition's record is taken before its gate;
+ *     acquisition's record is taken before its gate. Of one who watches nobody can tell whether he waits or was handed the
+ *     gate: he is told that something has lapsed, and looks for himself in the line;
+ *   - a dead session's record is made to watch no more before it is buried: nobody looks at it when it is handed the gate;
  *   - a record pruned at count k is not pushed at the same gate again while the count is k (OUT): who had read
  *     (…, k, top = that record) and its old generation could otherwise swap himself in above a dead link, and all
  *     below would be lost;
@@ -62,6 +71,7 @@
 /* Flags of the word. */
 #define GATE_CLOSING 1u /* the agent wants it back: see struct gate_terms. Only beside a session's slot */
 #define GATE_DIED 2u    /* an owner died, and who has acquired it since, or will, is to be told; cleared by his release */
+#define GATE_WATCHED 4u /* top is the whole line and looks at this word: it may be handed over by the word alone. Only beside a session's slot */
 
 enum gate_state {
 	GATE_RECORD_FREE,
@@ -72,13 +82,16 @@ enum gate_state {
 	GATE_RECORD_GONE,      /* may stand in the line; its thread may use it again when it cannot be reached from the top */
 	GATE_RECORD_LAPSED,
 	GATE_RECORD_OUT, /* out of the line since this count */
+	/* Its thread is awake and looks at the word: it is arriving, stands in the line with nobody below it, or was
+	 * handed the gate by the word alone. */
+	GATE_RECORD_WATCH,
 };
 
 enum gate_next {
 	GATE_MINE,    /* the caller owns the gate: place->count, place->died */
 	GATE_WAITS,   /* stands in the line: look */
 	GATE_TELL,    /* arrive: the same; others: done. And the agent is to hear of this gate */
-	GATE_SPIN,    /* not yet: look again soon, or with `sleep` */
+	GATE_SPIN,    /* not yet: look again when the word (it watches) or the bell has changed; or with `sleep` */
 	GATE_SLEEP,   /* sleep while the bell holds place->value, then look */
 	GATE_WAKE,    /* wake one sleeper on the bell of the record that was named, then call again */
 	GATE_DONE,    /* nothing is left to do */
@@ -102,12 +115,15 @@ struct gate_view {
 /* One thread's attempt to get one gate. The caller fills the first line and zeroes the rest. */
 struct gate_place {
 	uint32_t gate, slot, record;
-	uint32_t gen;   /* of the record, while it stands in the line */
-	bool taken;     /* the record is ready to be pushed */
-	bool stands;    /* gate_wait's: in the line */
-	uint32_t value; /* GATE_SLEEP: of the bell */
-	uint32_t count; /* GATE_MINE: (slot, count) is this acquisition */
-	bool died;      /* GATE_MINE: the owner before died */
+	uint32_t gen;    /* of the record, while it stands in the line */
+	bool taken;      /* the record is ready to be pushed */
+	bool watches;    /* looks at the word: the record is, or was, GATE_RECORD_WATCH */
+	uint32_t pushed; /* it watches: the gate's count when it was pushed */
+	uint64_t word;   /* GATE_SPIN, and it watches: what the word was */
+	bool stands;     /* gate_wait's: in the line */
+	uint32_t value;  /* GATE_SLEEP: of the bell */
+	uint32_t count;  /* GATE_MINE: (slot, count) is this acquisition */
+	bool died;       /* GATE_MINE: the owner before died */
 };
 
 /* The end of an acquisition. The caller fills the first line and zeroes the rest. */
@@ -161,6 +177,21 @@ static inline bool gate_free(struct gate *g, uint32_t slot, uint32_t count)
 {
 	/* release: pairs with the swap in gate_take(). */
 	return atom_cas_release(&g->word, gate_word(count, 0, slot, 0), gate_word(count, 0, 0, 0));
+}
+
+/* Hands a gate to the only one in its line, who looks at the word. false: go the long way, gate_release(). */
+static inline bool gate_hand(const struct gate_view *v, struct gate *g, uint32_t slot, uint32_t count)
+{
+	uint64_t word = atom_load_relaxed(&g->word);
+	uint32_t top = gate_top(word);
+
+	if ((word & ~((uint64_t)0xffff << 16 | GATE_DIED)) != gate_word(count, 0, slot, GATE_WATCHED) || !top || top > v->n_records)
+		return false;
+	uint32_t to = v->slots[top];
+	if (to == 0 || to > SESSIONS_MAX)
+		return false;
+	/* release: pairs with the load of who watches. */
+	return atom_cas_release(&g->word, word, gate_word(count + 1, 0, to, 0));
 }
 
 /* Whether (slot, count) still owns the gate.

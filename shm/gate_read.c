@@ -63,6 +63,7 @@ bool gate_read_holds(const struct gate_view *v, uint32_t gate, const struct gate
 static bool still_waits(const struct gate_view *v, uint64_t word, struct standing at)
 {
 	switch (gate_record_state(at.state)) {
+	case GATE_RECORD_WATCH:
 	case GATE_RECORD_WAIT:
 	case GATE_RECORD_SLEEP:
 	case GATE_RECORD_LAPSED: /* cut off, and about to arrive again */

@@ -24,6 +24,17 @@ static enum gate_next bury_chosen(const struct gate_view *v, struct gate_record 
 	return GATE_TELL;
 }
 
+/* Nobody is handed the gate by the word alone any more. false: the word has changed. */
+static bool watched_no_more(const struct gate_view *v, uint32_t gate, uint32_t record)
+{
+	struct gate *g = gate_at(v, gate);
+	uint64_t word = g ? atom_load_acquire(&g->word) : 0;
+
+	if (!(gate_flags(word) & GATE_WATCHED) || gate_top(word) != record)
+		return true;
+	return atom_cas_acq_rel(&g->word, word, word & ~(uint64_t)GATE_WATCHED);
+}
+
 enum gate_next gate_bury(const struct gate_view *v, uint32_t record, uint32_t slot, uint32_t *ret_gate)
 {
 	struct gate_record *r = &v->records[record];
@@ -43,6 +54,11 @@ enum gate_next gate_bury(const struct gate_view *v, uint32_t record, uint32_t sl
 			return next;
 		break;
 	}
+	case GATE_RECORD_WATCH:
+	case GATE_RECORD_LAPSED: /* marked while it was arriving, it may watch all the same */
+		if (!GATE_MUTANT(BURY_WATCH) && !watched_no_more(v, gate, record))
+			return GATE_AGAIN;
+		break;
 	default:
 		break;
 	}
@@ -116,6 +132,10 @@ enum gate_next gate_lapse_record(const struct gate_view *v, uint32_t record, uin
 		/* A grant that was handed over and is not yet consumed. */
 		if (!atom_cas_acq_rel(&r->state, state, state_word(gen_of(state) + 1, GATE_RECORD_LAPSED, count + 1)))
 			return GATE_AGAIN;
+	} else if (gate_record_state(state) == GATE_RECORD_WATCH && !GATE_MUTANT(LAPSE_WATCH)) {
+		/* Handed over by the word, perhaps, and not yet consumed; or it waits, for another thread of its session. */
+		if (!atom_cas_acq_rel(&r->state, state, state_word(gen_of(state), GATE_RECORD_LAPSED, count + 1)))
+			return GATE_AGAIN;
 	} else if (gate_record_state(state) != GATE_RECORD_LAPSED) {
 		return GATE_DONE;
 	} /* else an agent that died may have done so, and not yet have rung */
@@ -168,6 +188,7 @@ enum gate_next gate_mend_record(const struct gate_view *v, uint32_t record, uint
 	if (atom_load_relaxed(&r->gate) != gate)
 		return GATE_DONE;
 	switch (gate_record_state(state)) {
+	case GATE_RECORD_WATCH:
 	case GATE_RECORD_WAIT:
 	case GATE_RECORD_SLEEP:
 	case GATE_RECORD_CHOSEN:

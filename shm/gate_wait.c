@@ -77,6 +77,14 @@ static int arrive(const struct gate_view *v, struct gate_place *p)
 	}
 }
 
+/* true: what it waits for has changed. */
+static bool spin(const struct gate_view *v, const struct gate_place *p)
+{
+	if (p->watches)
+		return sys_spin_while64(&v->gates[p->gate].word, p->word, SPIN_TURNS);
+	return sys_spin_while(&v->records[p->record].bell, p->value, SPIN_TURNS);
+}
+
 int gate_wait(const struct gate_view *v, struct gate_place *p, const struct gate_patience *patience)
 {
 	bool sleep = false;
@@ -93,7 +101,7 @@ int gate_wait(const struct gate_view *v, struct gate_place *p, const struct gate
 			p->stands = false;
 			return 0;
 		case GATE_SPIN:
-			sleep = !sys_spin_while(&v->records[p->record].bell, p->value, SPIN_TURNS);
+			sleep = !spin(v, p);
 			break;
 		case GATE_SLEEP:
 			rc = sleep_on(v, p, patience);

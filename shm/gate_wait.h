@@ -41,6 +41,21 @@ int gate_leave(const struct gate_view *v, struct gate_place *p, int why);
 /* Ends an acquisition. 0; GATE_WAIT_TELL; -ESTALE: it was not ours any more. */
 int gate_pass_on(const struct gate_view *v, uint32_t gate, uint32_t slot, uint32_t count);
 
+/* gate_hand(), and counted. */
+static inline bool gate_hand_on(const struct gate_view *v, struct gate *g, uint32_t slot, uint32_t count)
+{
+	/* Before the swap: the gate's words are ours until then, and its line is not yet on its way to the next owner. */
+	uint64_t handed = atom_load_relaxed(&g->handed);
+
+	if (!(gate_flags(atom_load_relaxed(&g->word)) & GATE_WATCHED))
+		return false;
+	atom_store_relaxed(&g->handed, handed + 1);
+	if (gate_hand(v, g, slot, count))
+		return true;
+	atom_store_relaxed(&g->handed, handed);
+	return false;
+}
+
 /* Rings the bell of a place in which another thread of the session waits; async-signal-safe. */
 void gate_ring(const struct gate_view *v, uint32_t record);
 

@@ -15,6 +15,10 @@
 #ifndef GATE_TRIES     /* the model tries once */
 #define GATE_TRIES 16u /* swaps that may fail before the caller is told */
 #endif
+/* Tests plant mistakes here and must find them: see tests/model. */
+#ifndef GATE_MUTANT
+#define GATE_MUTANT(name) false
+#endif
 #define GEN_MASK 0xfffffffu
 
 static inline uint64_t state_word(uint32_t gen, enum gate_state state, uint32_t count)

@@ -231,9 +231,7 @@ struct gate_record {    /* of one sleeper; in the arena */
 	uint32_t bell;  /* the futex word of its sleeper */
 	uint32_t gate;  /* where it stands, or stood */
 	uint64_t since_ns;
-	uint32_t pushed; /* the gate's count when it was pushed */
-	uint32_t spare;
-	uint64_t spares[2];
+	uint64_t spare[3];
 };
 
 /* In the tables: what the agent says of a gate. Sessions read it only. Written while the agent owns the gate, but

@@ -99,13 +99,19 @@ static bool others_run(void)
  * failure. A stale value costs some turns and nothing else. */
 static unsigned spin_worth = 1024, spin_rested = SPIN_RESTS;
 
-bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns)
+/* One of the two words is NULL. */
+static inline __attribute__((always_inline)) bool holds(const uint32_t *narrow, const uint64_t *wide, uint64_t value)
 {
+	return (narrow ? atom_load_acquire(narrow) : atom_load_acquire(wide)) == value;
+}
+
+static inline __attribute__((always_inline)) bool spin_while(const uint32_t *narrow, const uint64_t *wide, uint64_t value, unsigned turns)
+{
+	if (!holds(narrow, wide, value))
+		return true;
 	unsigned worth = atom_load_relaxed(&spin_worth), most = MIN(turns, worth);
 	bool yields = sys_cores() <= FEW_CORES;
 
-	if (atom_load_acquire(word) != value)
-		return true;
 	if (!others_run()) /* who would change it? */
 		return false;
 	unsigned rested = atom_load_relaxed(&spin_rested);
@@ -119,7 +125,7 @@ bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns)
 			sched_yield();
 		else
 			atom_pause();
-		if (atom_load_acquire(word) != value) {
+		if (!holds(narrow, wide, value)) {
 			if (worth < 1u << 20)
 				atom_store_relaxed(&spin_worth, worth * 2);
 			return true;
@@ -128,6 +134,16 @@ bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns)
 	atom_store_relaxed(&spin_worth, MAX(worth / 2, SPIN_LEAST));
 	atom_store_relaxed(&spin_rested, 0u);
 	return false;
+}
+
+bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns)
+{
+	return spin_while(word, NULL, value, turns);
+}
+
+bool sys_spin_while64(const uint64_t *word, uint64_t value, unsigned turns)
+{
+	return spin_while(NULL, word, value, turns);
 }
 
 /* ---- what the kernel knows ---- */

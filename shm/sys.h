@@ -28,6 +28,7 @@ int sys_futex_wake(uint32_t *word, int n);
  * and seldom in a process that got nothing from it for long. Gives the core away now and then where this process may use
  * few. */
 bool sys_spin_while(const uint32_t *word, uint32_t value, unsigned turns);
+bool sys_spin_while64(const uint64_t *word, uint64_t value, unsigned turns);
 
 /* Cores this process may run on. Asked once. */
 unsigned sys_cores(void);

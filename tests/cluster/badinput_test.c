@@ -76,6 +76,61 @@ Test(badinput, descriptors_that_are_used_up)
 	end();
 }
 
+/* ---- memory that is used up ---- */
+
+/* The agent of host n may map this many bytes more; 0: as many as it likes. */
+static void leave_memory(unsigned n, unsigned long bytes)
+{
+	pid_t agent = rig_agent(n).pid;
+	struct rlimit space = { RLIM_INFINITY, RLIM_INFINITY };
+	unsigned long pages = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)agent);
+	FILE *file = fopen(path, "re");
+	cr_assert(file);
+	cr_assert_eq(fscanf(file, "%lu", &pages), 1);
+	fclose(file);
+	if (bytes)
+		space.rlim_cur = pages * (unsigned long)sysconf(_SC_PAGESIZE) + bytes;
+	cr_assert_eq(prlimit(agent, RLIMIT_AS, &space, NULL), 0);
+}
+
+Test(badinput, memory_that_is_used_up)
+{
+	begin(&(struct rig_plan){ .voters = 3 }, 1);
+	struct paxshm_options options = PAXSHM_INIT(options);
+	paxshm_session *s = rig_open(1), *refused = NULL;
+	pid_t agent = rig_agent(1).pid;
+	char said[512];
+	int rc;
+
+	options.socket = rig->host[1].socket;
+	rig_status(1); /* the rig's own session stands */
+	leave_memory(1, 1);
+	rc = paxshm_open(&refused, &options);
+	cr_assert_eq(rc, -ENOMEM, "%s (%s)", paxshm_strerror(rc), paxshm_open_reason());
+	cr_assert_null(refused);
+	cr_assert(strstr(paxshm_open_reason(), "no room for this session: Cannot allocate memory"), "%s", paxshm_open_reason());
+	cr_assert_gt(rig_log_count(1, "event=session.refused"), 0);
+	cr_assert(exited(rig_paxctl(said, 1, "lock", "k", "--", "true"), 69));
+	cr_assert(strstr(said, "no room for this session"), "%s", said);
+
+	/* Who is in is served as before, here and elsewhere. */
+	cr_assert_eq(paxshm_lock(s, "k"), 0);
+	cr_assert(exited(rig_paxctl(said, 2, "lock", "-n", "k", "--", "true"), 1));
+	cr_assert_eq(paxshm_unlock(s, "k"), 0);
+	cr_assert(exited(rig_paxctl(said, 3, "lock", "k", "--", "true"), 0), "%s", said);
+	expect_untouched();
+	cr_assert_eq(rig_agent(1).pid, agent, "it is the same agent still");
+
+	leave_memory(1, 0);
+	cr_assert_eq(paxshm_open(&refused, &options), 0, "%s", paxshm_open_reason());
+	cr_assert_eq(paxshm_close(refused), 0);
+	cr_assert_eq(paxshm_close(s), 0);
+	end();
+}
+
 /* ---- tables that are full ---- */
 
 /* Acquires keys until no room is left; how many. */

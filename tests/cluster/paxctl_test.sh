@@ -227,6 +227,15 @@ status 'another cluster' 69 paxctl --cluster=other lock key -- touch wrong
 says 'another cluster' 'other'
 [ ! -e wrong ] || fail 'CMD ran without an agent'
 
+# Whoever runs a program with another user's rights does not choose its agent. (Only root can try it, where files may lend rights.)
+lend() { cp "$1" "$2" && chown 65534 "$2" && chmod 4755 "$2"; }
+if lend "$(command -v id)" lent_id 2>/dev/null && [ "$(./lent_id -u)" = 65534 ]; then
+	lend "$BUILD/paxctl" lent
+	./lent status >out 2>err
+	grep -F "$one" out err && fail 'a set-user-ID program obeyed PAXSHM_SOCKET'
+	[ "$(head -n 1 out)" != "$(paxctl status | head -n 1)" ] || fail 'a set-user-ID program is let in by PAXSHM_SOCKET'
+fi
+
 # ---- looking around ----
 
 odd=$(printf 'odd\\\033[31m\377')

@@ -233,12 +233,21 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* What takes less than a microsecond is told to the nanosecond. */
+static void print_us(uint64_t ns)
+{
+	printf(" %8.*f", ns < 1000 ? 3 : 1, (double)ns / 1e3);
+}
+
 static void print_row(const char *what, uint64_t *ns, size_t n)
 {
 	if (!n)
 		return;
 	qsort(ns, n, sizeof(*ns), by_size);
-	printf("  %-44s %8.1f %8.1f %8zu\n", what, (double)ns[n / 2] / 1e3, (double)ns[n * 99 / 100] / 1e3, n);
+	printf("  %-44s", what);
+	print_us(ns[n / 2]);
+	print_us(ns[n * 99 / 100]);
+	printf(" %8zu\n", n);
 }
 
 /* Turns that passed within a host, or from host to host. */
@@ -327,6 +336,7 @@ static void print_latencies(void)
 		print_alone("lock and unlock a free lock, leader's host", leader, ns);
 		print_alone("lock and unlock a free lock, another host", 1 + leader % HOSTS, ns);
 	}
+	printf("  (the time of a free lock holds a reading of the clock)\n");
 	printf("  (all three agents and eight programs share this machine's %ld cores)\n", sysconf(_SC_NPROCESSORS_ONLN));
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What the manual says of options is what the programs take, both ways; settings of the
-# configuration stand in its page; pages format without a warning.
+# configuration stand in its page; pages format without a warning; the examples of a configuration are in order.
 set -u
 BUILD=${BUILD:-build}
 
@@ -51,4 +51,16 @@ for page in docs/*.[1-8]; do
 		[ -z "$warnings" ] || say "$page: $warnings"
 	fi
 done
+
+# example FILE HOST: what a person would copy.
+example() {
+	said=$("$BUILD/paxshmd" --check --config "$1" --host "$2" 2>&1) || say "$1: $said"
+}
+if [ -x "$BUILD/paxshmd" ]; then
+	example docs/paxshmd.conf.example alpha
+	work=$(mktemp -d)
+	sed -n '/^    cluster = /,/^    insecure = /s/^    //p' README.md >"$work/README.conf"
+	example "$work/README.conf" damson
+	rm -rf "$work"
+fi
 exit $bad

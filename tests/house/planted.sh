@@ -31,7 +31,7 @@ copy() {
 	cd "$top"
 	rm -rf "$work/copy"
 	mkdir -p "$work/copy/out"
-	cp -r Makefile lib shm net tools bench docs scripts .ci "$work/copy"
+	cp -r Makefile README.md lib shm net tools bench docs scripts .ci "$work/copy"
 	mkdir "$work/copy/tests"
 	cp -r tests/house tests/mutants tests/sim tests/README.md "$work/copy/tests"
 	mkdir "$work/copy/tests/model"
@@ -94,6 +94,9 @@ library() {
 library table_insert paxshm_unlock
 echo 'int paxshm_planted(void);' >>lib/paxshm.h
 planted exports 'also has table_insert' 'lacks paxshm_unlock' 'lacks paxshm_planted' 'paxshm_planted: no manual page'
+library table_insert nothing
+echo 'LATER(paxshm_planted, void)' >>lib/later.c
+planted exports 'docs/paxshm_later.3, against lib/later.c:' 'lacks paxshm_planted'
 
 # Sources.
 yes '' | head -n 701 >shm/planted.c
@@ -136,5 +139,13 @@ printf '.TH PAXCTL 1\n.B \\-\\-socket\n.B \\-\\-planted\n' >docs/paxctl.1
 planted manuals 'tells of --planted'
 echo 'CFG_INT("planted_ms", 1, CFGF_NONE)' >tools/paxshmd/config.c
 planted manuals 'does not tell of planted_ms'
+
+printf '#!/bin/sh\necho "it is wrong"\nexit 1\n' >out/paxshmd
+chmod +x out/paxshmd
+planted manuals 'docs/paxshmd.conf.example: it is wrong' 'README.conf: it is wrong'
+
+# What gets missing packages.
+sed -i 's/install them: dnf install/install them: dnf/; s/y | Y | yes/n/' scripts/deps
+planted deps '^dnf: exit 1' '^a user who says no: ' '^a user who says yes: '
 
 exit $bad

@@ -256,6 +256,71 @@ Test(call, silent_agent_ends_a_withdrawn_acquire_as_not_connected)
 	paxshm_close(s);
 }
 
+/* As the agent does with each step. */
+static void step_at(uint64_t ns)
+{
+	atom_store_relaxed(&fake.tables->clock_ns, ns);
+}
+
+static int acquire_as(paxshm_lock_handle *l, uint32_t flags, uint32_t no_quorum)
+{
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+
+	how.flags = flags;
+	how.no_quorum = no_quorum;
+	return paxshm_lock_acquire(l, &how, NULL);
+}
+
+Test(call, who_wants_no_waiting_or_word_of_no_quorum_hears_of_an_agent_that_stands_still)
+{
+	paxshm_session *s[] = { fake_open(&fake, 20), fake_open(&fake, 20) };
+	uint32_t gate = fake_gate(&fake, "k");
+
+	paused(true);
+	step_at(1);
+	while (ring_push(s[0]->rings, &(struct ring_request){ .op = REQUEST_GATE, .call = CALL_NONE, .target = gate }))
+		;
+	cr_expect_eq(acquire_as(handle(s[0], "k"), PAXSHM_NOWAIT, PAXSHM_RETRY), -ENOTCONN, "not even room for the request");
+	paused(false);
+	while (!ring_push(s[0]->rings, &(struct ring_request){ .op = REQUEST_GATE, .call = CALL_NONE, .target = gate }))
+		usleep(1000);
+	paused(true);
+	cr_expect_eq(acquire_as(handle(s[0], "k"), PAXSHM_NOWAIT, PAXSHM_RETRY), -ENOTCONN);
+	cr_expect_eq(acquire_as(handle(s[1], "k"), 0, PAXSHM_RETURN), -ENOTCONN);
+	paused(false);
+	fake_until(&fake, &fake.cancels, 2);
+	for (int i = 0; i < 2; i++) {
+		cr_expect_eq(acquire_as(handle(s[i], "next"), PAXSHM_NOWAIT, PAXSHM_RETRY), 0, "session %d", i);
+		paxshm_close(s[i]);
+	}
+}
+
+static void *steps(void *over)
+{
+	for (uint64_t n = 1; !atom_load_relaxed((uint32_t *)over); n++) {
+		step_at(n);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+Test(call, who_wants_word_of_no_quorum_waits_as_long_as_the_agent_takes_steps)
+{
+	paxshm_session *s = fake_open(&fake, 20);
+	struct paxshm_acquire how = PAXSHM_INIT(how);
+	uint32_t over = 0;
+	pthread_t thread;
+
+	fake_hold(&fake, "k");
+	pthread_create(&thread, NULL, steps, &over);
+	how.no_quorum = PAXSHM_RETURN;
+	how.deadline_ns = paxshm_deadline_ms(2500);
+	cr_expect_eq(paxshm_lock_acquire(handle(s, "k"), &how, NULL), -ETIMEDOUT);
+	atom_store_relaxed(&over, 1u);
+	pthread_join(thread, NULL);
+	paxshm_close(s);
+}
+
 Test(call, while_the_agent_is_silent_acquires_fail_and_owned_locks_stay)
 {
 	paxshm_lock_handle *owned;

@@ -139,6 +139,19 @@ Test(lock, reentrance_is_counted_and_asks_nobody)
 	cr_expect_eq(paxshm_lock_release(l), -ESTALE);
 }
 
+Test(lock, reentrance_has_an_end)
+{
+	paxshm_lock_handle *l = handle("k");
+
+	cr_assert_eq(acquire(l), 0);
+	l->count = UINT32_MAX;
+	cr_expect_eq(acquire(l), -ENOSPC);
+	cr_expect_eq(paxshm_lock_check(l), 0);
+	l->count = 1;
+	cr_expect_eq(paxshm_lock_release(l), 0);
+	cr_expect_eq(fake_owner(&fake, "k"), 0);
+}
+
 Test(lock, release_does_not_wait_for_the_agent)
 {
 	paxshm_lock_handle *l = handle("k");

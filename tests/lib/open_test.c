@@ -113,6 +113,30 @@ Test(open, stale_socket_file_is_no_agent)
 	cr_assert_eq(rc, -ECONNREFUSED);
 }
 
+Test(open, socket_that_does_not_let_this_user_in_is_an_error_of_access)
+{
+	struct paxshm_options options = options_here();
+
+	cr_assert_eq(chmod(fake.path, 0), 0);
+	cr_assert(getuid() != 0 || seteuid(65534) == 0);
+	int rc = open_with(&options);
+	cr_assert(getuid() != 0 || seteuid(0) == 0);
+	cr_assert_eq(rc, -EACCES);
+	assert_reason(fake.path);
+}
+
+Test(open, environment_names_the_space)
+{
+	struct paxshm_options options = options_here();
+
+	setenv("PAXSHM_SPACE", "attic", 1);
+	cr_assert_eq(open_with(&options), 0);
+	cr_assert_str_eq(FAKE_SAW(greeting).space, "attic");
+	options.space = "cellar";
+	cr_assert_eq(open_with(&options), 0);
+	cr_assert_str_eq(FAKE_SAW(greeting).space, "cellar");
+}
+
 Test(open, environment_names_the_socket)
 {
 	setenv("PAXSHM_SOCKET", fake.path, 1);

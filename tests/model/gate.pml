@@ -14,7 +14,7 @@
  * Not told: gate_agent_pass gate_holds gate_prune gate_forget gate_mend gate_mend_record
  *
  * Settings: SESSIONS; TURNS_1 to TURNS_3; CANCELS, ASKS (bit i: session i); KILLS, STOPS, AGENT_KILLS, CLOSES, LAPSES.
- * Planted: NO_HELP, LATE_WAKE, SWEEP_FIRST, ONE_LOOK, NO_VOID, GIVE_ONCE, KEEP_DIED, GONE_SOON. (gate_model_test.c plants more.)
+ * Planted: NO_HELP, LATE_WAKE, SWEEP_FIRST, ONE_LOOK, NO_VOID, GIVE_ONCE, KEEP_DIED, GONE_SOON, BURY_WATCH, LAPSE_WATCH. (gate_model_test.c plants more.)
  */
 #ifndef SESSIONS
 #define SESSIONS 2
@@ -56,16 +56,16 @@
 #define me _pid /* of a session */
 
 mtype = { GATE_RECORD_FREE, GATE_RECORD_WAIT, GATE_RECORD_SLEEP, GATE_RECORD_CHOSEN, GATE_RECORD_CANCELLED,
-	  GATE_RECORD_GONE, GATE_RECORD_LAPSED, GATE_RECORD_OUT };
+	  GATE_RECORD_GONE, GATE_RECORD_LAPSED, GATE_RECORD_OUT, GATE_RECORD_WATCH };
 mtype = { MINE, WAITS, TELL, SLEEP, WAKE, DONE, AGAIN, ARRIVE, LEFT, BUSY, LOST };
 
 /* The word. */
 byte count, top, owner;
-bit closing, died;
+bit closing, died, watched;
 
 /* The records. */
 mtype state[ROOM];
-byte at[ROOM], gen[ROOM], older[ROOM], older_gen[ROOM], pushed[ROOM];
+byte at[ROOM], gen[ROOM], older[ROOM], older_gen[ROOM];
 bit rang[ROOM]; /* since the bell was last read by who waits there */
 
 /* The kernel, and fate. */
@@ -106,30 +106,32 @@ bit died_owed, may_have_died;
 /* What an actor has in hand; as it is at first wherever it means nothing: fewer states. */
 #define EMPTY_HANDED \
 	s = 0; c = 0; g = 0; x = 0; x_gen = 0; y = 0; y_gen = 0; drop = 0; \
-	w_count = 0; w_top = 0; w_owner = 0; w_closing = 0; w_died = 0
+	w_count = 0; w_top = 0; w_owner = 0; w_closing = 0; w_died = 0; w_watched = 0
 
-#define UNCHANGED (count == w_count && top == w_top && owner == w_owner && closing == w_closing && died == w_died)
+#define UNCHANGED (count == w_count && top == w_top && owner == w_owner && closing == w_closing && died == w_died && watched == w_watched)
 #define SAME_STATE(r, s, c, g) (state[r] == s && at[r] == c && gen[r] == g)
 
 #define WORD_READ \
-	w_count = count; w_top = top; w_owner = owner; w_closing = closing; w_died = died
+	w_count = count; w_top = top; w_owner = owner; w_closing = closing; w_died = died; w_watched = watched
 
 /* (w_owner, w_count) to the one of record `r`. */
 #define HANDED(to, r) \
 	count = w_count + 1; top = (w_top == r -> 0 : w_top); \
 	closing = (w_owner == AGENT || to == AGENT -> 0 : w_closing); \
-	died = (w_owner == AGENT -> w_died : 0); owner = to
+	died = (w_owner == AGENT -> w_died : 0); owner = to; watched = 0
 
 #define SURRENDERED(t, d) \
-	count = w_count + 1; top = t; owner = AGENT; closing = 0; died = d
+	count = w_count + 1; top = t; owner = AGENT; closing = 0; died = d; watched = 0
 
 #define LINKED(a, b) (older[a] == b && older_gen[a] == gen[b])
 #define BETWEEN(a) (LINKED(top, a) && LINKED(a, me))
+#define IN_NO_LINE (top != me && !LINKED(top, me) && !BETWEEN(1) && !BETWEEN(2) && !BETWEEN(3))
 #ifdef GONE_SOON
 #define OUT_OF_LINE (owner == NOBODY || count >= at[me] + 2)
 #else
-#define OUT_OF_LINE (top != me && !LINKED(top, me) && !BETWEEN(1) && !BETWEEN(2) && !BETWEEN(3))
+#define OUT_OF_LINE IN_NO_LINE
 #endif
+#define MAY_WATCH(t, o) (t == 0 && o != AGENT)
 
 /* ---- a session ---- */
 
@@ -154,19 +156,37 @@ inline gate_free() {
 	}
 }
 
+/* To whom looks at the word. */
+inline gate_hand() {
+	atomic { FATE(me); WORD_READ; next = AGAIN; }
+	atomic {
+		FATE(me);
+		if
+		:: w_owner == me && w_count == k && w_watched && !w_closing && UNCHANGED ->
+			count = w_count + 1; owner = w_top; top = 0; died = 0; watched = 0; next = DONE
+		:: else
+		fi
+	}
+}
+
+inline watch_no_more() {
+	atomic { FATE(me); watches = 0; at_push = 0; if :: state[me] == GATE_RECORD_WATCH -> state[me] = GATE_RECORD_WAIT :: else fi; }
+}
+
 inline gate_arrive() {
 	if
 	:: !taken ->
 		atomic {
 			FATE(me);
-			s = state[me]; c = at[me]; g = gen[me]; next = DONE;
+			/* Whether to watch is asked again when it is pushed. */
+			s = state[me]; c = at[me]; g = gen[me]; next = DONE; watches = MAY_WATCH(top, owner);
 			if
 			:: s == GATE_RECORD_FREE
 			:: s == GATE_RECORD_OUT && (owner == NOBODY || count != c)
-			:: s == GATE_RECORD_CANCELLED || (s == GATE_RECORD_LAPSED && pushed[me] >= c) -> next = WAITS
-			:: s == GATE_RECORD_LAPSED && pushed[me] < c -> g++
+			:: s == GATE_RECORD_CANCELLED || (s == GATE_RECORD_LAPSED && !IN_NO_LINE) -> next = WAITS; watches = 0
+			:: s == GATE_RECORD_LAPSED && IN_NO_LINE -> g++
 			:: s == GATE_RECORD_GONE && OUT_OF_LINE -> g++
-			:: else -> next = BUSY
+			:: else -> next = BUSY; watches = 0
 			fi
 		}
 		if
@@ -174,8 +194,8 @@ inline gate_arrive() {
 			atomic {
 				FATE(me);
 				if
-				:: state[me] == s && at[me] == c -> state[me] = GATE_RECORD_WAIT; at[me] = 0; gen[me] = g
-				:: else -> next = AGAIN
+				:: state[me] == s && at[me] == c -> state[me] = (watches -> GATE_RECORD_WATCH : GATE_RECORD_WAIT); at[me] = 0; gen[me] = g
+				:: else -> next = AGAIN; watches = 0
 				fi;
 				taken = (next == DONE)
 			}
@@ -193,16 +213,20 @@ inline gate_arrive() {
 				if
 				:: UNCHANGED ->
 					owner = me; count = w_count + 1; k = count; told = died; next = MINE; taken = 0;
-					state[me] = GATE_RECORD_FREE; gen[me]++
+					state[me] = GATE_RECORD_FREE; gen[me]++; watches = 0
 				:: else -> next = AGAIN
 				fi
 			}
 		:: else ->
-			atomic { FATE(me); older[me] = w_top; older_gen[me] = gen[w_top]; pushed[me] = w_count; }
+			if
+			:: watches && !MAY_WATCH(w_top, w_owner) -> watch_no_more()
+			:: else
+			fi;
+			atomic { FATE(me); older[me] = w_top; older_gen[me] = gen[w_top]; }
 			atomic {
 				FATE(me);
 				if
-				:: UNCHANGED -> top = me; next = WAITS; taken = 0
+				:: UNCHANGED -> top = me; watched = watches; at_push = (watches -> w_count : 0); next = WAITS; taken = 0
 				:: else -> next = AGAIN
 				fi
 			}
@@ -252,14 +276,51 @@ inline lapsed() {
 		:: else ->
 			at[me] = 0;
 			if
-			:: pushed[me] >= c -> state[me] = GATE_RECORD_WAIT; next = AGAIN
+			:: !IN_NO_LINE -> state[me] = GATE_RECORD_WAIT; next = AGAIN
 			:: else -> state[me] = GATE_RECORD_FREE; gen[me]++; next = ARRIVE
 			fi
 		fi
 	}
 }
 
+/* Who watches: was he handed the gate by the word alone? If not, he watches no more. */
+inline watch() {
+	next = DONE;
+	if
+	:: watches ->
+		atomic { FATE(me); WORD_READ; }
+		if
+		:: w_watched && w_top == me -> atomic { FATE(me); if :: UNCHANGED -> watched = 0 :: else -> next = AGAIN fi; }
+		:: !(w_watched && w_top == me) && w_owner == me && w_count == at_push + 1 ->
+			atomic { FATE(me); s = state[me]; c = at[me]; g = gen[me]; }
+			atomic {
+				FATE(me);
+				if
+				:: s != GATE_RECORD_WATCH && s != GATE_RECORD_LAPSED
+				:: (s == GATE_RECORD_WATCH || s == GATE_RECORD_LAPSED) && SAME_STATE(me, s, c, g) ->
+					state[me] = GATE_RECORD_FREE; at[me] = 0; gen[me]++; k = w_count; told = w_died; next = MINE; watches = 0; at_push = 0
+				:: else -> next = AGAIN
+				fi
+			}
+		:: else
+		fi;
+		if
+		:: next == DONE -> watch_no_more()
+		:: else
+		fi
+	:: else
+	fi
+}
+
 inline gate_look() {
+	watch();
+	if
+	:: next == DONE -> look_at_record()
+	:: else
+	fi
+}
+
+inline look_at_record() {
 	atomic { FATE(me); rang[me] = 0; }
 	atomic { FATE(me); s = state[me]; c = at[me]; g = gen[me]; }
 	if
@@ -279,6 +340,14 @@ inline gate_look() {
 }
 
 inline gate_cancel() {
+	watch();
+	if
+	:: next == DONE -> cancel_record()
+	:: else
+	fi
+}
+
+inline cancel_record() {
 	atomic { FATE(me); s = state[me]; c = at[me]; g = gen[me]; next = SLEEP; }
 	if
 	:: s == GATE_RECORD_CHOSEN -> chosen()
@@ -401,7 +470,8 @@ inline gate_decline() {
 proctype session(byte turns)
 {
 	byte w_count, w_top, w_owner, c, g, k, x, x_gen, y, y_gen;
-	bit w_closing, w_died, taken, told;
+	byte at_push;
+	bit w_closing, w_died, w_watched, taken, told, watches;
 	mtype s, next, drop;
 turn:
 	atomic {
@@ -431,7 +501,7 @@ arrive:
 	OR_STOPPED(me)
 	fi;
 look:
-	gate_look();
+	gate_look(); /* at once, or when the word has changed: who looks may be slow */
 	atomic {
 		EMPTY_HANDED;
 		if
@@ -481,6 +551,8 @@ check:
 	atomic { FATE(me); if :: inside == me -> inside = 0 :: else fi }
 	gate_free();
 	atomic { if :: next == DONE -> goto turn :: else fi }
+	gate_hand();
+	atomic { EMPTY_HANDED; if :: next == DONE -> next = 0; goto turn :: else -> next = 0 fi }
 release:
 	gate_release(me);
 	atomic {
@@ -511,7 +583,7 @@ halted:
 followed:
 	assert(false);
 rest:
-	atomic { EMPTY_HANDED; k = 0; told = 0; next = 0; taken = 0; turns = 0; }
+	atomic { EMPTY_HANDED; k = 0; told = 0; next = 0; taken = 0; turns = 0; watches = 0; at_push = 0; }
 end:
 	false
 }

@@ -21,6 +21,14 @@ inline gate_bury() {
 				fi
 			:: else
 			fi
+		:: s == GATE_RECORD_WATCH || s == GATE_RECORD_LAPSED ->
+			atomic { FATE(AGENT); WORD_READ; }
+#ifndef BURY_WATCH
+			if
+			:: w_watched && w_top == i -> atomic { FATE(AGENT); if :: UNCHANGED -> watched = 0 :: else -> next = AGAIN fi }
+			:: else
+			fi
+#endif
 		:: else
 		fi;
 		if
@@ -65,6 +73,9 @@ inline gate_lapse_record() {
 			next = DONE;
 			if
 			:: state[i] == GATE_RECORD_CHOSEN && at[i] == k -> state[i] = GATE_RECORD_LAPSED; at[i] = k + 1; gen[i]++; next = WAKE
+#ifndef LAPSE_WATCH
+			:: state[i] == GATE_RECORD_WATCH -> state[i] = GATE_RECORD_LAPSED; at[i] = k + 1; next = WAKE
+#endif
 			:: state[i] == GATE_RECORD_LAPSED -> next = WAKE
 			:: else
 			fi
@@ -95,7 +106,7 @@ inline gate_close() {
 #else
 		:: UNCHANGED && (owner == NOBODY || owner == AGENT) -> SURRENDERED(w_top, w_died); next = DONE
 #endif
-		:: UNCHANGED && owner != NOBODY && owner != AGENT -> closing = 1; next = WAITS
+		:: UNCHANGED && owner != NOBODY && owner != AGENT -> closing = 1; watched = 0; next = WAITS
 		:: else
 		fi
 	}
@@ -147,7 +158,7 @@ inline gate_give() {
 proctype agent()
 {
 	byte i, w_count, w_top, w_owner, c, g, k, x, x_gen, y, y_gen;
-	bit w_closing, w_died;
+	bit w_closing, w_died, w_watched;
 	mtype s, next, drop;
 idle:
 	atomic {

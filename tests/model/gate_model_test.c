@@ -100,6 +100,26 @@ Test(gate_model, four_sessions_with_three_asleep)
 	      (struct world_bounds){ .sessions = 4, .rounds = { 0, 1, 1, 1, 1 }, .asleep = 3, .cancels = 6, .kills = 1 });
 }
 
+/* ---- two threads of one session ---- */
+
+Test(gate_model, two_threads_of_one_session_with_one_who_leaves)
+{
+	holds("2 threads of a session, one may cancel, closed",
+	      (struct world_bounds){ .sessions = 2, .twins = 1, .rounds = { 0, 1, 1 }, .cancels = 2, .closes = 1 });
+}
+
+Test(gate_model, two_threads_of_one_session_and_a_lapse)
+{
+	holds("2 threads of a session, the lease lapses",
+	      (struct world_bounds){ .sessions = 2, .twins = 1, .rounds = { 0, 1, 1 }, .lapses = 1 });
+}
+
+Test(gate_model, two_threads_of_one_session_beside_another)
+{
+	holds("2 threads of a session and another",
+	      (struct world_bounds){ .sessions = 3, .twins = 1, .rounds = { 0, 1, 1, 1 } });
+}
+
 /* ---- given by the agent, declined to the agent ---- */
 
 /* Whoever takes over cannot know whether the gate was given already, and says it again: one owner, and he hears of it. */
@@ -269,6 +289,30 @@ Test(gate_model, planted_gate_of_another_key)
 {
 	is_found("the gate serves another key",
 		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .closes = 1, .rekeys = 1, .mutant = MUTANT_NO_SERIAL });
+}
+
+Test(gate_model, planted_watch_that_goes_on_behind_another)
+{
+	is_found("handed over by the word above a line",
+		 (struct world_bounds){ .sessions = 3, .rounds = { 0, 1, 1, 1 }, .mutant = MUTANT_WATCH_ON });
+}
+
+Test(gate_model, planted_watch_of_a_dead_session)
+{
+	is_found("handed over by the word to the dead",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .kills = 1, .mutant = MUTANT_BURY_WATCH });
+}
+
+Test(gate_model, planted_watch_of_a_lapsed_acquisition)
+{
+	is_found("handed over by the word, and lapsed unseen",
+		 (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .lapses = 1, .mutant = MUTANT_LAPSE_WATCH });
+}
+
+Test(gate_model, planted_watch_that_takes_what_is_another_threads)
+{
+	is_found("another thread's acquisition taken for one's own",
+		 (struct world_bounds){ .sessions = 2, .twins = 1, .rounds = { 0, 2, 1 }, .cancels = 6, .closes = 1, .mutant = MUTANT_WATCH_LOW });
 }
 
 /* ---- one story, which takes four sessions ---- */

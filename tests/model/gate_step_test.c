@@ -80,7 +80,7 @@ static int acquire(struct gate_place *p)
 
 static void release(const struct gate_place *p)
 {
-	if (!gate_free(&space->gates[1], p->slot, p->count))
+	if (!gate_free(&space->gates[1], p->slot, p->count) && !gate_hand(&view, &space->gates[1], p->slot, p->count))
 		(void)gate_pass_on(&view, 1, p->slot, p->count);
 }
 
@@ -94,7 +94,33 @@ static void enter(const struct gate_place *p)
 	diary->inside--;
 }
 
-static pid_t other_start(uint32_t slot, bool asleep)
+/* Comes to a gate that is taken, and never sleeps. */
+static int acquire_awake(struct gate_place *p)
+{
+	enum gate_next next;
+
+	do
+		next = gate_arrive(&view, p, 1);
+	while (next == GATE_AGAIN);
+	while (next != GATE_MINE) {
+		next = gate_look(&view, p, false);
+		sched_yield();
+	}
+	return 0;
+}
+
+enum comes { COMES,
+	     COMES_TO_SLEEP,
+	     COMES_TO_WATCH };
+
+static bool has_come(uint32_t slot, enum comes how)
+{
+	if (how == COMES_TO_SLEEP)
+		return gate_record_state(atom_load_acquire(&space->records[slot].state)) == GATE_RECORD_SLEEP;
+	return how == COMES || gate_flags(word()) & GATE_WATCHED;
+}
+
+static pid_t other_start(uint32_t slot, enum comes how)
 {
 	pid_t parent = getpid(), pid = fork();
 
@@ -102,13 +128,13 @@ static pid_t other_start(uint32_t slot, bool asleep)
 		struct gate_place p = gate_space_place(slot);
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent || acquire(&p))
+		if (getppid() != parent || (how == COMES_TO_WATCH ? acquire_awake(&p) : acquire(&p)))
 			_exit(1);
 		enter(&p);
 		release(&p);
 		_exit(0);
 	}
-	while (asleep && gate_record_state(atom_load_acquire(&space->records[slot].state)) != GATE_RECORD_SLEEP)
+	while (!has_come(slot, how))
 		sched_yield();
 	return pid;
 }
@@ -154,7 +180,9 @@ static bool agent_repairs(uint32_t slot)
 struct scenario {
 	const char *name;
 	uint32_t asleep;                      /* others that sleep in the line before the victim acts */
+	bool watched;                         /* or one that watches */
 	bool owned;                           /* OWNER owns the gate then, and lets it go when the victim sleeps … */
+	bool soon;                            /* … or watches */
 	bool left_first;                      /* … but not before the victim has left the line once */
 	bool given;                           /* … to the agent, whose line nobody opens: the victim is the agent */
 	bool closing;                         /* the agent wants the gate back, and nobody may pass it on */
@@ -213,6 +241,8 @@ static void give(struct gate_place *p)
 
 static const struct scenario free_gate = { .name = "acquire and release, nobody else there", .before = nothing, .act = pair };
 static const struct scenario sleepers = { .name = "release to two sleepers", .asleep = 2, .before = take_first, .act = let_go };
+static const struct scenario handing = { .name = "hand it to one who watches", .watched = true, .before = take_first, .act = let_go };
+static const struct scenario watching = { .name = "watch, be handed it, release", .owned = true, .soon = true, .before = nothing, .act = pair };
 static const struct scenario waiting = { .name = "wait behind a sleeper, acquire, release", .asleep = 1, .owned = true, .before = nothing, .act = pair };
 static const struct scenario granted = { .name = "leave, but the grant comes first", .owned = true, .before = nothing, .act = leave };
 static const struct scenario leaving = { .name = "leave the line", .asleep = 1, .owned = true, .left_first = true, .before = nothing, .act = leave };
@@ -266,7 +296,9 @@ static void run_begin(struct run *r, const struct scenario *s)
 	cr_assert_eq(waitpid(r->victim, &status, 0), r->victim);
 	cr_assert(WIFSTOPPED(status));
 	for (uint32_t i = 0; i < s->asleep; i++)
-		r->others[r->n_others++] = other_start(OTHERS + i, true);
+		r->others[r->n_others++] = other_start(OTHERS + i, COMES_TO_SLEEP);
+	if (s->watched)
+		r->others[r->n_others++] = other_start(OTHERS, COMES_TO_WATCH);
 	if (s->closing)
 		cr_assert_eq(gate_close(&view, 1), GATE_WAITS); /* the terms allow no passing */
 }
@@ -285,6 +317,8 @@ static void meanwhile(struct run *r)
 
 	r->left = r->left || state == GATE_RECORD_CANCELLED;
 	if (state == GATE_RECORD_SLEEP && (r->left || !r->scenario->left_first))
+		owner_lets_go(r);
+	if (r->scenario->soon && gate_flags(word()) & GATE_WATCHED)
 		owner_lets_go(r);
 }
 
@@ -351,7 +385,8 @@ static void run_end(struct run *r)
 
 static void newcomer(struct run *r)
 {
-	r->others[r->n_others++] = other_start(OTHERS + r->scenario->asleep, false);
+	r->others[r->n_others] = other_start(OTHERS + r->n_others, COMES);
+	r->n_others++;
 }
 
 static void killed_at(const struct scenario *s, unsigned instruction, bool *ret_there, unsigned *owned)
@@ -374,7 +409,7 @@ static void killed_at(const struct scenario *s, unsigned instruction, bool *ret_
 		sched_yield();
 	run_end(&r);
 	/* Whoever was chosen may have helped himself first: then the victim had let go. */
-	cr_assert(told || !owner || s->asleep);
+	cr_assert(told || !owner || s->asleep || s->watched);
 	for (uint32_t i = 0; i < diary->n; i++)
 		cr_assert_eq(diary->at[i].died, told && i == next, "%s, instruction %u", s->name, instruction);
 	cr_assert_eq(gate_forget(&view, VICTIM), GATE_DONE);
@@ -504,6 +539,8 @@ Test(gate_step, free_gate)
 	at_every_instruction(&free_gate);
 }
 Test(gate_step, sleepers) { at_every_instruction(&sleepers); }
+Test(gate_step, handing) { at_every_instruction(&handing); }
+Test(gate_step, watching) { at_every_instruction(&watching); }
 Test(gate_step, waiting) { at_every_instruction(&waiting); }
 Test(gate_step, granted) { at_every_instruction(&granted); }
 Test(gate_step, leaving) { at_every_instruction(&leaving); }

@@ -7,17 +7,17 @@
 static const char *wrong;
 
 static const char *const pc_names[] = { "take", "arrive", "busy", "look", "sleep", "asleep", "cancel", "check", "check life", "decline", "inside", "release",
-					"release, slow", "wake", "ask", "asked", "finished", "idle", "bury", "sweep", "rouse", "open, begin", "open",
+					"hand", "release, slow", "wake", "ask", "asked", "finished", "idle", "bury", "sweep", "rouse", "open, begin", "open",
 					"open, wake", "close", "begin", "give, note", "give", "give, answer", "give, forget",
 					"drop a request", "close for a request", "lapse, begin", "lapse a record", "lapse", "lapse, end" };
 
-static const uint16_t slots[WORLD_SESSIONS + 1] = { 0, 1, 2, 3, 4 }; /* session i has record i */
+static const uint16_t slots[2][WORLD_SESSIONS + 1] = { { 0, 1, 2, 3, 4 }, { 0, 1, 1, 3, 4 } }; /* session i has record i */
 
 struct gate_view world_view(void)
 {
 	return (struct gate_view){ .gates = world.gates,
 				   .records = world.records,
-				   .slots = slots,
+				   .slots = slots[world_bounds.twins],
 				   .terms = world.terms,
 				   .n_gates = 1,
 				   .n_records = world_bounds.sessions };
@@ -337,9 +337,9 @@ const char *world_wrong_end(void)
 		enum gate_state state = gate_record_state(world.records[i].state);
 
 		/* Stopped before it was pushed. */
-		if (state == GATE_RECORD_WAIT && world.actor[i].stopped)
+		if ((state == GATE_RECORD_WAIT || state == GATE_RECORD_WATCH) && world.actor[i].stopped)
 			continue;
-		if (state >= GATE_RECORD_WAIT && state <= GATE_RECORD_CANCELLED)
+		if ((state >= GATE_RECORD_WAIT && state <= GATE_RECORD_CANCELLED) || state == GATE_RECORD_WATCH)
 			return "a record stands in no line";
 	}
 	return NULL;
@@ -375,7 +375,7 @@ static void begin_asleep(const struct world_bounds *b)
 	a->serial = world.terms[GATE].serial;
 	world_session_enter(a, owner);
 	for (uint32_t i = 1; i <= b->asleep; i++) {
-		world.records[i] = (struct gate_record){ .state = state_word(0, GATE_RECORD_SLEEP, 0), .older = i - 1, .gate = GATE, .pushed = 1 };
+		world.records[i] = (struct gate_record){ .state = state_word(0, GATE_RECORD_SLEEP, 0), .older = i - 1, .gate = GATE };
 		world.records[i].newer = i < b->asleep ? i + 1 : 0;
 		world.actor[i].place = (struct gate_place){ .gate = GATE, .slot = i, .record = i };
 		world.actor[i].pc = ASLEEP;

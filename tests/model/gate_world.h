@@ -40,6 +40,10 @@ enum world_mutant {
 	MUTANT_GONE_SOON,   /* who is GONE counts as out of the line two counts later */
 	MUTANT_KEEP_DIED,   /* a delegation begins with what the one before left of a death */
 	MUTANT_NO_SERIAL,   /* nobody looks whether the gate still serves the same key */
+	MUTANT_WATCH_ON,    /* who comes behind one who watches leaves it to be handed over by the word */
+	MUTANT_BURY_WATCH,  /* a dead session's record goes on watching */
+	MUTANT_LAPSE_WATCH, /* a lapsed gate that was handed over by the word: its owner's record is left as it is */
+	MUTANT_WATCH_LOW,   /* who watches takes any acquisition of his session for his */
 };
 
 struct world_bounds {
@@ -48,6 +52,7 @@ struct world_bounds {
 	uint8_t cancels;                    /* bit i: session i may leave the line, or give up what it asked for */
 	uint8_t asks;                       /* bit i: session i goes by the agent first, and when its acquisition did not count */
 	uint8_t rekeys;                     /* a drained gate may serve another key afterwards */
+	uint8_t twins;                      /* sessions 1 and 2 are two threads of session 1 */
 	uint8_t asleep;                     /* so many sleep in the line when it begins, and the last session is inside */
 	uint8_t kills, stops, agent_kills, closes, lapses;
 	enum world_mutant mutant;
@@ -60,7 +65,7 @@ struct world_actor {
 	uint32_t which;        /* the agent's: the session that it buries or serves; a session's: it has stood in the line */
 	uint32_t owner, count; /* the agent's, while it lapses a gate */
 	uint64_t serial;       /* of the gate, as the session has it in mind; 0: not yet */
-	uint64_t incarnation;  /* as the session read it … */
+	uint64_t incarnation;  /* as the session read it, before it stood in the line or swapped … */
 	uint64_t delegation;   /* … and that of the terms that it goes by */
 	struct gate_place place;
 	struct gate_pass pass;

@@ -111,12 +111,15 @@ static void agent_lapse(struct world_actor *a, const struct gate_view *v)
 	switch ((enum pc)a->pc) {
 	case LAPSE_BEGIN:
 		a->pc = gate_lapsing(v, GATE, &a->owner, &a->count) && !late ? LAPSE_RECORD : LAPSE_GATE;
+		a->which = a->owner;
 		break;
 	case LAPSE_RECORD:
-		next = gate_lapse_record(v, a->owner, GATE, a->count);
+		next = gate_lapse_record(v, a->which, GATE, a->count);
 		if (next == GATE_WAKE)
-			world_kernel_wake(a->owner);
-		if (next != GATE_AGAIN)
+			world_kernel_wake(a->which);
+		if (next != GATE_AGAIN && world_bounds.twins && a->which == 1)
+			a->which = 2;
+		else if (next != GATE_AGAIN)
 			a->pc = late ? LAPSE_END : LAPSE_GATE;
 		break;
 	default:

@@ -18,7 +18,7 @@ enum pc {
 	TAKE,
 	ARRIVE,
 	BUSY, /* until the record is usable */
-	LOOK,
+	LOOK, /* at once, or when the word has changed: who looks may be slow */
 	SLEEP,
 	ASLEEP,
 	CANCEL,
@@ -27,6 +27,7 @@ enum pc {
 	DECLINE,
 	INSIDE,
 	FAST_RELEASE,
+	HAND,
 	SLOW_RELEASE,
 	WAKE,
 	ASK,   /* the agent, by a request */
@@ -55,6 +56,7 @@ enum pc {
 };
 
 static inline bool asks(uint32_t i) { return world_bounds.asks >> i & 1; }
+static inline uint32_t slot_of(uint32_t i) { return world_bounds.twins && i == 2 ? 1 : i; }
 static inline bool asked(uint32_t i) { return world.asked >> i & 1; }
 
 struct gate_view world_view(void);

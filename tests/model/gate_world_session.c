@@ -21,7 +21,7 @@ void world_session_next_round(struct world_actor *a, uint32_t me)
 						  : TAKE);
 }
 
-static void next_round(struct world_actor *a) { world_session_next_round(a, a->place.slot); }
+static void next_round(struct world_actor *a) { world_session_next_round(a, a->place.record); }
 
 void world_session_enter(struct world_actor *a, uint32_t me)
 {
@@ -32,7 +32,7 @@ void world_session_enter(struct world_actor *a, uint32_t me)
 		return;
 	}
 	world_promise(a->delegation == world.terms[GATE].delegation, "the terms are those of this opening");
-	world_promise(owned_by(G, me, a->place.count), "who enters owns the gate");
+	world_promise(owned_by(G, slot_of(me), a->place.count), "who enters owns the gate");
 	world_promise(!world.expired, "nobody enters after the lease has ended");
 	for (uint32_t i = 1; i <= world_bounds.sessions; i++)
 		world_promise(!world.actor[i].inside, "one inside at a time");
@@ -51,23 +51,26 @@ void world_session_enter(struct world_actor *a, uint32_t me)
 	a->inside = 1;
 }
 
-/* The terms, then the lease … Who knows from before the swap in which life he made it need not look whether the gate is
- * still his: in that life it is. Who has waited does not know. */
+/* The terms, then the lease … Who made the swap knows from before it in which life he did, and need not look whether the gate is
+ * still his: in that life it is. Nor need who has waited, if the terms are of the life in which he came. */
 static void check(struct world_actor *a, uint32_t me)
 {
 	bool good = true;
 
 	a->delegation = atom_load_acquire(&world.terms[GATE].delegation);
 	if (a->which) {
-		a->incarnation = atom_load_acquire(&world.terms[GATE].incarnation);
-		good = world_bounds.mutant == MUTANT_NO_HOLDS || gate_holds(&world.gates[GATE], me, a->place.count);
+		uint64_t incarnation = atom_load_acquire(&world.terms[GATE].incarnation);
+
+		good = incarnation == a->incarnation || world_bounds.mutant == MUTANT_NO_HOLDS ||
+		       gate_holds(&world.gates[GATE], slot_of(me), a->place.count);
+		a->incarnation = incarnation;
 	}
 	if (world_bounds.rekeys && world_bounds.mutant != MUTANT_NO_SERIAL)
 		good = good && atom_load_acquire(&world.terms[GATE].serial) == a->serial;
 	if (world_bounds.mutant != MUTANT_EARLY_CHECK && world_bounds.lapses)
 		good = good && !atom_load_acquire(&world.expired);
 	a->pass.gate = GATE;
-	a->pass.slot = me;
+	a->pass.slot = slot_of(me);
 	a->pass.count = a->place.count;
 	a->checked = good;
 	a->pc = good ? CHECK_LIFE : DECLINE;
@@ -85,7 +88,7 @@ static void check_life(struct world_actor *a, uint32_t me)
 /* What does not count goes to the agent; and so does who wants the lock nevertheless. */
 static void decline(struct world_actor *a, const struct gate_view *v, uint32_t me)
 {
-	enum gate_next next = gate_decline(v, GATE, me, a->place.count);
+	enum gate_next next = gate_decline(v, GATE, slot_of(me), a->place.count);
 
 	if (next == GATE_AGAIN)
 		return;
@@ -113,7 +116,7 @@ static void waiting(struct world_actor *a, enum gate_next next)
 		a->pc = SLEEP;
 		break;
 	case GATE_ARRIVE:
-		world.arrival[a->place.slot] = 0; /* its place is lost */
+		world.arrival[a->place.record] = 0; /* its place is lost */
 		a->pc = ARRIVE;
 		break;
 	case GATE_BUSY:
@@ -153,11 +156,13 @@ void world_session_call(struct world_actor *a, uint32_t me)
 	case TAKE:
 		if (world_bounds.rekeys && !a->serial)
 			a->serial = atom_load_acquire(&world.terms[GATE].serial);
-		if (world_bounds.lapses) /* otherwise there is but one life */
+		a->incarnation = 1; /* there is but one life */
+		if (world_bounds.lapses)
 			a->incarnation = atom_load_acquire(&world.incarnation);
 		a->place.gate = GATE;
-		a->place.slot = a->place.record = me;
-		if (gate_take(&world.gates[GATE], me, &a->place.count, &a->place.died))
+		a->place.slot = slot_of(me);
+		a->place.record = me;
+		if (gate_take(&world.gates[GATE], slot_of(me), &a->place.count, &a->place.died))
 			a->pc = CHECK;
 		else
 			a->pc = ARRIVE;
@@ -184,7 +189,13 @@ void world_session_call(struct world_actor *a, uint32_t me)
 		decline(a, &v, me);
 		break;
 	case FAST_RELEASE:
-		if (gate_free(&world.gates[GATE], me, a->pass.count))
+		if (gate_free(&world.gates[GATE], slot_of(me), a->pass.count))
+			next_round(a);
+		else
+			a->pc = HAND;
+		break;
+	case HAND:
+		if (gate_hand(&v, &world.gates[GATE], slot_of(me), a->pass.count))
 			next_round(a);
 		else
 			a->pc = SLOW_RELEASE;

@@ -82,6 +82,62 @@ Test(gate_repair, a_dead_owners_gate_is_handed_on_and_the_next_is_told)
 	cr_assert_eq(p2.count, 13);
 }
 
+/* Its record is out of the line, or in it; either way nobody is handed anything by the word. */
+Test(gate_repair, who_died_watching_is_handed_nothing)
+{
+	struct gate_place p = gate_space_place(2);
+	uint32_t gate = 0;
+
+	take(1);
+	cr_assert_eq(gate_arrive(&view, &p, 1), GATE_WAITS);
+	cr_assert_eq(gate_bury(&view, 2, 2, &gate), GATE_DONE);
+	cr_assert_not(gate_hand(&view, &space->gates[1], 1, 11));
+	cr_assert_eq(word(), gate_word(11, 2, 1, 0));
+
+	setup();
+	take(1);
+	cr_assert_eq(gate_arrive(&view, &p, 1), GATE_WAITS);
+	cr_assert(gate_hand(&view, &space->gates[1], 1, 11));
+	cr_assert_eq(gate_bury(&view, 2, 2, &gate), GATE_DONE);
+	cr_assert_eq(sweep(2), 1);
+	cr_assert_eq(word(), gate_word(13, 0, GATE_AGENT, GATE_DIED));
+	cr_assert_eq(gate_forget(&view, 2), GATE_DONE);
+}
+
+/* He cannot tell from the word alone, when others have had the gate since. */
+Test(gate_repair, who_was_handed_the_gate_by_the_word_learns_that_it_has_lapsed)
+{
+	struct gate_place p = gate_space_place(2);
+	uint32_t owner, count;
+
+	take(1);
+	cr_assert_eq(gate_arrive(&view, &p, 1), GATE_WAITS);
+	cr_assert(gate_hand(&view, &space->gates[1], 1, 11));
+	cr_assert(gate_lapsing(&view, 1, &owner, &count));
+	cr_assert_eq(gate_lapse_record(&view, 2, 1, count), GATE_WAKE);
+	cr_assert_eq(gate_lapse(&view, 1, owner, count), GATE_DONE);
+	struct gate_place p3 = gate_space_place(3);
+	cr_assert_eq(gate_arrive(&view, &p3, 1), GATE_TELL);
+	cr_assert_eq(gate_look(&view, &p, true), GATE_ARRIVE);
+}
+
+/* The mark of a lapse that was not his takes nobody out of the line. */
+Test(gate_repair, who_watches_while_his_session_lapses_stays_in_the_line)
+{
+	struct gate_place p = gate_space_place(2);
+
+	space->slots[2] = 1;
+	p.slot = 1;
+	take(1);
+	cr_assert_eq(gate_arrive(&view, &p, 1), GATE_WAITS);
+	cr_assert_eq(gate_lapse_record(&view, 2, 1, 11), GATE_WAKE);
+	cr_assert_eq(gate_lapse(&view, 1, 1, 11), GATE_DONE);
+	cr_assert_eq(gate_look(&view, &p, true), GATE_AGAIN);
+	cr_assert_eq(gate_look(&view, &p, true), GATE_SLEEP);
+	open_to(2);
+	cr_assert_eq(gate_look(&view, &p, true), GATE_MINE);
+}
+
 Test(gate_repair, the_sweep_takes_bites_and_looks_at_every_gate)
 {
 	uint32_t at = 1;

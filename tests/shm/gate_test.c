@@ -104,6 +104,46 @@ Test(gate, who_arrives_at_a_free_gate_takes_it)
 	cr_assert_eq(state_of(3), GATE_RECORD_FREE);
 }
 
+/* Alone in the line, and awake: looks at the word. */
+static struct gate_place watches(uint32_t slot)
+{
+	struct gate_place p = gate_space_place(slot);
+
+	cr_assert_eq(gate_arrive(&view, &p, 100 + slot), GATE_WAITS);
+	cr_assert_eq(gate_look(&view, &p, false), GATE_SPIN);
+	cr_assert(p.watches);
+	cr_assert_eq(p.word, word());
+	cr_assert_eq(gate_flags(word()), GATE_WATCHED);
+	return p;
+}
+
+Test(gate, who_watches_is_handed_the_gate_by_the_word_alone)
+{
+	take(1);
+	struct gate_place p = watches(2);
+	cr_assert_not(gate_hand(&view, &space->gates[1], 1, 10));
+	cr_assert_not(gate_hand(&view, &space->gates[1], 2, 11));
+	cr_assert(gate_hand(&view, &space->gates[1], 1, 11));
+	cr_assert_eq(word(), gate_word(12, 0, 2, 0));
+	is_mine(&p, 12);
+	cr_assert_not(gate_hand(&view, &space->gates[1], 2, 12)); /* to nobody */
+}
+
+Test(gate, who_sleeps_or_has_somebody_behind_him_watches_no_more)
+{
+	take(1);
+	struct gate_place p2 = watches(2);
+	cr_assert_eq(gate_look(&view, &p2, true), GATE_SLEEP);
+	cr_assert_not(gate_hand(&view, &space->gates[1], 1, 11));
+	hands(1, 11, 2);
+	is_mine(&p2, 12);
+	struct gate_place p3 = watches(3), p4 = comes(4);
+	cr_assert_not(gate_hand(&view, &space->gates[1], 2, 12));
+	cr_assert_eq(gate_cancel(&view, &p3), GATE_LEFT);
+	hands(2, 12, 4);
+	is_mine(&p4, 13);
+}
+
 Test(gate, the_oldest_is_handed_the_gate_first)
 {
 	take(1);

@@ -125,6 +125,32 @@ Test(gate_wait, who_comes_to_the_agents_gate_is_told_to_tell_it)
 	cr_assert_eq(p.count, 1);
 }
 
+/* Who comes alone looks at the word before he sleeps; a hand-over there needs neither bell nor wake. */
+Test(gate_wait, who_looks_at_the_word_is_handed_the_gate_by_it)
+{
+	struct waiter w = { .patience = patient, .slot = 2 };
+	uint32_t count = take(1), bell = space->records[2].bell, handed = 0;
+
+	for (unsigned i = 0; i < 1000 && !handed; i++) {
+		pthread_create(&w.thread, NULL, waiter_main, &w);
+		while (!gate_top(atom_load_acquire(&space->gates[1].word)))
+			;
+		uint64_t before = space->gates[1].handed;
+		handed = gate_hand_on(&view, &space->gates[1], 1, count);
+		cr_assert_eq(space->gates[1].handed, before + handed);
+		if (!handed) /* it slept already */
+			cr_assert_eq(gate_pass_on(&view, 1, 1, count), 0);
+		pthread_join(w.thread, NULL);
+		cr_assert_eq(w.rc, 0);
+		cr_assert_eq(w.place.count, count + 1);
+		cr_assert(!handed || space->records[2].bell == bell);
+		cr_assert(gate_free(&space->gates[1], 2, count + 1));
+		count = take(1);
+		bell = space->records[2].bell;
+	}
+	cr_assert(handed || sysconf(_SC_NPROCESSORS_ONLN) == 1);
+}
+
 Test(gate_wait, a_long_wait_looks_up_now_and_then)
 {
 	struct gate_place p = gate_space_place(2);
@@ -163,7 +189,7 @@ static void child_main(uint32_t slot, uint64_t *shared)
 		if (rc)
 			_exit(1);
 		shared[0]++; /* plain: the gate excludes */
-		if (!gate_free(&space->gates[1], slot, p.count) && gate_pass_on(&view, 1, slot, p.count))
+		if (!gate_free(&space->gates[1], slot, p.count) && !gate_hand(&view, &space->gates[1], slot, p.count) && gate_pass_on(&view, 1, slot, p.count))
 			_exit(2);
 	}
 	_exit(0);

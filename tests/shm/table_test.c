@@ -35,7 +35,8 @@ static void takes(uint32_t locks, uint32_t owned, uint64_t tenths)
 	cr_expect_geq(is + 10, tenths);
 }
 
-/* Beside the key's room of 64 in its row at most 256, those of the cells counted in, where the host owns as many. */
+/* Beside the key's room of 64 in its row at most 256, those of the cells counted in, where the host owns as many. README.md,
+ * CHANGELOG.md, paxshmd.conf(5) and docs/ tell how many. */
 Test(table, a_lock_takes_at_most_256_bytes_beside_its_key)
 {
 	static const uint32_t locks[] = { 65536, 65537, 1000000, 1u << 20, (1u << 20) + 1 };

@@ -177,6 +177,8 @@ void client_kill(struct sim *s, struct client *c)
 	for (unsigned i = 0; i < c->n_threads; i++) {
 		waits |= c->thread[i].state == THREAD_WAITS || c->thread[i].state == THREAD_GATE;
 		holds |= c->thread[i].state == THREAD_HOLDS;
+		if (c->thread[i].sharing.shares)
+			sim_mark(s, MARK_CLIENT_KILLED_SHARING);
 		c->thread[i].timer = 0;
 	}
 	trace(s, "program %u is killed%s%s%s", c->id, waits ? ", it waits" : "", holds ? ", it holds a lock" : "",
@@ -276,7 +278,7 @@ static struct ring_request request_of(struct sim *s, const struct thread *t)
 	switch (t->state) {
 	case THREAD_WAITS:
 		r.op = REQUEST_ACQUIRE;
-		r.mode = 5;
+		r.mode = t->sharing.wants ? LOCK_MODE_PR : LOCK_MODE_EX;
 		client_put_key(s, &r, t->key);
 		break;
 	case THREAD_ASKS:
@@ -320,6 +322,7 @@ static void ask(struct sim *s, struct client *c, struct thread *t)
 	t->pushed = true;
 	t->told = t->taken = t->cancelled = t->asleep = t->woken = false;
 	t->since_ns = s->now_ns;
+	sharing_asks(s, c, t);
 	c->calls_out[t->call / 64] |= 1ull << (t->call % 64);
 	s->tally->operations++;
 	if (t->state == THREAD_CLOSES)
@@ -453,7 +456,7 @@ void client_rest(struct sim *s, struct client *c, struct thread *t)
 	t->state = THREAD_IDLE;
 	t->pushed = false;
 	t->timer = 0;
-	if (!sim_healing(s) || c->prober)
+	if (!sim_healing(s) || c->prober || liveness_shares(s, c->host))
 		client_later(s, c, t, c->prober ? 10 * US : sim_about(s, s->plan.think_ns));
 }
 
@@ -468,7 +471,7 @@ static void begin_acquire(struct sim *s, struct client *c, struct thread *t)
 	if (!c->prober && sim_chance(s, s->plan.p_deadline, 1000))
 		t->deadline_ns = s->now_ns + sim_about(s, sim_chance(s, 1, 2) ? s->plan.hold_ns : s->plan.latency_ns * 4);
 	/* Now and then it wants stamps, or has no place left to wait: that is the agent's. */
-	if (sim_chance(s, 1, 4) || !gates_acquire(s, c, t))
+	if (t->sharing.wants || sim_chance(s, 1, 4) || !gates_acquire(s, c, t))
 		client_by_agent(s, c, t);
 }
 
@@ -477,6 +480,7 @@ static void begin_some_acquire(struct sim *s, struct client *c, struct thread *t
 	t->key = sim_choose_key(s);
 	t->flags = sim_chance(s, s->plan.p_try, 1000) ? REQUEST_TRY : 0;
 	t->flags |= sim_chance(s, s->plan.p_return, 1000) ? REQUEST_RETURN : 0;
+	t->sharing.wants = sim_chance(s, s->plan.p_share, 1000);
 	begin_acquire(s, c, t);
 }
 
@@ -489,7 +493,14 @@ static void begin_something(struct sim *s, struct client *c, struct thread *t)
 		}
 		t->key = 1 + (c->probed++ + c->host) % MIN(s->first_keys, PROBED);
 		t->flags = 0;
+		t->sharing.wants = false;
 		begin_acquire(s, c, t);
+	} else if (liveness_shares(s, c->host)) {
+		t->key = sim_choose_key(s);
+		t->flags = 0;
+		t->deadline_ns = NEVER;
+		t->sharing.wants = true;
+		client_by_agent(s, c, t);
 	} else if (sim_healing(s)) {
 		t->timer = 0;
 	} else if (t == c->thread && sim_chance(s, s->plan.p_close, 1000)) {
@@ -508,6 +519,8 @@ static void begin_something(struct sim *s, struct client *c, struct thread *t)
 
 static uint64_t hold_ns(struct sim *s, const struct client *c, const struct thread *t)
 {
+	if (t->sharing.wants && sim_healing(s))
+		return sim_pick(s, 0, 10 * MS);
 	return t->cancelled || c->prober ? 20 * US : MIN(sim_about(s, s->plan.hold_ns / (t->uses + 1u)), 2 * SECOND);
 }
 
@@ -518,10 +531,12 @@ static void hold_on(struct sim *s, struct client *c, struct thread *t)
 
 	if (!resource_use(s, c, t) && sim_chance(s, 3, 4))
 		client_rest(s, c, t); /* there is nothing to release any more */
-	else if (suspended ? sim_chance(s, 1, 20) : last)
-		gates_release(s, c, t);
-	else
+	else if (!(suspended ? sim_chance(s, 1, 20) : last))
 		client_later(s, c, t, suspended ? sim_about(s, s->plan.host_lease_ns / 16) : hold_ns(s, c, t));
+	else if (t->sharing.wants)
+		sharing_release(s, c, t);
+	else
+		gates_release(s, c, t);
 }
 
 void client_holds(struct sim *s, struct client *c, struct thread *t)
@@ -548,7 +563,8 @@ static void answered(struct sim *s, struct client *c, struct thread *t)
 		t->count = t->answer.count;
 		t->token = t->answer.token;
 		t->incarnation = t->answer.incarnation;
-		gates_learn(c, t);
+		if (t->gate)
+			gates_learn(c, t);
 		client_holds(s, c, t);
 		break;
 	case THREAD_CLOSES:
@@ -576,6 +592,9 @@ void client_thread(struct sim *s, struct client *c, struct thread *t)
 		break;
 	case THREAD_HOLDS:
 		hold_on(s, c, t);
+		break;
+	case THREAD_LEAVES:
+		sharing_leave(s, c, t);
 		break;
 	case THREAD_GATE:
 	case THREAD_RELEASES:

@@ -489,7 +489,13 @@ static bool step_by_agent(struct sim *s, struct client *c, struct thread *t)
 
 static bool step_free(struct sim *s, struct client *c, struct thread *t)
 {
-	if (!gate_free(gate_of(s, c, t), c->slot, t->count)) {
+	struct gate_view v = gates_view(host_of(s, c));
+	struct gate *g = gate_of(s, c, t);
+	bool free = gate_free(g, c->slot, t->count), handed = !free && gate_hand(&v, g, c->slot, t->count);
+
+	if (handed)
+		sim_mark(s, MARK_GATE_HANDED);
+	if (!free && !handed) {
 		t->pass = (struct gate_pass){ .gate = t->gate, .slot = c->slot, .count = t->count };
 		return next(t, STEP_PASS);
 	}
@@ -523,10 +529,8 @@ static bool step_pass(struct sim *s, struct client *c, struct thread *t)
 		return tell(t, STEP_OVER);
 	case GATE_LOST:
 		return not_its_own(s, c, t);
-	case GATE_AGAIN:
-		return true;
 	default:
-		return next(t, STEP_OVER);
+		return answer == GATE_AGAIN || next(t, STEP_OVER);
 	}
 }
 
@@ -630,71 +634,4 @@ void gates_release(struct sim *s, struct client *c, struct thread *t)
 	trace(s, "program %u of host %u lets go of %s, count %u", c->id, c->host, trace_key(&s->key[t->key]), t->count);
 	oracle_released(s, c, t);
 	gates_thread(s, c, t);
-}
-
-/* ---- what must hold ---- */
-
-static const struct line *line_at(const struct host *h, uint32_t gate)
-{
-	const struct private_memory *p = h->memory.private;
-
-	return (const struct line *)((const unsigned char *)p + p->lines_at) + gate;
-}
-
-/* Its release is under way: chosen or not, it may be at any time. */
-static bool given_back(const struct host *h, uint64_t delegation)
-{
-	const struct private_memory *p = h->memory.private;
-	const struct stored_command *commands = (const struct stored_command *)((const unsigned char *)p + p->commands_at);
-
-	for (uint64_t n = p->first_number; n < p->next_number; n++) {
-		const struct stored_command *stored = &commands[n % COMMANDS_MAX];
-		struct reader r = reader_on(stored->bytes, stored->len);
-		struct command c;
-
-		if (stored->kind == COMMAND_RELEASE && command_decode(&r, &c) && c.release.delegation == delegation)
-			return true;
-	}
-	return false;
-}
-
-/* Also of what a killed agent leaves, when its last group is taken back. */
-void gates_check(struct sim *s, const struct host *h)
-{
-	const struct private_memory *p = h->memory.private;
-	struct gate_view v = gates_view(h);
-	struct left left = gates_left(h);
-
-	for (uint32_t i = 1; i <= p->lines_high; i++) {
-		const struct line *l = line_at(h, i);
-		uint32_t owner = gate_owner(v.gates[i].word);
-
-		if (owner == GATE_AGENT || h->scribbled)
-			continue;
-		CHECK(s, l->key_len && l->state == LINE_OURS, "host %u: gate %u is open (owner %u), and its lock is not delegated to this host", h->id, i,
-		      owner);
-		CHECK(s, v.terms[i].delegation == l->delegation, "host %u: gate %u is open under delegation %llu, and its terms say %llu", h->id, i,
-		      (unsigned long long)l->delegation, (unsigned long long)v.terms[i].delegation);
-		CHECK(s, !given_back(h, l->delegation), "host %u: gate %u is open, and the release of its delegation is under way", h->id, i);
-	}
-	gates_check_left(s, h, &left);
-}
-
-/* An agent that sleeps has no gate for which somebody waits who has told it so. */
-void gates_check_asleep(struct sim *s, const struct host *h)
-{
-	struct gate_view v = gates_view(h);
-
-	if (host_clock(s, h) >= h->memory.tables->deadline_boot_ns || !sim_trusted(s) || h->scribbled)
-		return;
-	for (struct client *c = s->client; c < s->client + SIM_CLIENTS; c++) {
-		if (c->host != h->id || c->state != CLIENT_OPEN || c->nonsense || c->closing)
-			continue;
-		for (struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
-			if (t->state != THREAD_GATE || !t->place.record || !t->told_gate || t->unannounced)
-				continue;
-			CHECK(s, gate_owner(v.gates[t->gate].word) != GATE_AGENT || line_at(h, t->gate)->state != LINE_OURS,
-			      "host %u goes to sleep with gate %u in its hands, and program %u waits there", h->id, t->gate, c->id);
-		}
-	}
 }

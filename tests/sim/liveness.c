@@ -5,8 +5,10 @@
  * is no quorum, leaders stay, sessions of the dead end, and when programs begin nothing more, every call
  * of theirs is answered.
  *
- *     begin            settled             quiet                    over
- *       | a new leader    | programs go on    | each call is answered |
+ *     begin            settled             quiet                    still                     over
+ *       | a new leader    | programs go on    | some share locks still, | each call is answered   |
+ *       |                 |                   | who waits to have one   |                         |
+ *       |                 |                   | alone gets it           |                         |
  */
 #include "sim.h"
 
@@ -121,6 +123,7 @@ void liveness_begin(struct sim *s)
 	s->live_since = s->now_ns;
 	s->live_settled = s->now_ns + ROUNDS * s->plan.leader_lease_ns + COPY_NS;
 	s->live_quiet = s->live_settled + LIVE_NS;
+	s->live_still = NEVER;
 	s->live_offices = 0;
 	sim_mark(s, MARK_LIVENESS);
 	choose(s);
@@ -221,9 +224,19 @@ static void check_dead_hosts(struct sim *s)
 
 	if (s->now_ns < s->live_since + limit)
 		return;
-	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++)
+	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++) {
 		CHECK(s, !k->lock.delegation || !lost_for_good(s, k->lock.host), "host %u is broken since %.3f s and still has %s", k->lock.host,
 		      (double)(s->now_ns - s->live_since) / 1e9, trace_key(k));
+		for (unsigned i = 0; i < k->lock.n_shares; i++)
+			CHECK(s, !lost_for_good(s, k->lock.share[i].of.host), "host %u is broken since %.3f s and still shares %s", k->lock.share[i].of.host,
+			      (double)(s->now_ns - s->live_since) / 1e9, trace_key(k));
+	}
+}
+
+bool liveness_shares(const struct sim *s, uint16_t host)
+{
+	return s->stage == STAGE_LIVENESS && s->now_ns >= s->live_quiet && s->now_ns < s->live_still && s->plan.p_share && healthy(s, host) &&
+	       reaches_leader(s, host);
 }
 
 static bool finished(const struct sim *s, const struct client *c)
@@ -235,7 +248,7 @@ static bool finished(const struct sim *s, const struct client *c)
 	if (c->nonsense)
 		return true;
 	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++)
-		if (t->state != THREAD_IDLE && !(c->closing && t->state != THREAD_CLOSES))
+		if (t->state != THREAD_IDLE && !(c->closing && t->state != THREAD_CLOSES) && !(t->sharing.wants && s->now_ns < s->live_still))
 			return false;
 	return true;
 }
@@ -254,7 +267,9 @@ bool liveness_look(struct sim *s)
 	for (unsigned i = 0; i < SIM_CLIENTS && !busy; i++)
 		if (!finished(s, &s->client[i]))
 			busy = &s->client[i];
-	if (busy && s->now_ns - s->live_quiet > ANSWER_NS) {
+	if (!busy && s->now_ns < s->live_still)
+		s->live_still = s->now_ns;
+	if (busy && s->now_ns - (s->live_still == NEVER ? s->live_quiet : s->live_still) > ANSWER_NS) {
 		client_describe(s, busy, text, sizeof(text));
 		sim_fail(s, "a majority is healthy, and a call was not answered within %llu s: %s", ANSWER_NS / SECOND, text);
 	}

@@ -52,6 +52,8 @@
 	M(CLIENT_KILLED_IDLE, 1, "programs killed while idle") \
 	M(CLIENT_KILLED_WAITING, 1, "programs killed while they waited") \
 	M(CLIENT_KILLED_HOLDING, 1, "programs killed while they held a lock") \
+	M(CLIENT_KILLED_SHARING, 1, "programs killed while they shared a lock") \
+	M(CLIENT_KILLED_LEAVING, 1, "programs killed while they gave a shared lock back") \
 	M(CLIENT_KILLED_OPENING, 0, "programs killed while they opened a session") \
 	M(CLIENT_KILLED_CLOSING, 1, "programs killed while they closed their session") \
 	M(CLIENT_STOPPED, 1, "programs stopped for a while") \
@@ -104,6 +106,22 @@
 	M(DEATH_FORGOTTEN, 1, "deaths forgotten because room was short") \
 	/* Once in a thousand seeds: between the death and its news lie microseconds. */ \
 	M(GRANT_TO_DEAD, 0, "grants to programs that had just died") \
+	M(SHARE_ASKED, 1, "calls for a lock in shared mode") \
+	M(SHARE_GRANTED, 1, "locks granted to share") \
+	M(SHARE_BESIDE_HERE, 1, "of them, beside another program of the same host that shared it then") \
+	M(SHARE_BESIDE_THERE, 1, "of them, beside a program of another host that shared it then, under its lease") \
+	M(SHARE_BEFORE_WAITER, 1, "of them, older than who waited to have it alone") \
+	M(SHARE_WAITED_FOR, 1, "moments with a lock shared, and another host waiting for it") \
+	M(ALONE_AFTER_SHARED, 1, "locks granted to one alone when they had been shared") \
+	M(ALONE_AMONG_SHARERS, 1, "of clusters with broken hosts: the same, while others went on to share them again and again") \
+	M(SHARE_OWNER_DIED, 1, "grants to share that told of the last owner's death") \
+	M(SHARE_THROUGH_RESTART, 1, "programs that shared a lock while their agent was killed and came again") \
+	M(SHARE_LOST, 1, "programs that lost a shared lock with their host") \
+	M(SHARE_TAKEN, 0, "shared locks taken back from who had no lease any more") \
+	M(SHARE_TOO_LATE, 0, "grants to share told when the host's life was over") \
+	M(SHARE_NAMED, 1, "programs named that shared a lock") \
+	M(SHARE_RELEASED_TWICE, 1, "shared locks released a second time") \
+	M(READ_REFUSED, 1, "looks with an old token, refused by the resource") \
 	M(TRY_GRANTED, 1, "tries granted") \
 	M(TRY_BUSY_HERE, 1, "tries answered busy, owner on the same host") \
 	M(TRY_BUSY_THERE, 1, "tries answered busy by the owning host") \
@@ -132,6 +150,7 @@
 	M(TAKEN_IN_LINE, 1, "locks that came to who stood in line") \
 	M(GATE_READ, 1, "gates found in the tables") \
 	M(GATE_CHOSEN, 1, "locks handed straight to who waited longest") \
+	M(GATE_HANDED, 1, "locks handed by the word alone to who looked at it") \
 	M(GATE_SURRENDERED, 1, "locks handed to the agent because it was closing their gate") \
 	M(GATE_OTHER_KEY, 0, "programs that found another lock's gate") \
 	M(GATE_TOLD_AGAIN, 1, "agents told again that somebody waits at a gate of theirs") \

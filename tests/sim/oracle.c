@@ -92,6 +92,7 @@ void oracle_same_everywhere(struct sim *s)
 
 void oracle_end(struct sim *s)
 {
+	sharing_end(s);
 	for (uint16_t id = 1; id <= s->n_hosts; id++) {
 		const struct private_memory *p = s->host[id].memory.private;
 		const char *wrong = table_check(s->host[id].memory.tables);
@@ -149,6 +150,7 @@ static bool stands_at(const struct client *c, const struct host *h, const struct
 static void taint_ends(struct sim *s, struct key *k)
 {
 	for (uint16_t id = 1; id <= s->n_hosts; id++) {
+		uint64_t base = k->lock.n_shares ? k->lock.share[0].base : k->lock.base;
 		bool stands = false;
 
 		if (!k->tainted[id] || !k->lock.delegation)
@@ -156,8 +158,8 @@ static void taint_ends(struct sim *s, struct key *k)
 		for (const struct client *c = s->client; c < s->client + SIM_CLIENTS && !stands; c++)
 			stands = stands_at(c, &s->host[id], k, s);
 		k->death = true;
-		k->last_token = MIN(k->last_token, k->lock.base - 1);
-		k->resource_token = MIN(k->resource_token, k->lock.base - 1);
+		k->last_token = MIN(k->last_token, base - 1);
+		k->resource_token = MIN(k->resource_token, base - 1);
 		if (!stands && k->lock.host == id)
 			k->tainted[id] = false;
 	}
@@ -169,6 +171,7 @@ void oracle_released(struct sim *s, struct client *c, struct thread *t)
 {
 	struct key *k = &s->key[t->key];
 
+	sharing_drop(s, c, t);
 	if (k->owner == c && k->owner_thread == (uint32_t)(t - c->thread))
 		let_go(s, k);
 }
@@ -199,10 +202,13 @@ void oracle_ended(struct sim *s, struct client *c, bool died)
 		k->death |= died || k->told_death; /* an owner whose session ends was perhaps never told of it */
 	}
 	/* Who dies while it closes its session may have let go in time, or not; who takes a lock, or lets go of it, may own it. */
-	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
+	for (struct thread *t = c->thread; t < c->thread + c->n_threads; t++) {
 		struct key *k = &s->key[t->key];
 		bool at_gate = t->state == THREAD_GATE || t->state == THREAD_RELEASES;
 
+		sharing_drop(s, c, t);
+		if (t->sharing.wants)
+			continue; /* that one of those died who share is told to nobody */
 		k->death |= (died && (t->state == THREAD_WAITS || at_gate || c->closing)) || (at_gate && k->told_death);
 		if (at_gate)
 			key_of_gate(s, t, &s->host[c->host])->death = true;
@@ -210,7 +216,7 @@ void oracle_ended(struct sim *s, struct client *c, bool died)
 }
 
 /* The cluster has taken the lock from its owner: by the owner's own clock and tables its lease must be over. */
-static void take_from_owner(struct sim *s, struct key *k)
+void oracle_take_from_owner(struct sim *s, struct key *k)
 {
 	struct client *c = k->owner;
 	struct thread *t = &c->thread[k->owner_thread];
@@ -228,7 +234,7 @@ static void take_from_owner(struct sim *s, struct key *k)
 void oracle_grant_moved(struct sim *s, struct key *k)
 {
 	if (k->owner)
-		take_from_owner(s, k);
+		oracle_take_from_owner(s, k);
 	taint_ends(s, k);
 }
 
@@ -237,16 +243,21 @@ void oracle_dropped(struct sim *s, struct client *c, struct thread *t)
 {
 	struct key *k = &s->key[t->key];
 
-	if (k->owner != c || k->owner_thread != (uint32_t)(t - c->thread))
+	bool owned = k->owner == c && k->owner_thread == (uint32_t)(t - c->thread);
+
+	if (!owned && !t->sharing.shares)
 		return;
 	CHECK(s, reference_alive(s, c->host) != t->incarnation, "program %u of host %u is told that %s is lost, and its host's life is not over",
 	      c->id, c->host, trace_key(k));
+	sharing_drop(s, c, t);
+	if (!owned)
+		return;
 	let_go(s, k);
 	k->death = true;
 }
 
-/* It ends what its predecessor was giving, and shows what that one gave. */
-static bool is_new(const struct host *h)
+/* And it shows what that one gave. */
+bool oracle_is_new(const struct host *h)
 {
 	return h->mapping || h->settled_life != h->lives;
 }
@@ -258,7 +269,7 @@ static bool told_too_late(struct sim *s, struct client *c, struct thread *t, con
 
 	if (c->gone || c->closing || (l->delegation && l->host == c->host && l->incarnation == answer->incarnation))
 		return false;
-	CHECK(s, !sim_trusted(s) || (by_agent && is_new(&s->host[c->host]) && program_check(s, c, answer->incarnation)),
+	CHECK(s, !sim_trusted(s) || (by_agent && oracle_is_new(&s->host[c->host]) && program_check(s, c, answer->incarnation)),
 	      "host %u, incarnation %llu, grants %s, which is delegated to host %u, incarnation %llu", c->host, (ull)answer->incarnation,
 	      trace_key(&s->key[t->key]), l->host, (ull)l->incarnation);
 	sim_mark(s, MARK_GRANT_TOO_LATE);
@@ -276,6 +287,7 @@ void oracle_host_down(struct sim *s, uint16_t host)
 
 	CHECK(s, !sim_trusted(s) || t->incarnation != s->reference.host[host].incarnation || host_clock(s, h) >= t->deadline_boot_ns,
 	      "host %u is declared down, and its lease has %lld us left", host, (long long)(t->deadline_boot_ns - host_clock(s, h)) / 1000);
+	sharing_host_down(s, host);
 	for (struct key *k = s->key + 1; k <= s->key + s->n_keys; k++) {
 		if (!k->owner || k->owner->host != host)
 			continue;
@@ -341,10 +353,11 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	if (told_too_late(s, c, t, answer, by_agent))
 		return;
 	if (k->owner && (k->owner->host != h->id || k->owner_incarnation != answer->incarnation))
-		take_from_owner(s, k);
+		oracle_take_from_owner(s, k);
 	CHECK(s, !k->owner, "%s is granted to program %u of host %u while program %u of host %u has it", trace_key(k), c->id, h->id,
 	      k->owner->id, k->owner->host);
 	CHECK(s, token > k->last_token, "%s is granted with token %llu after %llu", trace_key(k), (ull)token, (ull)k->last_token);
+	sharing_alone(s, h, k, answer->incarnation, token);
 	CHECK(s, ended || (l->delegation && l->host == h->id && l->incarnation == answer->incarnation),
 	      "host %u, incarnation %llu, grants %s, which is delegated to host %u, incarnation %llu", h->id, (ull)answer->incarnation,
 	      trace_key(k), l->host, (ull)l->incarnation);
@@ -352,7 +365,7 @@ static void granted(struct sim *s, const struct host *h, struct client *c, struc
 	      trace_key(k), (ull)token, (ull)l->base);
 	CHECK(s, answer->gate, "%s is granted without a gate", trace_key(k));
 	/* A successor shows what its predecessor granted: the library looks at the lease. */
-	CHECK(s, (by_agent && is_new(h)) || host_clock(s, h) < h->memory.tables->deadline_boot_ns, "host %u grants %s after its lease has ended", h->id, trace_key(k));
+	CHECK(s, (by_agent && oracle_is_new(h)) || host_clock(s, h) < h->memory.tables->deadline_boot_ns, "host %u grants %s after its lease has ended", h->id, trace_key(k));
 	k->last_token = token;
 	check_turns(s, h, k, answer->gate);
 	check_death_told(s, k, answer->flags & COMPLETION_DIED);
@@ -401,6 +414,8 @@ static void check_named(struct sim *s, const struct thread *t, const struct ring
 	while (n > oldest && k->grant[(n - 1) % SIM_GRANTS].token != answer->holder_token)
 		n--;
 	if (n == oldest)
+		sharing_named(s, k, answer);
+	if (n == oldest)
 		return; /* whoever has taken it has not yet looked at the lease, or was killed before */
 	const struct grant *g = &k->grant[(n - 1) % SIM_GRANTS];
 
@@ -432,6 +447,8 @@ static void check_nobody(struct sim *s, const struct thread *t)
 {
 	struct key *k = &s->key[t->key];
 
+	if (t->flags & REQUEST_LINEARIZABLE)
+		sharing_nobody(s, k, t->since_ns);
 	if (!k->n_grants || !(t->flags & REQUEST_LINEARIZABLE) || k->tainted[last_grant(k)->host])
 		return;
 	CHECK(s, last_grant(k)->at_ns >= t->since_ns || last_grant(k)->released_ns != NEVER,
@@ -452,7 +469,10 @@ static void acquire_answered(struct sim *s, struct host *h, struct client *c, st
 {
 	switch (answer->result) {
 	case 0:
-		granted(s, h, c, t, answer, true);
+		if (t->sharing.wants)
+			sharing_granted(s, h, c, t, answer);
+		else
+			granted(s, h, c, t, answer, true);
 		break;
 	case -EBUSY:
 		busy(s, h, t, answer);
@@ -549,7 +569,7 @@ static bool was_grant(const struct client *c, const struct ring_completion *answ
 {
 	for (const struct thread *t = c->thread; t < c->thread + c->n_threads; t++)
 		if (t->pushed && t->told && t->call == answer->call && t->state == THREAD_WAITS && t->told_token == answer->token)
-			return answer->gate != 0;
+			return answer->result == 0 && (answer->gate || answer->claim);
 	return false;
 }
 
@@ -636,6 +656,7 @@ void oracle_may_sleep(struct sim *s, struct host *h)
 		if (s->client[i].host == h->id && s->client[i].state == CLIENT_OPEN && !s->client[i].nonsense)
 			check_asleep(s, h, &s->client[i]);
 	gates_check_asleep(s, h);
+	sharing_check_asleep(s, h);
 }
 
 static void forget_host(struct sim *s, struct host *h)
@@ -665,6 +686,8 @@ void oracle_host_started(struct sim *s, struct host *h, bool fresh)
 
 	if (fresh)
 		forget_host(s, h);
+	else
+		sharing_survives(s, h);
 	h->ballot_before = h->ballot_now;
 	log_look(s, h);
 	log_look_at_leader(s, h);

@@ -71,6 +71,7 @@ static void plan_programs(struct sim *s)
 	p->p_read = (uint32_t)ONE_OF(s, 0, 50, 200);
 	p->p_close = (uint32_t)ONE_OF(s, 0, 5, 50);
 	p->p_hurry = (uint32_t)ONE_OF(s, 0, 50, 500);
+	p->p_share = (uint32_t)ONE_OF(s, 0, 0, 200, 500, 900);
 }
 
 /* Leaders come and go, with messages of many ballots under way: delays near the election timeout, short
@@ -116,7 +117,7 @@ static void plan_one_host(struct sim *s)
 	p->keys = p->hot_keys = 1;
 	p->think_ns = 100 * US;
 	p->hold_ns = 50 * US;
-	p->p_try = p->p_deadline = p->p_close = 0;
+	p->p_try = p->p_deadline = p->p_close = p->p_share = 0;
 	p->range = (uint32_t)ONE_OF(s, 0, 4, 64);
 	p->clients = MAX(p->clients, 6);
 }
@@ -159,6 +160,7 @@ static void plan_large_tables(struct sim *s)
 	p->threads = SIM_THREADS;
 	p->nonsense_ns = 0;
 	p->p_close = 0;
+	p->p_share = MIN(p->p_share, 100); /* each asks the cluster twice, and keys are many */
 }
 
 static void plan_faults(struct sim *s)

@@ -112,6 +112,7 @@ static unsigned share_find(const struct key *k, uint16_t host)
 
 static void share_drop(struct sim *s, struct key *k, unsigned i)
 {
+	sharing_ended(s, k, k->lock.share[i].of.host, k->lock.share[i].of.incarnation);
 	s->reference.waits--;
 	k->lock.n_shares--;
 	memmove(&k->lock.share[i], &k->lock.share[i + 1], (k->lock.n_shares - i) * sizeof(k->lock.share[0]));

@@ -49,7 +49,7 @@ static void send(struct sim *s, const struct client *c, const struct thread *t)
 
 	if (w->flies)
 		return; /* too many: this one is lost */
-	*w = (struct write){ .flies = true, .key = t->key, .client = c->id, .token = t->token, .tainted = is_tainted(s, &s->key[t->key]) };
+	*w = (struct write){ .flies = true, .reads = t->sharing.wants, .key = t->key, .client = c->id, .token = t->token, .tainted = is_tainted(s, &s->key[t->key]) };
 	sim_at(s, s->now_ns + flight_ns(s), (struct event){ .kind = EVENT_WRITE, .number = at });
 }
 
@@ -76,6 +76,21 @@ bool resource_use(struct sim *s, struct client *c, struct thread *t)
 	return true;
 }
 
+/* Who shares the lock looks, and is shown nothing when somebody has written since with a younger token. What he was shown
+ * stays true: no older write is taken afterwards. */
+static void looked_at(struct sim *s, struct key *k, const struct write *w)
+{
+	if (w->token < k->resource_token) {
+		sim_mark(s, MARK_READ_REFUSED);
+		CHECK(s, !sharing_has_token(s, k, w->token), "who shares %s looks with token %llu and is refused: %llu was seen", trace_key(k),
+		      (unsigned long long)w->token, (unsigned long long)k->resource_token);
+		return;
+	}
+	CHECK(s, w->token <= k->shared_token, "program %u looks at %s with token %llu, and none above %llu was given", w->client, trace_key(k),
+	      (unsigned long long)w->token, (unsigned long long)k->shared_token);
+	k->read_token = MAX(k->read_token, w->token);
+}
+
 void resource_arrived(struct sim *s, struct write *w)
 {
 	struct key *k = &s->key[w->key];
@@ -83,10 +98,14 @@ void resource_arrived(struct sim *s, struct write *w)
 	w->flies = false;
 	if (w->tainted || is_tainted(s, k))
 		return; /* what was written under tokens of that host proves nothing */
-	if (w->token < k->resource_token) {
+	if (w->reads) {
+		looked_at(s, k, w);
+		return;
+	}
+	if (w->token < MAX(k->resource_token, k->read_token)) {
 		sim_mark(s, MARK_WRITE_REFUSED);
 		CHECK(s, !k->owner || w->token != k->last_token, "the owner of %s writes with token %llu and is refused: %llu was seen",
-		      trace_key(k), (unsigned long long)w->token, (unsigned long long)k->resource_token);
+		      trace_key(k), (unsigned long long)w->token, (unsigned long long)MAX(k->resource_token, k->read_token));
 		return;
 	}
 	CHECK(s, w->token <= k->last_token, "program %u writes to %s with token %llu, and none above %llu was given", w->client, trace_key(k),

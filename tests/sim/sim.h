@@ -13,6 +13,8 @@
  *   client.c     programs: sessions, their threads, the rings' other side
  *   gates.c      programs at gates: they take locks, wait in line and pass them on, step by step
  *   gates_left.c who owns a gate must know it, also after a death in the middle of a step
+ *   sharing.c    programs that share a lock
+ *   sharing_oracle.c  and what must hold of them
  *   resource.c   what a lock protects: programs write to it while they believe that they own the lock
  *   nonsense.c   programs that write nonsense into their rings
  *   faults.c     what goes wrong, and when
@@ -41,6 +43,7 @@
 #include "../../tools/paxshmd/agent.h"
 #include "../../tools/paxshmd/memory.h"
 #include "marks.h"
+#include "sharing.h"
 
 #define SIM_HOSTS 7u    /* host ids are 1 .. SIM_HOSTS */
 #define SIM_SLOTS 8u    /* session slots of a host */
@@ -79,7 +82,7 @@ struct plan {
 	uint16_t home; /* all programs run on this host; 0: anywhere */
 	uint64_t think_ns, hold_ns;
 	uint32_t key_style;
-	uint32_t p_try, p_deadline, p_return, p_holder, p_read, p_close, p_hurry; /* of a thousand */
+	uint32_t p_try, p_deadline, p_return, p_holder, p_read, p_close, p_hurry, p_share; /* of a thousand */
 	/* mean time between faults of a kind; 0: never */
 	uint64_t partition_for_ns; /* how long they last, about; 0: anything */
 	uint64_t reset_ns, partition_ns, depose_ns, clog_ns, pause_ns, freeze_ns, slow_ns, crash_ns, lose_memory_ns;
@@ -132,6 +135,7 @@ enum thread_state { THREAD_IDLE,
 		    THREAD_GATE, /* takes it at its gate, or waits there */
 		    THREAD_HOLDS,
 		    THREAD_RELEASES,
+		    THREAD_LEAVES, /* shared it */
 		    THREAD_ASKS,
 		    THREAD_CLOSES };
 
@@ -166,6 +170,7 @@ struct thread {
 	uint8_t uses;         /* HOLDS: writes to do before it releases */
 	uint64_t timer;       /* number of the one event that counts */
 	struct ring_completion answer;
+	struct sharing sharing;
 };
 
 #define SIM_HANDLES 32u
@@ -325,7 +330,7 @@ struct key {
 	struct client *owner;
 	uint32_t owner_thread;
 	uint64_t owner_incarnation;
-	uint64_t last_token;
+	uint64_t last_token, shared_token; /* the highest that was given to one alone, and to any who shares */
 	uint16_t last_host;
 	uint64_t last_delegation;
 	bool death;                  /* somebody with an interest in it died since the last grant: the next may say so */
@@ -336,15 +341,19 @@ struct key {
 	bool tainted[SIM_HOSTS + 1]; /* [host]: see oracle_tainted() */
 	uint64_t passes_since;
 	uint32_t n_grants;
-	struct grant grant[SIM_GRANTS]; /* the last ones: [n % SIM_GRANTS] */
+	struct grant grant[SIM_GRANTS];    /* the last ones: [n % SIM_GRANTS] */
+	uint32_t n_sharing, n_shared_told; /* programs' threads that share it now; told to share it ever: */
+	struct shared_told shared_told[SHARED_TOLD];
+	struct shared_on shared_on[SIM_HOSTS + 1]; /* [host] */
 	/* what the lock protects */
-	uint64_t resource_token; /* of the last write that was taken */
+	uint64_t resource_token, read_token; /* of the last write that was taken, of the latest look */
 	uint32_t resource_client;
 	struct seen_holder seen[SIM_HOSTS + 1]; /* [host] */
 };
 
 struct write { /* to a resource, under way */
 	bool flies;
+	bool reads;   /* it only looks */
 	bool tainted; /* sent under a token that somebody who wrote over gates may have made up */
 	uint32_t key, client;
 	uint64_t token;
@@ -450,11 +459,11 @@ struct sim {
 	struct log_entry *log; /* [slot] */
 	uint64_t n_log, cap_log;
 	uint16_t last_leader;
-	uint64_t offices;                              /* leaderships that began */
-	uint64_t leader_applied;                       /* the highest slot that any leader had applied */
-	uint64_t untrusted_until;                      /* some clock went beyond the bound: leases prove nothing until then */
-	uint64_t live_offices;                         /* liveness.c: leaderships when the healthy ones had had time to settle */
-	uint64_t live_since, live_settled, live_quiet; /* the parts of that stage begin; NEVER: not yet */
+	uint64_t offices;                                          /* leaderships that began */
+	uint64_t leader_applied;                                   /* the highest slot that any leader had applied */
+	uint64_t untrusted_until;                                  /* some clock went beyond the bound: leases prove nothing until then */
+	uint64_t live_offices;                                     /* liveness.c: leaderships when the healthy ones had had time to settle */
+	uint64_t live_since, live_settled, live_quiet, live_still; /* the parts of that stage begin; NEVER: not yet */
 	struct write write[SIM_WRITES];
 	uint32_t next_write;
 	unsigned char *shadow, *copy; /* undo_check.c */
@@ -554,6 +563,7 @@ void gates_check_asleep(struct sim *s, const struct host *h);
 struct left {
 	const struct private_memory *header;
 	const struct session_record *sessions;
+	const struct claim *claims;
 	const struct line *lines;
 };
 
@@ -625,8 +635,9 @@ bool liveness_look(struct sim *s);
 void liveness_end(struct sim *s);
 /* The healthy ones have had the time they may take: now they answer. */
 bool liveness_settled(const struct sim *s, const struct host *h);
-/* How long a host that died for good may keep what it held. */
-uint64_t sim_host_death_ns(const struct sim *s);
+/* Who shares locks begins anew still, while others end what they do. */
+bool liveness_shares(const struct sim *s, uint16_t host);
+uint64_t sim_host_death_ns(const struct sim *s); /* how long a host that died for good may keep what it held */
 
 /* ---- oracle.c ---- */
 
@@ -644,8 +655,9 @@ void oracle_host_down(struct sim *s, uint16_t host);
 void oracle_taint(struct sim *s, struct host *h);
 bool oracle_tainted(const struct sim *s, uint16_t host, uint32_t key);
 void oracle_grant_moved(struct sim *s, struct key *k); /* the reference gave the lock to another host */
-/* The program found that its lock is not its own any more. */
-void oracle_dropped(struct sim *s, struct client *c, struct thread *t);
+void oracle_take_from_owner(struct sim *s, struct key *k);
+bool oracle_is_new(const struct host *h);                               /* it ends what its predecessor was giving */
+void oracle_dropped(struct sim *s, struct client *c, struct thread *t); /* it found that its lock is not its own any more */
 void oracle_end(struct sim *s);
 
 /* ---- log.c ---- */

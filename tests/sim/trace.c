@@ -111,9 +111,9 @@ void trace_request(struct sim *s, const struct client *c, const struct ring_requ
 	if (!s->options.trace)
 		return;
 	memcpy(k.bytes, r->key, r->key_len);
-	trace(s, "program %u of host %u asks: %s %s, call %d%s%s%s, target %u", c->id, c->host, ops[r->op], trace_key(&k), (int)r->call,
+	trace(s, "program %u of host %u asks: %s %s, call %d%s%s%s%s, target %u", c->id, c->host, ops[r->op], trace_key(&k), (int)r->call,
 	      r->flags & REQUEST_TRY ? ", try" : "", r->flags & REQUEST_RETURN ? ", return" : "",
-	      r->flags & REQUEST_LINEARIZABLE ? ", linearizable" : "", r->target);
+	      r->flags & REQUEST_LINEARIZABLE ? ", linearizable" : "", r->op == REQUEST_ACQUIRE && r->mode == LOCK_MODE_PR ? ", shared" : "", r->target);
 }
 
 /* What the agent's memory says about a call: claim, line, and which of its commands are under way. */
@@ -173,7 +173,7 @@ static size_t describe_session(const struct sim *s, const struct client *c, char
 void client_describe(const struct sim *s, const struct client *c, char *ret, size_t cap)
 {
 	static const char *const client_states[] = { "free", "opening", "open", "closed", "dead" };
-	static const char *const thread_states[] = { "idle", "waits", "at the gate", "holds", "releases", "asks", "closes" };
+	static const char *const thread_states[] = { "idle", "waits", "at the gate", "holds", "releases", "leaves", "asks", "closes" };
 	size_t n = (size_t)snprintf(ret, cap, "program %u on host %u, session %u, %s%s%s:", c->id, c->host, c->slot,
 				    client_states[c->state], c->closing ? ", closing" : "", c->kept ? "" : ", not kept");
 

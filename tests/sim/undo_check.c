@@ -171,6 +171,7 @@ static void check_left(struct sim *s, const struct host *h)
 	struct left left = {
 		.header = p,
 		.sessions = (const struct session_record *)(s->copy + paxos->place + (p->sessions_at - p->paxos_at)),
+		.claims = (const struct claim *)(s->copy + paxos->place + (p->claims_at - p->paxos_at)),
 		.lines = (const struct line *)(s->copy + lines->place),
 	};
 

@@ -393,7 +393,7 @@ static const struct argp argp = {
 	.args_doc = "COMMAND [ARGUMENT...]",
 	.doc = "Clusters of paxshm agents on one machine, for demos, tests and benchmarks.\v"
 	       "Commands:\n"
-	       "  start                start one, print where it is: eval \"$(paxcluster start)\"\n"
+	       "  start                start one, say where: eval \"$(paxcluster start)\"\n"
 	       "  run -- CMD...        start one for CMD, and stop it afterwards\n"
 	       "  stop DIR             end it and take its folder away\n"
 	       "  kill DIR N           SIGKILL the agent of host N, or its keeper\n"

@@ -5,87 +5,11 @@
 #include "probe.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <syslog.h>
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 
-/* ---- actions ---- */
-
-struct agent_action *agent_act(struct agent *a, enum agent_action_kind kind)
-{
-	struct agent_action *action = &a->actions[a->n_actions];
-
-	ASSERT(a->n_actions < a->max_actions);
-	a->n_actions++;
-	*action = (struct agent_action){ .kind = kind };
-	return action;
-}
-
-static const char *format_text(struct agent *a, const char *format, va_list args)
-{
-	char *text = (char *)a->out + a->out_len;
-	size_t room = MIN(a->out_cap - a->out_len, (size_t)512);
-	int n = room ? vsnprintf(text, room, format, args) : -1;
-
-	if (n < 0)
-		return "";
-	a->out_len += MIN((size_t)n + 1, room);
-	return text;
-}
-
-void agent_log(struct agent *a, uint8_t level, const char *format, ...)
-{
-	struct agent_action *action = agent_act(a, ACTION_LOG);
-	va_list args;
-
-	va_start(args, format);
-	action->level = level;
-	action->text = format_text(a, format, args);
-	va_end(args);
-}
-
-void agent_fatal(struct agent *a, const char *format, ...)
-{
-	struct agent_action *action = agent_act(a, ACTION_FATAL);
-	va_list args;
-
-	va_start(args, format);
-	action->text = format_text(a, format, args);
-	va_end(args);
-}
-
-static void send_bytes(struct agent *a, uint16_t to, int len)
-{
-	struct agent_action *action;
-
-	if (len < 0)
-		return; /* no room in this step: lost, as the network may lose it */
-	action = agent_act(a, ACTION_SEND);
-	action->to = to;
-	action->bytes = a->out + a->out_len;
-	action->len = (size_t)len;
-	a->out_len += (size_t)len;
-}
-
-void agent_send_paxos(struct agent *a, uint16_t to, const struct paxos_message *m)
-{
-	send_bytes(a, to, wire_put_paxos(a->out + a->out_len, a->out_cap - a->out_len, m));
-}
-
-struct writer agent_frame_begin(struct agent *a, enum agent_word word)
-{
-	struct writer w = writer_on(a->body, BODY_BYTES);
-
-	put_u8(&w, (uint8_t)word);
-	return w;
-}
-
-void agent_frame_send(struct agent *a, uint16_t to, const struct writer *w)
-{
-	ASSERT(w->ok);
-	send_bytes(a, to, wire_put_agent(a->out + a->out_len, a->out_cap - a->out_len, w->bytes, w->len));
-}
+/* ---- groups ---- */
 
 /* What was changed stays; its completions wait for session_publish(). */
 static void end_group(struct agent *a)
@@ -181,6 +105,8 @@ static void react(struct agent *a, const struct command *c, const struct effects
 	}
 	if (c->kind == COMMAND_ACQUIRE && c->host != a->config.self)
 		gate_asked_elsewhere(a, c);
+	if (c->kind == COMMAND_CANCEL && c->host != a->config.self && !MUTANT(85))
+		shared_left_elsewhere(a, c);
 	if (c->number && c->host == a->config.self && c->incarnation == a->m.p->incarnation)
 		own_command_applied(a, c, e);
 	if (c->kind == COMMAND_HOST_UP || c->kind == COMMAND_HOST_DOWN) {
@@ -188,8 +114,10 @@ static void react(struct agent *a, const struct command *c, const struct effects
 		if (c->host == a->config.self)
 			look_at_registration(a);
 	}
-	if (c->kind == COMMAND_SWEEP)
+	if (c->kind == COMMAND_SWEEP) {
 		lease_swept(a);
+		shared_swept(a, c);
+	}
 	if (c->kind == COMMAND_FOUND)
 		agent_act(a, ACTION_HELLO);
 }
@@ -575,8 +503,7 @@ struct agent_actions agent_step(struct agent *a, const struct agent_event *e)
 	a->suspended_ns = e->suspended_ns;
 	a->clock_gap_ns = e->clock_gap_ns;
 	atom_store_relaxed(&a->tables->clock_ns, agent_monotonic_ns(a, a->now_ns));
-	a->n_actions = 0;
-	a->out_len = 0;
+	actions_begin(a);
 	if (!a->started && e->kind != AGENT_SESSION_MAP)
 		start(a);
 	if (a->started)

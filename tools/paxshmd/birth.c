@@ -13,7 +13,7 @@ static bool allocate(struct agent *a, const struct agent_limits *l)
 	struct paxos_config probe = { .window = l->window, .value_max = l->value_max };
 
 	a->max_completed = l->sessions * (RING_CALLS + RING_REQUESTS) + 64;
-	a->max_actions = a->max_completed + 2 * GATE_RECORDS_MAX;
+	a->max_actions = actions_max(l);
 	a->out_cap = OUT_BYTES;
 	a->actions = calloc(a->max_actions, sizeof(*a->actions));
 	a->completed = calloc(a->max_completed, sizeof(*a->completed));

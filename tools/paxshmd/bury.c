@@ -41,19 +41,21 @@ void gates_rouse_chosen(struct agent *a)
 static void bury_record(struct agent *a, uint32_t r, uint32_t slot)
 {
 	uint32_t gate = 0;
-	enum gate_next next;
+	enum gate_next next = GATE_AGAIN;
 
-	while ((next = gate_bury(&a->gates, r, slot, &gate)) == GATE_AGAIN || next == GATE_TELL)
+	for (unsigned n = 0; n < AGAINS && (next == GATE_AGAIN || next == GATE_TELL); n++) {
+		next = gate_bury(&a->gates, r, slot, &gate);
 		if (next == GATE_TELL && gate && gate <= a->m.p->lines_high && line_of(a, gate)->key_len)
 			line_settle(a, gate);
+	}
 }
 
 static enum gate_next forget_record(struct agent *a, uint32_t r)
 {
-	enum gate_next next;
+	enum gate_next next = GATE_AGAIN;
 
-	while ((next = gate_forget(&a->gates, r)) == GATE_AGAIN)
-		;
+	for (unsigned n = 0; n < AGAINS && next == GATE_AGAIN; n++)
+		next = gate_forget(&a->gates, r);
 	return next;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* claims: the places of lines and claims, and where a claim stands: in its line's queue, among its asks, or nowhere. */
 #include "inside.h"
+#include "../../lib/mutant.h"
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 
@@ -257,7 +258,7 @@ void claim_leave(struct agent *a, uint32_t i)
 		l->head = c->next;
 	else if (c->state == CLAIM_ASKING)
 		l->asks = c->next;
-	else
+	else if (!(MUTANT(34) && a->m.sessions[c->session].state == SESSION_ENDING))
 		l->sharers = c->next;
 	if (c->state == CLAIM_WAITING) {
 		l->n_waiting--;

@@ -180,7 +180,7 @@ static bool somebody_waits(struct agent *a, uint32_t i)
 static uint8_t first_mode(struct agent *a, uint32_t i)
 {
 	const struct line *l = line_of(a, i);
-	uint32_t record = gate_has_waiters(a, i) ? gate_oldest_waiter(a, i) : 0;
+	uint32_t record = gate_oldest_waiter(a, i);
 
 	if (!l->head || (record && atom_load_relaxed(&a->gates.records[record].since_ns) <
 					   agent_monotonic_ns(a, claim_of(a, l->head)->since_ns)))
@@ -327,6 +327,10 @@ void line_acquired(struct agent *a, const struct command *c, enum lock_outcome o
 	l = line_of(a, i);
 	if (outcome == LOCK_QUEUED && l->state == LINE_ASKED) {
 		CHANGE(l->queued, 1);
+		if (MUTANT(287) && c->mode == LOCK_MODE_PR) {
+			CHANGE(l->mode, LOCK_MODE_PR);
+			CHANGE(l->state, LINE_OURS);
+		}
 	} else if (outcome == LOCK_BUSY && l->state == LINE_TRIED) {
 		CHANGE(l->state, LINE_IDLE);
 		tries_ask(a, l);
@@ -467,7 +471,7 @@ void line_lapse(struct agent *a, uint32_t i)
 
 	if (!l->key_len)
 		return;
-	while (l->sharers) {
+	while (l->sharers && !MUTANT(302)) {
 		uint32_t sharer = l->sharers;
 
 		claim_leave(a, sharer);

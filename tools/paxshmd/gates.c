@@ -29,8 +29,11 @@
 
 #define CHANGE(lvalue, value) SET(&a->undo, lvalue, value)
 #define SETTLE_ROUNDS 64u /* of one gate in one turn; then the others' turn comes first */
+#define LAPSES 1024u      /* tries to end what a session owns while sessions go on handing it to each other */
+#define IN_VAIN 2u        /* times that a gate which the agent has, or nobody, is not to be got in one turn */
 #define WATCH_MAX_NS NS_PER_S
-#define ONE_USE 4u /* counts that a delegation takes for one use: closed, given, closed to get it back, and to end it */
+#define NONSENSE_SAID 16u /* in one step: a program may write over every gate there is */
+#define ONE_USE 4u        /* counts that a delegation takes for one use: closed, given, closed to get it back, and to end it */
 
 bool gate_session_owns(uint64_t word)
 {
@@ -96,23 +99,36 @@ static void show_gate(struct agent *a, uint32_t i, uint32_t row)
 	table_set(a->tables, &a->undo, row, &v);
 }
 
-/* The terms may be written again by a successor: until this group is committed nobody was let in. */
+/* false: somebody writes there all the time. */
+static bool begin(struct agent *a, uint32_t i, bool died, uint32_t *ret_count)
+{
+	for (unsigned n = 0; n < AGAINS; n++) {
+		enum gate_next next = gate_begin(&a->gates, i, died, ret_count);
+
+		if (next == GATE_DONE)
+			return true;
+		if (next == GATE_LOST) /* no session can own it but one that wrote there */
+			gate_lapse_line(a, i);
+	}
+	*ret_count = gate_count(gate_word_of(a, i));
+	return false;
+}
+
+/* The terms may be written again by a successor: until this group is committed nobody was let in. Where it cannot be begun no
+ * token is in range: it is given back. */
 void gate_delegated(struct agent *a, uint32_t i, uint32_t row)
 {
 	struct line *l = line_of(a, i);
 	struct gate_terms *t = gate_terms_of(a, i);
 	struct lock_hold hold;
 	uint32_t count = 0;
-	enum gate_next next;
 
 	ASSERT(lock_table_hold(a->tables, row, a->config.self, &hold));
 	if (hold.mode == LOCK_MODE_EX)
 		show_gate(a, i, row);
 	if (l->state == LINE_OURS && l->delegation == hold.delegation)
 		return; /* a copy of the tables came */
-	while ((next = gate_begin(&a->gates, i, hold.died, &count)) != GATE_DONE)
-		if (next == GATE_LOST) /* no session can own it but one that wrote there */
-			gate_lapse_line(a, i);
+	bool begun = begin(a, i, hold.died, &count);
 	undo_save(&a->undo, l, LINE_HEAD);
 	l->state = LINE_OURS;
 	l->mode = hold.mode;
@@ -124,7 +140,7 @@ void gate_delegated(struct agent *a, uint32_t i, uint32_t row)
 	atom_store_relaxed(&t->incarnation, hold.incarnation);
 	atom_store_relaxed(&t->base, hold.base);
 	atom_store_relaxed(&t->opened_at, count);
-	atom_store_relaxed(&t->range, MIN(range_of(a), hold.range));
+	atom_store_relaxed(&t->range, begun ? MIN(range_of(a), hold.range) : 0);
 	if (hold.mode == LOCK_MODE_EX)
 		atom_store_release(&t->delegation, hold.delegation);
 	keep_begins(a, l);
@@ -208,60 +224,88 @@ enum gate_next gate_take_back(struct agent *a, uint32_t i, uint64_t since_ns)
 	struct gate_terms *t = gate_terms_of(a, i);
 	uint64_t word = gate_word_of(a, i);
 	bool closing = gate_flags(word) & GATE_CLOSING;
-	enum gate_next next;
+	enum gate_next next = GATE_AGAIN;
 
 	atom_store_relaxed(&t->remote_since_ns, closing ? MIN(since_ns, t->remote_since_ns) : since_ns);
 	if (!closing)
 		a->watch_ns = MAX(a->config.handover_ns, NS_PER_MS);
-	while ((next = gate_close(&a->gates, i)) == GATE_AGAIN)
-		;
-	if (next == GATE_WAITS)
-		gate_watch(a, i); /* a session killed between letting go and saying so rings nobody */
-	return next;
+	for (unsigned n = 0; n < AGAINS; n++)
+		if ((next = gate_close(&a->gates, i)) != GATE_AGAIN)
+			break;
+	if (next == GATE_DONE)
+		return next;
+	gate_watch(a, i); /* a session killed between letting go and saying so rings nobody */
+	return GATE_WAITS;
 }
 
 /* ---- lines that make no sense ---- */
 
 void gate_rouse_action(struct agent *a, uint32_t record)
 {
-	if (a->n_actions < a->max_actions - 64) /* else it looks by itself after a second at most */
-		agent_act(a, ACTION_ROUSE)->record = record;
+	struct agent_action *action = agent_act(a, ACTION_ROUSE);
+
+	if (action) /* else it looks by itself after a second at most */
+		action->record = record;
+}
+
+static bool mend(struct agent *a, uint32_t i, uint32_t *ret_count)
+{
+	for (unsigned n = 0; n < AGAINS; n++) {
+		enum gate_next next = gate_mend(&a->gates, i, ret_count);
+
+		if (next == GATE_DONE)
+			return true;
+		if (next == GATE_LOST)
+			gate_lapse_line(a, i);
+	}
+	return false;
+}
+
+static enum gate_next mend_record(struct agent *a, uint32_t r, uint32_t i, uint32_t count)
+{
+	enum gate_next next = GATE_AGAIN;
+
+	for (unsigned n = 0; n < AGAINS && next == GATE_AGAIN; n++)
+		next = gate_mend_record(&a->gates, r, i, count);
+	return next;
 }
 
 void gate_send_away(struct agent *a, uint32_t i)
 {
 	uint32_t count = 0;
-	enum gate_next mended;
 
-	while ((mended = gate_mend(&a->gates, i, &count)) != GATE_DONE)
-		if (mended == GATE_LOST)
-			gate_lapse_line(a, i);
-	for (uint32_t r = 1; r <= a->gates.n_records; r++) {
-		enum gate_next next;
-
-		while ((next = gate_mend_record(&a->gates, r, i, count)) == GATE_AGAIN)
-			;
-		if (next == GATE_WAKE)
+	if (!mend(a, i, &count))
+		return; /* who waits looks by himself */
+	for (uint32_t r = 1; r <= a->gates.n_records; r++)
+		if (mend_record(a, r, i, count) == GATE_WAKE)
 			gate_rouse_action(a, r);
-	}
 }
 
 static void nonsense(struct agent *a, uint32_t i, const char *what)
 {
 	a->tables->nonsense++;
+	if (a->nonsense_said++ >= NONSENSE_SAID)
+		return;
 	agent_log(a, LOG_WARNING, "event=gate.nonsense gate=%u count=%u text=\"%s: a program of this host writes where it must not; put right\"",
 		  i, gate_count(gate_word_of(a, i)), what);
+}
+
+/* So many steps go through any line that there can be, with some to spare for those who come meanwhile: each takes eight
+ * records out. */
+static uint32_t whole_line(const struct agent *a)
+{
+	return a->gates.n_records / 8 + 4 * AGAINS;
 }
 
 /* The oldest of the gate's line: its record, or 0. The agent owns the gate. */
 uint32_t gate_oldest_waiter(struct agent *a, uint32_t i)
 {
 	struct gate_pass p = gate_agent_pass(&a->gates, i);
-	enum gate_next next;
+	enum gate_next next = GATE_AGAIN;
 
-	while ((next = gate_prune(&a->gates, &p)) == GATE_AGAIN)
-		;
-	if (next == GATE_CORRUPT) {
+	for (uint32_t n = whole_line(a); n && next == GATE_AGAIN; n--)
+		next = gate_prune(&a->gates, &p);
+	if (next == GATE_CORRUPT || next == GATE_AGAIN) {
 		nonsense(a, i, "the line of those who wait makes no sense");
 		gate_send_away(a, i);
 	}
@@ -283,10 +327,10 @@ static bool give_end(struct agent *a, uint32_t i)
 	struct claim *c = claim_of(a, given);
 	const struct gate_terms *t = gate_terms_of(a, i);
 	bool died = false;
-	enum gate_next next;
+	enum gate_next next = GATE_AGAIN;
 
-	while ((next = gate_give(&a->gates, i, l->given_count, c->session, &died)) == GATE_AGAIN)
-		;
+	for (unsigned n = 0; n < AGAINS && next == GATE_AGAIN; n++)
+		next = gate_give(&a->gates, i, l->given_count, c->session, &died);
 	CHANGE(l->given, 0);
 	CHANGE(c->state, CLAIM_FREE);
 	if (next != GATE_DONE) {
@@ -313,13 +357,13 @@ static bool give_end(struct agent *a, uint32_t i)
 
 /* The oldest claim gets it. That it will is committed before. Closed once more: a choice that a predecessor left half made is
  * void, or another thread of the same session could help itself to the very acquisition that is given here. */
-static void give(struct agent *a, uint32_t i)
+static bool give(struct agent *a, uint32_t i)
 {
 	struct line *l = line_of(a, i);
 	uint32_t given = l->head;
 
 	if (gate_take_back(a, i, NEVER) != GATE_DONE)
-		return;
+		return false;
 	claim_leave(a, given);
 	CHANGE(claim_of(a, given)->state, CLAIM_GIVEN);
 	undo_save(&a->undo, l, LINE_HEAD);
@@ -327,14 +371,14 @@ static void give(struct agent *a, uint32_t i)
 	l->given_count = gate_count(gate_word_of(a, i));
 	if (!MUTANT(313))
 		agent_commit(a);
-	give_end(a, i);
+	return give_end(a, i);
 }
 
 static void open_gate(struct agent *a, uint32_t i)
 {
 	struct gate_pass p = gate_agent_pass(&a->gates, i);
 
-	for (;;)
+	for (uint32_t n = whole_line(a); n; n--)
 		switch (gate_open(&a->gates, &p)) {
 		case GATE_WAKE:
 			gate_rouse_action(a, p.record);
@@ -350,6 +394,8 @@ static void open_gate(struct agent *a, uint32_t i)
 		default:
 			return;
 		}
+	line_later(a, i);
+	a->more_dirty = true;
 }
 
 enum turn_of { NOBODY,
@@ -362,7 +408,7 @@ static enum turn_of turn_of(struct agent *a, uint32_t i, uint64_t word)
 {
 	struct line *l = line_of(a, i);
 	const struct gate_terms *t = gate_terms_of(a, i);
-	uint32_t record = gate_has_waiters(a, i) ? gate_oldest_waiter(a, i) : 0;
+	uint32_t record = gate_oldest_waiter(a, i);
 	uint64_t claim_ns = l->head ? agent_monotonic_ns(a, claim_of(a, l->head)->since_ns) : NEVER;
 	uint64_t record_ns = record ? atom_load_relaxed(&a->gates.records[record].since_ns) : NEVER;
 	bool first = gate_count(word) == t->opened_at;
@@ -402,8 +448,7 @@ static void settle_held(struct agent *a, uint32_t i, uint64_t word)
 
 	if (gate_owner_is_nobody(a, word)) {
 		nonsense(a, i, "its owner is no session");
-		for (uint32_t at = i; gate_sweep(&a->gates, slot, GATE_DIED, &at, 1);)
-			at = i;
+		gate_sweep(&a->gates, slot, GATE_DIED, &(uint32_t){ i }, 1);
 		line_later(a, i);
 		a->more_dirty = true;
 		return;
@@ -446,7 +491,8 @@ bool gate_settle(struct agent *a, uint32_t i)
 	agent_commit(a);
 	if (l->mode == LOCK_MODE_PR)
 		return shared_settle(a, i);
-	for (unsigned round = 0; round < SETTLE_ROUNDS; round++) {
+	unsigned in_vain = 0;
+	for (unsigned round = 0; round < SETTLE_ROUNDS && in_vain <= IN_VAIN; round++) {
 		uint64_t word = gate_word_of(a, i);
 
 		if (gate_session_owns(word)) {
@@ -456,14 +502,14 @@ bool gate_settle(struct agent *a, uint32_t i)
 		if (gate_owner(word) == 0) {
 			if (!l->head && waits_since_ns(a, i) == NEVER && !l->wanted && keep_pays(a, l))
 				return true; /* open to whoever comes */
-			gate_take_back(a, i, NEVER);
+			in_vain += gate_take_back(a, i, NEVER) != GATE_DONE;
 			continue;
 		}
 		if (!lease_valid(a))
 			return true; /* the cluster may have given it to another: looked at again when it is renewed */
 		switch (turn_of(a, i, word)) {
 		case CLAIM:
-			give(a, i);
+			in_vain += !give(a, i);
 			break;
 		case WAITER:
 			open_gate(a, i);
@@ -477,8 +523,13 @@ bool gate_settle(struct agent *a, uint32_t i)
 				return false;
 			if (MUTANT(314) || gate_take_back(a, i, NEVER) == GATE_DONE)
 				return give_back(a, i);
+			in_vain++;
 			break;
 		}
+	}
+	if (in_vain > IN_VAIN) { /* somebody writes there all the time: it is looked at again, not so soon */
+		gate_watch(a, i);
+		return true;
 	}
 	line_later(a, i);
 	a->more_dirty = true;
@@ -492,23 +543,28 @@ static void lapse_owner(struct agent *a, uint32_t i, uint32_t owner, uint32_t co
 	uint32_t first = (owner - 1) * a->tables->records_each + 1;
 
 	for (uint32_t r = first; owner <= a->tables->n_sessions && r < first + a->tables->records_each; r++) {
-		enum gate_next next;
+		enum gate_next next = GATE_AGAIN;
 
-		while ((next = gate_lapse_record(&a->gates, r, i, count)) == GATE_AGAIN)
-			;
+		for (unsigned n = 0; n < AGAINS && next == GATE_AGAIN; n++)
+			next = gate_lapse_record(&a->gates, r, i, count);
 		if (next == GATE_WAKE)
 			gate_rouse_action(a, r);
 	}
 }
 
+/* Who writes the word all the time keeps a gate that gives nothing: no token is in range, and whoever acquired it before is told by
+ * the incarnation. */
 void gate_lapse_line(struct agent *a, uint32_t i)
 {
-	uint32_t owner, count;
+	enum gate_next next = GATE_AGAIN;
 
-	do {
+	for (unsigned n = 0; n < LAPSES && next != GATE_DONE; n++) {
+		uint32_t owner, count;
+
 		if (gate_lapsing(&a->gates, i, &owner, &count))
 			lapse_owner(a, i, owner, count);
-	} while (gate_lapse(&a->gates, i, owner, count) != GATE_DONE);
+		next = gate_lapse(&a->gates, i, owner, count);
+	}
 	gate_terms_end(a, i);
 }
 
@@ -545,6 +601,8 @@ void gates_rebuild(struct agent *a)
 	for (uint32_t i = 1; i <= a->m.p->lines_high; i++) {
 		const struct line *l = &a->m.lines[i];
 
+		if (MUTANT(315))
+			a->m.lines[i].sharers = 0;
 		if (!l->key_len || l->state != LINE_OURS || l->mode != LOCK_MODE_EX) {
 			if (MUTANT(312) && l->key_len && gate_owner(gate_word_of(a, i)) == GATE_AGENT)
 				open_gate(a, i);

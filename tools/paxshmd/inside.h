@@ -3,6 +3,7 @@
  * inside: what the agent's rooms share. Nobody outside them includes this.
  *
  *   agent.c     events in, actions out; Paxos; applying what is chosen
+ *   actions.c   what a step wants done, and how much of it
  *   birth.c     an agent is made, over fresh memory or its predecessor's
  *   sessions.c  rings: requests in, completions out; the end of a session
  *   claims.c    the places of lines and claims, queues and asks
@@ -61,7 +62,9 @@ struct agent {
 	/* actions of this step */
 	struct agent_action *actions;
 	unsigned n_actions, max_actions;
-	unsigned char *out; /* frames and texts they point to */
+	unsigned n_kind[ACTION_FATAL + 1]; /* of each kind */
+	unsigned nonsense_said;            /* in this step */
+	unsigned char *out;                /* frames and texts they point to */
 	size_t out_len, out_cap;
 
 	/* completions of this group, made visible by its commit */
@@ -89,7 +92,8 @@ struct agent {
 	uint32_t *watched, n_watched; /* lines that are looked at again at watch_at_ns */
 	uint8_t *is_watched;          /* [line] */
 	uint64_t watch_at_ns, watch_ns;
-	uint32_t hand;                  /* the line looked at last for one that nobody uses, while room is short */
+	uint32_t hand;                  /* the line looked at last for one that nobody uses, while room is short … */
+	uint64_t hand_ns;               /* … and until when it rests from having gone round: see keep.c */
 	uint32_t round_line;            /* the same, in the round that is made once in keep_ns; it began, or begins, at */
 	uint64_t round_ns, round_at_ns; /* … and goes on at */
 	uint32_t *last_count;           /* [line]: the gate's count when it was looked at */
@@ -187,6 +191,10 @@ struct owner {
 enum { LINKED_VOTES = 1,
        LINKED_LEARNS = 2 };
 
+/* A step at a gate is said again while others write the same words; one who writes them all the time has gone mad, and nobody waits
+ * until he is through: it is left, and looked at again in a later turn. */
+#define AGAINS 4u
+
 #define REUSE_SLOTS 4096u /* a power of two */
 #define PENDING_BYTES (1u << 20)
 #define CHUNK_BYTES (64u * 1024) /* of a snapshot in one frame */
@@ -208,12 +216,13 @@ enum agent_word {
 };
 #define NOT_WANTED UINT64_MAX
 
-/* ---- agent.c ---- */
+/* ---- actions.c ---- */
 
-/* Ends a group: what was changed stays; its completions become visible. */
-void agent_commit(struct agent *a);
+unsigned actions_max(const struct agent_limits *limits); /* of a step */
+void actions_begin(struct agent *a);
 
-struct agent_action *agent_act(struct agent *a, enum agent_action_kind kind); /* appends one, zeroed */
+/* Appends one, zeroed. NULL, of SEND, ROUSE, LOG and FATAL alone: the step has enough of its kind. */
+struct agent_action *agent_act(struct agent *a, enum agent_action_kind kind);
 void agent_log(struct agent *a, uint8_t level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void agent_fatal(struct agent *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -221,6 +230,12 @@ void agent_fatal(struct agent *a, const char *format, ...) __attribute__((format
  * actions is dropped, as the network may do. */
 struct writer agent_frame_begin(struct agent *a, enum agent_word word);
 void agent_frame_send(struct agent *a, uint16_t to, const struct writer *w);
+void agent_send_paxos(struct agent *a, uint16_t to, const struct paxos_message *m);
+
+/* ---- agent.c ---- */
+
+/* Ends a group: what was changed stays; its completions become visible. */
+void agent_commit(struct agent *a);
 
 /* The time now where somebody asked for it, else the time of the event. */
 uint64_t agent_stamp(const struct agent *a);
@@ -233,7 +248,6 @@ bool agent_registered(const struct agent *a);
 
 /* After a step of Paxos: commits, sends, shows who leads. */
 void agent_carry_update(struct agent *a);
-void agent_send_paxos(struct agent *a, uint16_t to, const struct paxos_message *m);
 /* Steps Paxos with an event, carries its update, applies what was chosen. */
 void agent_paxos_step(struct agent *a, const struct paxos_event *event);
 
@@ -290,6 +304,9 @@ static inline uint64_t agent_monotonic_ns(const struct agent *a, uint64_t at_ns)
 
 bool shared_settle(struct agent *a, uint32_t line);              /* as gate_settle(), for a line in PR */
 struct owner shared_owner(const struct agent *a, uint32_t line); /* one of them; pid 0: nobody */
+/* Another host has left the queue; a sweep was applied: who wants to share may have been waiting for just that. */
+void shared_left_elsewhere(struct agent *a, const struct command *c);
+void shared_swept(struct agent *a, const struct command *c);
 
 /* ---- keep.c ---- */
 

@@ -14,6 +14,7 @@
 #define ROUND_STEPS 16u  /* all lines are looked at in so many steps, or in more: */
 #define ROUND_LINES 512u /* no more of them are looked at in one */
 #define HAND_LINES 64u   /* looked at in one turn while room is short */
+#define HAND_STEP_NS 1000ull
 #define REUSE_KEEP 2u
 #define REUSE_MAX 3u
 #define REUSE_OTHERS 4u /* another host asked for it since we had it */
@@ -70,6 +71,14 @@ static bool room_is_short(const struct agent *a)
 	       t->agreed.rows_used + MAX(t->n_rows / 8, 1u) > t->n_rows;
 }
 
+/* Each host that shares a lock takes a place of those that wait: kept by many, nobody could wait for any lock. */
+static bool places_are_short(const struct agent *a)
+{
+	const struct tables *t = a->tables;
+
+	return t->agreed.waits_used + MAX(t->n_waits / 8, 1u) > t->n_waits;
+}
+
 /* Whether nobody has used a lock that we keep since the hand was here last. */
 static bool is_idle(struct agent *a, uint32_t i)
 {
@@ -115,11 +124,15 @@ static void look_for_idle(struct agent *a, uint32_t i)
 	agent_commit(a);
 }
 
-/* Room is wanted soon. */
-static void hand_moves(struct agent *a)
+/* Room is wanted soon: of any kept lock, or of a shared one. */
+static void hand_moves(struct agent *a, bool shared)
 {
-	for (uint32_t n = MIN(HAND_LINES, a->m.p->lines_high); n && commands_room(a); n--)
-		look_for_idle(a, hand_next(a));
+	for (uint32_t n = MIN(HAND_LINES, a->m.p->lines_high); n && commands_room(a); n--) {
+		uint32_t i = hand_next(a);
+
+		if (!shared || a->m.lines[i].mode == LOCK_MODE_PR)
+			look_for_idle(a, i);
+	}
 }
 
 /* A part of the round that is made once in keep_ns. */
@@ -138,22 +151,38 @@ static void round_goes_on(struct agent *a)
 	a->round_at_ns = MAX(a->round_at_ns, a->round_ns);
 }
 
-/* A line is wanted now. What it costs is bounded: the hand passes each line twice. */
+/* How many lines the hand may pass for one wish. Twice round finds whatever is idle; but each round costs, and whoever finds
+ * the table full may ask at once again: in the long run a line costs HAND_STEP_NS. */
+static uint32_t hand_reach(const struct agent *a, uint64_t all)
+{
+	uint64_t owed = a->hand_ns > a->now_ns ? (a->hand_ns - a->now_ns) / HAND_STEP_NS : 0;
+
+	return (uint32_t)MAX(MIN(all, HAND_LINES), all - MIN(all, owed));
+}
+
+static bool give_one_back(struct agent *a, uint32_t i)
+{
+	if (!is_idle(a, i) || gate_take_back(a, i, NEVER) != GATE_DONE || gate_top(gate_word_of(a, i)))
+		return false;
+	a->tables->evictions++;
+	if (!line_give_back(a, i, gate_used(a, i), gate_flags(gate_word_of(a, i)) & GATE_DIED))
+		return false;
+	gate_terms_end(a, i);
+	line_settle(a, i);
+	return true;
+}
+
+/* A line is wanted now. */
 bool keep_makes_room(struct agent *a)
 {
-	for (uint32_t n = 2 * a->m.p->lines_high; n && commands_room(a); n--) {
-		uint32_t i = hand_next(a);
+	uint64_t all = 2ull * a->m.p->lines_high;
+	uint32_t reach = hand_reach(a, all), passed = 0;
+	bool made = false;
 
-		if (!is_idle(a, i) || gate_take_back(a, i, NEVER) != GATE_DONE || gate_top(gate_word_of(a, i)))
-			continue;
-		a->tables->evictions++;
-		if (!line_give_back(a, i, gate_used(a, i), gate_flags(gate_word_of(a, i)) & GATE_DIED))
-			return false;
-		gate_terms_end(a, i);
-		line_settle(a, i);
-		return true;
-	}
-	return false;
+	for (; !made && passed < reach && commands_room(a); passed++)
+		made = give_one_back(a, hand_next(a));
+	a->hand_ns = MIN(MAX(a->hand_ns, a->now_ns) + passed * HAND_STEP_NS, a->now_ns + all * HAND_STEP_NS);
+	return made;
 }
 
 void keep_tick(struct agent *a)
@@ -163,7 +192,9 @@ void keep_tick(struct agent *a)
 	if (a->now_ns >= a->round_at_ns)
 		round_goes_on(a);
 	if (room_is_short(a))
-		hand_moves(a);
+		hand_moves(a, false);
+	else if (places_are_short(a))
+		hand_moves(a, true);
 }
 
 uint64_t keep_wake_at(const struct agent *a)

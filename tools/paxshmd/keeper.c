@@ -27,6 +27,7 @@
 #include "handover.h"
 #include "log.h"
 #include "premises.h"
+#include "pulse.h"
 
 #define DEATHS_MAX 5u /* within … */
 #define DEATHS_NS (10 * NS_PER_S)
@@ -67,6 +68,7 @@ struct keeper {
 	pid_t agent;
 	int agent_pidfd;
 	bool serves, told_ready;
+	struct pulse pulse;
 	uint64_t death_ns[DEATHS_MAX];
 	unsigned deaths;
 
@@ -216,6 +218,7 @@ static void heed(struct keeper *k, const struct handover *m, int *fds, unsigned 
 		else
 			sd_notify(0, "STATUS=serving");
 		k->told_ready = true;
+		pulse_begin(&k->pulse, k->segment[TABLES], k->agent, k->config->host_lease_ms, sys_now_ns());
 	} else if (!s || !m->slot) {
 		log_line(LOG_ERR, "event=keeper.nonsense kind=%u slot=%u", m->kind, m->slot);
 	} else if (m->kind == HANDOVER_KEEP && n == 3) {
@@ -373,6 +376,7 @@ static siginfo_t reap_agent(struct keeper *k)
 		;
 	fd_close(&k->control);
 	fd_close(&k->agent_pidfd);
+	pulse_end(&k->pulse);
 	return end;
 }
 
@@ -506,6 +510,14 @@ static int reload(struct keeper *k, char *why)
 	return 0;
 }
 
+static void feel_pulse(struct keeper *k)
+{
+	if (!pulse_hangs(&k->pulse, sys_now_ns()))
+		return;
+	log_line(LOG_CRIT, "event=agent.hung pid=%d text=\"it takes no step any more: killed\"", (int)k->agent);
+	kill(k->agent, SIGKILL); /* it is not waited for yet: the pid is still its own */
+}
+
 static int serve(struct keeper *k, char *why)
 {
 	int status = -1;
@@ -515,7 +527,8 @@ static int serve(struct keeper *k, char *why)
 				      { .fd = k->agent_pidfd, .events = POLLIN },
 				      { .fd = k->control, .events = POLLIN } };
 
-		poll(p, ARRAY_LEN(p), -1);
+		poll(p, ARRAY_LEN(p), pulse_rest_ms(&k->pulse, sys_now_ns()));
+		feel_pulse(k);
 		if (p[0].revents)
 			take_signals(k);
 		if (p[2].revents)

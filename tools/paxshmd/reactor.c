@@ -171,9 +171,10 @@ static void step_once(struct reactor *r, struct agent_event *e)
 	e->suspended_ns = r->suspended_ns;
 	e->clock_gap_ns = clock_gap_ns();
 	actions = agent_step(r->agent, e);
+	/* First: an action may follow from zeros that stood where a gate was, as the release of a lock that somebody owns. */
+	heed_lost_pages(r);
 	for (unsigned i = 0; i < actions.n && r->status < 0; i++)
 		carry_out(r, &actions.at[i]);
-	heed_lost_pages(r);
 	r->wake_at_ns = actions.wake_at_ns == NEVER ? NEVER : actions.wake_at_ns - MIN(actions.wake_at_ns, r->suspended_ns);
 	r->again = actions.again;
 	r->stepping = false;
@@ -193,6 +194,20 @@ static void show_link(struct reactor *r, uint16_t host, bool up, bool votes)
 	r->linked[host] = up;
 	r->votes[host] = up && votes;
 	atom_store_relaxed(&tables_host(r->tables.at, host)->linked, up);
+}
+
+/*
+ * Under which name refusals are limited: each reason has its own, so an old one does not hide a new one. Numbers make
+ * no new reason: a stranger has another port each time, and speaks what version he likes.
+ */
+static void name_refusal(char *ret, size_t cap, const char *name, const char *reason)
+{
+	size_t at = (size_t)snprintf(ret, cap, "%s: ", name);
+
+	for (; *reason && at < cap - 1; reason++)
+		if (*reason < '0' || *reason > '9')
+			ret[at++] = *reason;
+	ret[at] = '\0';
 }
 
 static void heed_link(void *context, const struct link_event *event)
@@ -224,9 +239,9 @@ static void heed_link(void *context, const struct link_event *event)
 			reactor_step(r, &(struct agent_event){ .kind = AGENT_LINK_DOWN, .from = event->host });
 		break;
 	case LINK_REFUSED: {
-		char limit[192]; /* each reason has its own: an old one does not hide a new one */
+		char limit[192];
 
-		snprintf(limit, sizeof(limit), "%s: %s", name, event->reason);
+		name_refusal(limit, sizeof(limit), name, event->reason);
 		log_peer(limit, r->now_ns, LOG_WARNING, "event=link.refused peer=%s reason=%s", log_quote(name), log_quote(event->reason));
 		break;
 	}

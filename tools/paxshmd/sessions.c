@@ -251,10 +251,12 @@ static unsigned take_requests(struct agent *a, uint32_t slot)
 static void give_up(struct agent *a, uint32_t i)
 {
 	uint32_t line = a->m.claims[i].line;
+	bool shared = a->m.claims[i].state == CLAIM_OWNER;
 
 	claim_leave(a, i);
 	claim_free(a, i);
-	line_settle(a, line);
+	if (!(MUTANT(84) && shared))
+		line_settle(a, line);
 }
 
 static void linger(struct agent *a, uint32_t slot)

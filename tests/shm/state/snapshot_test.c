@@ -166,6 +166,14 @@ Test(snapshot, full_tables_need_no_more_than_is_said)
 	*a = kept;
 }
 
+Test(snapshot, a_lock_takes_as_much_room_as_the_manual_says)
+{
+	struct table_capacity c = table_capacity_for(1u << 20);
+	uint64_t each = snapshot_room_max(&c) >> 20;
+
+	cr_assert_eq(each, 181, "%zu: and paxshmd.conf(5) says how many, and a quarter of it for the tail", (size_t)each);
+}
+
 Test(snapshot, installed_again_after_a_death_in_the_middle_it_is_whole)
 {
 	uint32_t high = from.tables->agreed.rows_high;

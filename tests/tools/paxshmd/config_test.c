@@ -128,6 +128,18 @@ Test(config, says_what_is_wrong_with_the_file_itself)
 	cr_assert(strstr(why, "/tmp: is a directory"));
 }
 
+Test(config, says_that_it_may_not_read_the_file)
+{
+	make_file(CLUSTER A);
+	cr_assert_eq(chmod(file, 0), 0);
+	cr_assert(getuid() != 0 || seteuid(65534) == 0);
+	int rc = config_read(&config, file, "a", why);
+	cr_assert(getuid() != 0 || seteuid(0) == 0);
+	unlink(file);
+	cr_assert_eq(rc, -EINVAL);
+	cr_assert(strstr(why, ": cannot be read: Permission denied; "), "%s", why);
+}
+
 Test(config, refuses_unknown_settings)
 {
 	expect_error(CLUSTER "lokcs = 5\n" A, 2, "no such option 'lokcs'; correct the name or remove the line");

@@ -6,10 +6,14 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -67,15 +71,14 @@ Test(doorman, knows_a_process_by_the_kernel)
 	cr_assert_eq(doorman_check_pidfd(v.pidfd, getuid()), 0);
 }
 
-Test(doorman, refuses_a_process_that_has_ended)
+/* One end of a pair that was made by a child, which has ended and was waited for. */
+static int socket_of_the_dead(void)
 {
-	struct visitor v;
-	int pair[2], way[2];
+	int pair, status;
+	unsigned n;
 	char byte;
-
-	/* The pair is made by a child, which ends; its other end is passed up. */
-	cr_assert_eq(pipe(way), 0);
 	pid_t child = fork();
+
 	if (child == 0) {
 		int mine[2];
 
@@ -83,13 +86,18 @@ Test(doorman, refuses_a_process_that_has_ended)
 			_exit(1);
 		_exit(sys_send_fds(ends[1], "x", 1, mine, 1, 0) ? 1 : 0);
 	}
-	int status;
 	waitpid(child, &status, 0);
 	cr_assert_eq(WEXITSTATUS(status), 0);
-	unsigned n;
-	cr_assert_eq(sys_recv_fds(ends[0], &byte, 1, pair, 1, &n, 0), 1);
+	cr_assert_eq(sys_recv_fds(ends[0], &byte, 1, &pair, 1, &n, 0), 1);
 	cr_assert_eq(n, 1u);
-	cr_assert_eq(doorman_identify(pair[0], &v), -ESRCH);
+	return pair;
+}
+
+Test(doorman, refuses_a_process_that_has_ended)
+{
+	struct visitor v;
+
+	cr_assert_eq(doorman_identify(socket_of_the_dead(), &v), -ESRCH);
 }
 
 Test(doorman, a_pidfd_is_checked)
@@ -110,6 +118,34 @@ Test(doorman, a_pidfd_is_checked)
 	kill(child, SIGKILL);
 	waitpid(child, &status, 0);
 	cr_assert_eq(doorman_check_pidfd(pidfd, getuid()), -ESRCH);
+}
+
+/* The kernel answers as those before Linux 6.5 do. */
+static void be_an_older_kernel(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getsockopt, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])), /* its low half: little-endian */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 77 /* SO_PEERPIDFD */, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOPROTOOPT),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+Test(doorman, without_a_pidfd_of_the_peer_its_pid_names_it)
+{
+	struct visitor v = { .pidfd = -1 };
+
+	be_an_older_kernel();
+	cr_assert_eq(doorman_identify(ends[0], &v), 0);
+	cr_assert_eq(v.identity.pid, (uint32_t)getpid());
+	cr_assert_eq(doorman_check_pidfd(v.pidfd, getuid()), 0);
+	cr_assert_eq(doorman_identify(socket_of_the_dead(), &v), -ESRCH);
 }
 
 /* ---- the greeting ---- */

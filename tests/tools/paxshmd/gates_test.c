@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Gates: a lock that is delegated to a host is opened to its sessions, kept, and got back. */
+#define _GNU_SOURCE /* step.h: register names */
 #include "agent_rig.h"
+
+#include "../../shm/step.h"
 
 #define KEEP_MS 2000u
 
@@ -159,25 +162,42 @@ Test(gates, a_lock_that_is_mostly_taken_away_is_given_back_at_once)
 	cr_assert_eq(rows_used(), 1);
 }
 
+/* As many locks as a ring has room for requests: how many were acquired. */
+static uint32_t acquire_many(struct host *h, uint32_t s, uint32_t from, struct ring_completion got[RING_REQUESTS])
+{
+	uint32_t done = 0;
+	char key[16];
+
+	for (uint32_t call = 0; call < RING_REQUESTS; call++) {
+		snprintf(key, sizeof(key), "key %u", from + call);
+		request(h, s, wish(REQUEST_ACQUIRE, call, key, 0));
+	}
+	for (int turn = 0; turn < 3; turn++)
+		step(h, (struct agent_event){ .kind = AGENT_TURN });
+	while (done < RING_REQUESTS && answered(h, s, &got[done]))
+		cr_assert_eq(got[done++].result, 0);
+	return done;
+}
+
+static uint32_t acquire_and_keep(struct host *h, uint32_t s, uint32_t from)
+{
+	struct ring_completion got[RING_REQUESTS];
+	uint32_t done = acquire_many(h, s, from, got);
+
+	for (uint32_t i = 0; i < done; i++)
+		cr_assert(let_go(h, s, &got[i]));
+	return done;
+}
+
 Test(gates, of_many_kept_locks_a_few_at_a_time_are_given_back)
 {
 	n_claims = 16384;
 	keeping(1, 32768);
 	struct host *h = &hosts[1];
 	uint32_t s = open_session(h, 1), done = 0;
-	struct ring_completion c;
-	char key[16];
 
-	while (done < 14000) {
-		for (uint32_t call = 0; call < RING_REQUESTS; call++) {
-			snprintf(key, sizeof(key), "key %u", done + call);
-			request(h, s, wish(REQUEST_ACQUIRE, call, key, 0));
-		}
-		for (int turn = 0; turn < 3; turn++)
-			step(h, (struct agent_event){ .kind = AGENT_TURN });
-		for (; answered(h, s, &c); done++)
-			cr_assert(let_go(h, s, &c));
-	}
+	while (done < 14000)
+		done += acquire_and_keep(h, s, done);
 	uint64_t before = h->memory.tables->evictions, most = 0;
 	for (unsigned ms = 0; ms < 3 * KEEP_MS; ms += 5) {
 		now_ns += 5 * NS_PER_MS;
@@ -203,6 +223,35 @@ Test(gates, kept_locks_give_way_when_a_host_has_no_room_for_another)
 		acquire_and_release(h, s, key);
 	}
 	cr_assert_geq(h->memory.tables->evictions, 2000 - 8 - 1024);
+}
+
+Test(gates, who_finds_no_room_again_and_again_does_not_make_the_agent_look_at_every_lock_each_time)
+{
+	enum { LOCKS = 4096 };
+	static struct ring_completion held[LOCKS + RING_REQUESTS];
+	struct ring_completion c;
+
+	n_claims = LOCKS;
+	keeping(1, 2 * LOCKS);
+	struct host *h = &hosts[1];
+	uint32_t s = open_session(h, 1), done = 0;
+	while (done < LOCKS)
+		done += acquire_many(h, s, done, &held[done]);
+	/* The hand goes round, and finds nothing; then one that is far from it comes free. */
+	for (int turn = 0; turn < 2; turn++) {
+		request(h, s, wish(REQUEST_ACQUIRE, 0, "another", 0));
+		step(h, (struct agent_event){ .kind = AGENT_TURN });
+		cr_assert(answered(h, s, &c));
+		cr_assert_eq(c.result, -ENOSPC);
+		if (turn == 0)
+			cr_assert(let_go(h, s, &held[LOCKS / 2]));
+	}
+	now_ns += 2 * LOCKS * 1000ull;
+	request(h, s, wish(REQUEST_ACQUIRE, 0, "another", 0));
+	step(h, (struct agent_event){ .kind = AGENT_TURN });
+	settle();
+	cr_assert(answered(h, s, &c));
+	cr_assert_eq(c.result, 0, "%d", c.result);
 }
 
 Test(gates, kept_locks_give_way_when_the_cluster_has_no_room_for_another)
@@ -412,6 +461,123 @@ Test(gates, words_written_over_are_put_right)
 	uint32_t far = open_session(&hosts[2], 2);
 	release(h, s, &(struct ring_completion){ .gate = c.gate, .count = gate_count(v.gates[c.gate].word) });
 	acquire(&hosts[2], far, "k");
+}
+
+/* The successor of an agent looks at every gate in one step, so this would end one after the other. */
+Test(gates, who_writes_over_every_gate_of_a_large_host_does_not_end_its_agent)
+{
+	n_claims = 150000;
+	keeping(1, 200000);
+	struct host *h = &hosts[1];
+	uint32_t s = open_session(h, 1), done = 0;
+
+	while (done < 140000)
+		done += acquire_and_keep(h, s, done);
+	for (uint32_t gate = 1; gate <= done; gate++)
+		gates_of(h).gates[gate].word = gate_word(7, 0, 4000, 0);
+	agent_free(h->agent);
+	start_agent(h);
+	h->lines = 0;
+	for (int turn = 0; turn < 3; turn++)
+		step(h, (struct agent_event){ .kind = AGENT_TURN });
+	cr_assert_geq(h->memory.tables->nonsense, done);
+	cr_assert_lt(h->lines, 100, "each step says a little");
+	cr_assert_not(h->fatals);
+}
+
+/* ---- a program that writes the same words all the time ---- */
+
+static struct {
+	void (*write)(unsigned long n);
+	struct gate_view view;
+	uint32_t gate, record;
+	bool endless;
+} mad;
+
+static void counts_on_free(unsigned long n)
+{
+	mad.view.gates[mad.gate].word = gate_word((uint32_t)n, 0, 0, 0);
+}
+
+static void counts_on_closed(unsigned long n)
+{
+	mad.view.gates[mad.gate].word = gate_word((uint32_t)n, 0, GATE_AGENT, 0);
+}
+
+static void owned_by_nobody(unsigned long n)
+{
+	(void)n;
+	mad.view.gates[mad.gate].word = gate_word(7, 0, 4000, 0);
+}
+
+static void moves_the_line(unsigned long n)
+{
+	mad.view.records[mad.record].state = (n & 0xffffffu) << 36 | (uint64_t)GATE_RECORD_SLEEP << 32;
+	mad.view.records[mad.record].gate = mad.gate;
+	mad.view.gates[mad.gate].head = 0;
+	mad.view.gates[mad.gate].word = gate_word(7, mad.record, GATE_AGENT, 0);
+}
+
+/* One instruction of the agent's, one of the program's. */
+static void write_again(unsigned long n)
+{
+	mad.write(n);
+	mad.endless = n > 500000;
+	if (mad.endless)
+		step_end();
+}
+
+static void one_turn(void)
+{
+	struct agent_event e = { .kind = AGENT_TURN, .now_ns = now_ns };
+
+	agent_step(hosts[1].agent, &e);
+}
+
+static void is_not_waited_for(void (*write)(unsigned long n))
+{
+	keeping(1, 64);
+	struct host *h = &hosts[1];
+	uint32_t a = open_session(h, 1), b = open_session(h, 2);
+	struct ring_completion c = acquire(h, a, "k");
+
+	release(h, a, &c);
+	mad.gate = c.gate;
+	mad.record = waiter_of(h, b);
+	mad.view = gates_of(h);
+	mad.write = write;
+	write(7);
+	request(h, a, wish(REQUEST_ACQUIRE, 1, "k", 0));
+	tell(h, a, c.gate);
+	if (!STEP_WORKS)
+		return;
+	step_through(one_turn, write_again);
+	cr_assert_not(mad.endless);
+	mad.view.records[mad.record].state = 0;
+	pass(2000);
+	cr_assert(answered(h, a, &c), "and when it is over all goes on");
+	cr_assert_eq(c.result, 0);
+	cr_assert_not(h->fatals);
+}
+
+Test(gates, who_writes_a_free_gate_all_the_time_is_not_waited_for)
+{
+	is_not_waited_for(counts_on_free);
+}
+
+Test(gates, who_writes_a_closed_gate_all_the_time_is_not_waited_for)
+{
+	is_not_waited_for(counts_on_closed);
+}
+
+Test(gates, who_writes_an_owner_all_the_time_is_not_waited_for)
+{
+	is_not_waited_for(owned_by_nobody);
+}
+
+Test(gates, who_writes_a_line_all_the_time_is_not_waited_for)
+{
+	is_not_waited_for(moves_the_line);
 }
 
 Test(gates, a_suspended_host_opens_nothing_until_it_is_renewed)

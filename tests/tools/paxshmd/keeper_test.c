@@ -23,6 +23,34 @@ Test(keeper, serves_and_stops_cleanly)
 	cr_assert_eq(lstat(config.socket, &st), -1, "the socket file is gone");
 }
 
+/* What the service manager is told: up to and with the message that has `text`. */
+static void wait_notice(int manager, const char *text)
+{
+	char notice[256];
+
+	do {
+		cr_assert(wait_readable(manager), "never told: %s", text);
+		ssize_t n = recv(manager, notice, sizeof(notice) - 1, 0);
+		cr_assert_gt(n, 0);
+		notice[n] = '\0';
+	} while (!strstr(notice, text));
+}
+
+Test(keeper, a_service_manager_is_told_when_it_serves_and_when_it_stops)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", dir);
+	cr_assert_eq(bind(manager, (struct sockaddr *)&address, sizeof(address)), 0);
+	setenv("NOTIFY_SOCKET", address.sun_path, 1);
+	struct keeper_process k = start_keeper(NULL);
+	wait_notice(manager, "READY=1");
+	cr_assert(agent_answers(), "whoever waited for that is let in");
+	cr_assert_eq(stop_keeper(&k), 0);
+	wait_notice(manager, "STOPPING=1");
+}
+
 Test(keeper, tables_can_not_be_mapped_writable)
 {
 	struct keeper_process k = start_keeper(NULL);
