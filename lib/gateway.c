@@ -324,10 +324,10 @@ static int acquire(struct paxshm_lock_handle *l, const struct paxshm_acquire *ho
 			continue;
 		if (gate_owner(word) == GATE_AGENT)
 			break; /* it will answer: grant, refusal, no quorum */
-		if (how->flags & PAXSHM_NOWAIT)
-			return refuse(l, word, ret);
-		if (how->flags & PAXSHM_STAMPS ||
-		    (how->no_quorum != PAXSHM_RETRY && lease_look(s, atom_load_acquire(&s->tables->incarnation))))
+		bool cut_off = how->no_quorum != PAXSHM_RETRY && lease_look(s, atom_load_acquire(&s->tables->incarnation));
+		if (how->flags & PAXSHM_NOWAIT) /* who owned it here may have lost it by now */
+			return cut_off ? -ENETUNREACH : refuse(l, word, ret);
+		if (how->flags & PAXSHM_STAMPS || cut_off)
 			break;
 		return wait_in_line(l, how, patience);
 	}

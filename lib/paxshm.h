@@ -267,7 +267,8 @@ int paxshm_lock_unref(paxshm_lock_handle *l);
  * them waits another waits for what comes of that.
  *   0              owned; a grant that came before deadline or cancel counts
  *   -EBUSY         NOWAIT, and another owns it (holder; host_id 0: not known, or another
- *                  thread is just acquiring this very handle)
+ *                  thread is just acquiring this very handle; on a suspended host, which only
+ *                  PAXSHM_RETRY is told so: the owner last known here)
  *   -ETIMEDOUT     the deadline passed
  *   -ECANCELED     paxshm_cancel()
  *   -ENETUNREACH   no quorum (PAXSHM_RETURN, and PAXSHM_FAIL whose handler returned)

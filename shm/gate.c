@@ -430,6 +430,8 @@ static enum gate_next take_out(const struct gate_view *v, const struct gate_pass
 	}
 	if (gate_top(word) != h.record) {
 		enum gate_state out = GATE_MUTANT(AT_ONCE) ? GATE_RECORD_FREE : GATE_RECORD_OUT;
+		/* The next one is the oldest then: without this hint the whole line is walked for each that has left. */
+		atom_store_relaxed(&v->gates[p->gate].head, atom_load_acquire(&r->newer));
 		atom_cas_acq_rel(&r->state, h.state, state_word(gen_of(h.state) + 1, out, p->count));
 		return GATE_AGAIN;
 	}

@@ -648,3 +648,15 @@ Test(gateway, a_lock_that_the_host_keeps_is_nobodys)
 	cr_expect_eq(paxshm_holder(ours, "k", 1, 0, &who), 0);
 	cr_expect_eq(who.session, 2);
 }
+
+Test(gateway, who_tries_on_a_host_that_is_cut_off_is_told_of_that_if_he_asked_for_it)
+{
+	paxshm_lock_handle *owner = handle(ours), *l = handle(theirs);
+
+	cr_assert_eq(acquire(owner), 0);
+	fake_lease(&fake, 0);
+	cr_expect_eq(acquire_as(l, PAXSHM_NOWAIT, 0, PAXSHM_RETURN, 0, NULL), -ENETUNREACH);
+	cr_expect_eq(acquire_as(l, PAXSHM_NOWAIT, 0, PAXSHM_RETRY, 0, NULL), -EBUSY);
+	fake_lease(&fake, NEVER);
+	cr_expect_eq(acquire_as(l, PAXSHM_NOWAIT, 0, PAXSHM_RETURN, 0, NULL), -EBUSY);
+}

@@ -239,6 +239,7 @@ Test(gate, when_all_have_left_the_gate_is_free)
 	cr_assert_eq(word(), gate_word(11, 0, 0, 0));
 	cr_assert_eq(state_of(2), GATE_RECORD_OUT);
 	cr_assert_eq(state_of(3), GATE_RECORD_OUT);
+	cr_assert_eq((uint32_t)space->gates[1].head, 3); /* known when the second went, not walked to */
 	take(4);
 	comes(2); /* usable again: the count has moved */
 }
