@@ -37,9 +37,9 @@ int bench_need(struct bench *b, unsigned observers, const char *settings);
 /* Own agents that nobody has used yet. */
 int bench_need_fresh(struct bench *b, const char *settings);
 
-/* A big table for lookup, warm and table: own agents are a cluster of one, which agrees with itself; and nobody has used
+/* A big table for lookup, warm and table, of whose locks its host can own `owned`: own agents are a cluster of one, which agrees with itself; and nobody has used
  * them yet, for delegations that others left behind would be in the way. */
-int bench_need_table(struct bench *b, unsigned keys);
+int bench_need_table(struct bench *b, unsigned keys, unsigned owned);
 
 /* What every host of the cluster has room for, and uses; false: no agent, said. */
 struct paxshm_status;

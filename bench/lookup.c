@@ -153,8 +153,8 @@ static int run(struct bench *b)
 	struct fill fills[3] = { { .from = 0 } };
 	unsigned thousand = MIN(1000u, b->keys), held = 0;
 	char name[2][40];
-	int rc = bench_need_table(b, b->keys);
-	double bytes = rc < 0 ? 0 : member_table_bytes_a_lock(b->cluster.socket[0]);
+	int rc = bench_need_table(b, b->keys, b->keys);
+	double bytes = rc < 0 ? 0 : member_bytes_a_lock(b->cluster.socket[0], MEMBER_TABLES);
 
 	if (rc < 0)
 		return rc;

@@ -187,13 +187,13 @@ int bench_need_fresh(struct bench *b, const char *settings)
 	return need(b, b->voters, 0, settings, true);
 }
 
-int bench_need_table(struct bench *b, unsigned keys)
+int bench_need_table(struct bench *b, unsigned keys, unsigned owned)
 {
 	char settings[96];
 
 	/* Room for a few more: what else is locked, and what is looked up beside. And what was locked once is kept for as
 	 * long as a case takes. */
-	snprintf(settings, sizeof(settings), "locks=%u claims=%u keep_ms=3600000", keys + keys / 32 + 64, keys + keys / 32 + 64);
+	snprintf(settings, sizeof(settings), "locks=%u claims=%u keep_ms=3600000", keys + keys / 32 + 64, owned + owned / 32 + 64);
 	return need(b, 1, 0, settings, true);
 }
 

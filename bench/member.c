@@ -189,8 +189,8 @@ void member_rest(struct worker *w, paxshm_session *s, unsigned ms)
 	}
 }
 
-/* The greatest memfd that is mapped read-only: a session maps the tables so, and nothing greater. */
-static size_t largest_table(void)
+/* The greatest memfd of those that are mapped in this way. */
+static size_t largest_mapped(const char *how)
 {
 	FILE *maps = fopen("/proc/self/maps", "re");
 	unsigned long from, to;
@@ -198,14 +198,14 @@ static size_t largest_table(void)
 	size_t largest = 0;
 
 	while (maps && fgets(line, sizeof(line), maps))
-		if (strstr(line, "/memfd:") && sscanf(line, "%lx-%lx %7s", &from, &to, access) == 3 && strcmp(access, "r--s") == 0)
+		if (strstr(line, "/memfd:") && sscanf(line, "%lx-%lx %7s", &from, &to, access) == 3 && strcmp(access, how) == 0)
 			largest = MAX(largest, to - from);
 	if (maps)
 		fclose(maps);
 	return largest;
 }
 
-double member_table_bytes_a_lock(const char *socket)
+double member_bytes_a_lock(const char *socket, enum member_segment segment)
 {
 	struct paxshm_status status = PAXSHM_INIT(status);
 	double bytes = 0;
@@ -214,7 +214,7 @@ double member_table_bytes_a_lock(const char *socket)
 	if (open_one(&s, socket) < 0)
 		return 0;
 	if (paxshm_status(s, 0, &status) == 0 && status.locks_max)
-		bytes = (double)largest_table() / status.locks_max;
+		bytes = (double)largest_mapped(segment == MEMBER_TABLES ? "r--s" : "rw-s") / status.locks_max;
 	paxshm_close(s);
 	return bytes;
 }

@@ -63,8 +63,11 @@ void member_rest(struct worker *w, paxshm_session *s, unsigned ms);
 /* How the host at this socket is; outside of workers. */
 bool member_status(const char *socket, struct paxshm_status *ret);
 
-/* Bytes of its table segment for each lock that the table has room for; 0: not known. */
-double member_table_bytes_a_lock(const char *socket);
+enum member_segment { MEMBER_TABLES,  /* the greatest that a session maps to read */
+		      MEMBER_ARENA }; /* the greatest that it maps to write */
+
+/* Bytes of this segment of the host for each lock that the table has room for; 0: not known. */
+double member_bytes_a_lock(const char *socket, enum member_segment segment);
 
 /* What an agent waits with, as its descriptors in /proc show; "engine unknown" when they do not. */
 const char *member_engine(int pid);

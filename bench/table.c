@@ -4,6 +4,10 @@
  * how long each took. Then all are released; their host keeps their delegations, so the table stays full. And it is filled with a
  * million others: for each the host must give back one that nobody uses.
  *
+ * Bytes of the segment of tables, divided by the locks that it has room for, less the key's room in each row: of a host that
+ * can own all of them ("owned": with the terms of a gate and a claim's row for each), and of one that can own next to none.
+ * The cells for long keys are counted in. What the segment of gates takes at the first stands in a row of its own.
+ *
  * The limits: 256 bytes beside the key; a futex ping-pong, one trip to another process and back.
  */
 #include <math.h>
@@ -17,6 +21,7 @@
 #include "sync.h"
 
 #define BYTES_BESIDE_KEY 256.0
+#define KEY_ROOM 64.0 /* in a row: paxshmd.conf(5) */
 
 /* Resident bytes of a process, without what it only mapped. 0: not known. */
 static double resident(pid_t pid)
@@ -44,6 +49,14 @@ static void report_fill(struct bench *b, const struct series *futex, const char 
 	report_value(&b->report, "table", what, "s", (double)ns / 1e9, 1, NULL, NAN);
 }
 
+static void report_table(struct bench *b, const char *what)
+{
+	double bytes = member_bytes_a_lock(b->cluster.socket[0], MEMBER_TABLES);
+
+	if (bytes > 0)
+		report_value(&b->report, "table", what, "B", bytes - KEY_ROOM, b->keys, "256 bytes", BYTES_BESIDE_KEY);
+}
+
 static void fill_anew(struct bench *b, const struct series *futex)
 {
 	struct fill fill;
@@ -68,10 +81,9 @@ static void fill_twice(struct bench *b, const struct series *futex, const struct
 		return;
 	}
 	report_fill(b, futex, "fill", fill.took_ns, b->keys);
-	double bytes = member_table_bytes_a_lock(b->cluster.socket[0]), after = resident((pid_t)st->agent_pid);
-	char key[FILL_KEY];
-	fill_key(key, 0);
-	report_value(&b->report, "table", "table, each", "B", bytes, b->keys, "256 + key", BYTES_BESIDE_KEY + (double)strlen(key));
+	double arena = member_bytes_a_lock(b->cluster.socket[0], MEMBER_ARENA), after = resident((pid_t)st->agent_pid);
+	if (arena > 0)
+		report_value(&b->report, "table", "gates, each", "B", arena, b->keys, NULL, NAN);
 	if (before > 0 && after > before)
 		report_value(&b->report, "table", "agent grew, each", "B", (after - before) / b->keys, b->keys, NULL, NAN);
 	fill_end(&fill);
@@ -82,8 +94,12 @@ static int run(struct bench *b)
 {
 	struct paxshm_status st;
 	char why[WORKER_WHY];
-	int rc = bench_need_table(b, b->keys);
+	int rc = b->voters ? bench_need_table(b, b->keys, 0) : 0;
 
+	if (rc == 0 && b->voters)
+		report_table(b, "beside key, elsewhere");
+	if (rc == 0)
+		rc = bench_need_table(b, b->keys, b->keys);
 	if (rc < 0)
 		return rc;
 	if (!bench_status(b, &st))
@@ -93,6 +109,7 @@ static int run(struct bench *b)
 		report_failure(&b->report, "table", "fill", "s", why);
 		return 0;
 	}
+	report_table(b, b->voters ? "beside key, owned" : "beside key, as found");
 	struct crew_plan plan = limit_futex(PLACE_AS_SAID);
 	struct series *futex = series_new(&plan);
 	series_measure(&futex, 1, 0.5, "table");

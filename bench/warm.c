@@ -202,7 +202,7 @@ static int run(struct bench *b)
 	struct paxshm_status st;
 	struct fill fill;
 	/* Room for more: in a table of which less than an eighth is free the host gives back what is not in use just now. */
-	int rc = bench_need_table(b, b->keys + b->keys / 4);
+	int rc = bench_need_table(b, b->keys + b->keys / 4, b->keys + b->keys / 4);
 
 	if (rc < 0)
 		return rc;

@@ -31,7 +31,8 @@ static enum owner_seen look_here(const struct paxshm_session *s, const void *key
 	return OWNER_HOST; /* no steady look: the agent will know */
 }
 
-static int ask(struct paxshm_session *s, const void *key, uint32_t len, uint32_t flags, struct paxshm_who *ret)
+/* A call of its own: what it has on the stack would cost those who ask nobody. */
+static __attribute__((noinline)) int ask(struct paxshm_session *s, const void *key, uint32_t len, uint32_t flags, struct paxshm_who *ret)
 {
 	struct ring_request request = {
 		.op = REQUEST_HOLDER,
@@ -46,7 +47,7 @@ static int ask(struct paxshm_session *s, const void *key, uint32_t len, uint32_t
 	memcpy(request.key, key, len);
 	rc = call_run(s, &request, patience, &answer);
 	if (rc == -ETIMEDOUT)
-		return tables_fresh(s->tables) ? -ENOTCONN : -ENETUNREACH;
+		return tables_fresh(s) ? -ENOTCONN : -ENETUNREACH;
 	if (rc)
 		return rc;
 	if (answer.result)
@@ -73,10 +74,10 @@ int paxshm_holder(paxshm_session *s, const void *key, size_t len, uint32_t flags
 		return -ENOTCONN;
 	if (!(flags & PAXSHM_LINEARIZABLE))
 		seen = look_here(s, key, (uint32_t)len, &who);
-	if (!tables_fresh(s->tables))
+	if (!tables_fresh(s))
 		return -ENETUNREACH;
 	if (seen == OWNER_KNOWN) {
-		*ret_who = who;
+		who_tell(s, &who, ret_who);
 		return 0;
 	}
 	return seen == OWNER_NONE ? -ESRCH : ask(s, key, (uint32_t)len, flags, ret_who);

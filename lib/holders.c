@@ -108,7 +108,9 @@ int paxshm_holders(paxshm_session *s, const void *key, size_t len, struct paxshm
 	}
 	if (rc < 0)
 		return rc;
-	if (seen != OWNER_NONE) /* MOVED for ever: this host, which is giving it back */
+	if (seen != OWNER_NONE) { /* MOVED for ever: this host, which is giving it back */
+		host_name(s, who.host_id, who.host);
 		list_add(&l, &who);
+	}
 	return (int)l.n;
 }

@@ -46,12 +46,17 @@ void holder_from(const struct paxshm_session *s, const struct ring_completion *a
 
 /* The lease ends no earlier than what was heard with its renewal grows old, and its clock goes on while the
  * machine is suspended. */
-bool tables_fresh(const struct tables *t)
+bool tables_fresh(struct paxshm_session *s)
 {
-	uint64_t now_ns;
+	const struct tables *t = s->tables;
+	uint64_t incarnation = atom_load_acquire(&t->incarnation), margin_ns = gateway_margin_ns(t), second_ns = lease_second_ns();
 
-	return atom_load_acquire(&t->quorum) && lease_stands(t, gateway_margin_ns(t), &now_ns) &&
-	       now_ns < atom_load_acquire(&t->fresh_as_of_ns) + atom_load_relaxed(&t->host_lease_ns);
+	if (!atom_load_acquire(&t->quorum))
+		return false;
+	uint64_t old_ns = atom_load_acquire(&t->fresh_as_of_ns) + atom_load_relaxed(&t->host_lease_ns);
+	if (lease_stands_again(t, incarnation, margin_ns, second_ns, &s->agreed_ns) && lease_latest_ns(t, second_ns) < old_ns)
+		return true;
+	return lease_check_clocks(t, incarnation, margin_ns, &s->agreed_ns) == 0 && lease_coarse_ns(CLOCK_MONOTONIC_COARSE) < old_ns;
 }
 
 /* On the clock of programs, CLOCK_MONOTONIC: now, that is, for a machine that is suspended stops it and not the lease. */
@@ -126,7 +131,7 @@ int paxshm_status(paxshm_session *s, uint32_t flags, struct paxshm_status *ret_s
 		.host_id = t->self,
 		.role = atom_load_relaxed(&t->role),
 		.leader_id = atom_load_relaxed(&t->leader),
-		.quorum = tables_fresh(t),
+		.quorum = tables_fresh(s),
 		.agent_pid = atom_load_relaxed(&t->agent_pid),
 		.incarnation = atom_load_relaxed(&t->incarnation),
 		.ballot = atom_load_relaxed(&t->ballot),
@@ -245,6 +250,7 @@ static int see_row(const struct paxshm_session *s, struct paxshm_lock_info *out,
 	out->waiting = value.waiting;
 	out->mode = delegated ? value.mode : 0;
 	out->holders = delegated; /* exclusive: one host */
+	host_name(s, out->owner.host_id, out->owner.host);
 	out->flags = (!delegated && value.flags & LOCK_DIED ? PAXSHM_OWNER_DIED : 0) | (delegated && seen == OWNER_NONE ? PAXSHM_KEPT : 0) |
 		     (recalled ? PAXSHM_RECALLED : 0);
 	out->waiters = here && shown.line ? line_length(s, value.gate) : 0;

@@ -202,8 +202,8 @@ int lease_await(struct paxshm_session *s, uint64_t incarnation, struct patience 
 void host_name(const struct paxshm_session *s, uint32_t host, char ret[PAXSHM_NAME_BYTES]);
 
 /* Whether the tables are young enough to be told from: no older than a host lease. The agent says so as long as it
- * lives; the clock, when it does not. */
-bool tables_fresh(const struct tables *t);
+ * lives; the clock, when it does not: the cheapest alone, and all of them once in each of its seconds, as lease_stands_again(). */
+bool tables_fresh(struct paxshm_session *s);
 
 /* The holder that a completion names. */
 void holder_from(const struct paxshm_session *s, const struct ring_completion *answer, struct paxshm_who *ret);
@@ -217,7 +217,8 @@ enum owner_seen {
 	OWNER_MOVED, /* it changed under the look: read the row again */
 };
 
-/* Who owns a lock, by its row. In shared mode it names nobody and answers HOST: see holders.c. *ret names the host that has it, and the process when it is KNOWN; *ret_shown is the gate's,
+/* Who owns a lock, by its row. In shared mode it names nobody and answers HOST: see holders.c. *ret says which host has it, but for its name, and
+ * which process when it is KNOWN; *ret_shown is the gate's,
  * when one of this host's serves the lock. MOVED again and again: the host is giving the lock back. */
 enum owner_seen owner_see(const struct paxshm_session *s, const struct lock_value *value, struct paxshm_who *ret, struct gate_shown *ret_shown);
 
@@ -226,6 +227,10 @@ bool who_from_session(const struct paxshm_session *s, uint32_t slot, struct paxs
 
 /* The same of a claim, and since when. */
 bool who_from_claim(const struct paxshm_session *s, const struct claim_seen *claim, struct paxshm_who *ret);
+
+/* What owner_see() said, with the host's name, into a structure that has to stand as it was until all is known. Field by
+ * field: a copy of the whole would wait for the stores that made it. */
+void who_tell(const struct paxshm_session *s, const struct paxshm_who *who, struct paxshm_who *ret);
 
 /* A host, and no process of it. */
 void who_host(const struct paxshm_session *s, uint32_t host, struct paxshm_who *ret);

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAYOUT_VERSION 3u
+#define LAYOUT_VERSION 4u
 
 #define KEY_MAX 255u       /* bytes of a key; at least 1 */
 #define NAME_BYTES 64u     /* names of clusters, spaces and hosts, with their final NUL */
@@ -71,17 +71,18 @@ struct lock_value {
 #define KEY_CELL 64u
 #define KEY_CELLS 3u
 
+/* What a lookup by a short key reads stands together: all before the third word of the key. */
 struct table_row {
-	uint32_t next;    /* in its bucket's chain, or in the free list; atomic */
+	uint32_t next;    /* in its chain, or in the free list; atomic */
 	uint32_t seq;     /* value[seq & 1] is the one shown; rises with each change, never reset; atomic */
-	uint64_t hash;    /* key_hash(); atomic */
 	uint32_t key_len; /* 0: a free row; atomic */
-	/* waits[], first come first served. In the died list (a lock without a delegation): the row that
-	 * died before this one, and the one that died after it. */
-	uint32_t queue_head, queue_tail;
-	uint32_t cell[KEY_CELLS];
-	uint64_t key[KEY_INLINE / 8];
+	/* With queue_tail: waits[], first come first served. In the died list (a lock without a delegation): the row
+	 * that died before this one, and the one that died after it. */
+	uint32_t queue_head;
 	uint64_t value[2][LOCK_VALUE_WORDS];
+	uint64_t key[KEY_INLINE / 8];
+	uint32_t queue_tail;
+	uint32_t cell[KEY_CELLS];
 };
 
 struct table_wait { /* a host that waits for a lock, or is one of those that share it */
@@ -136,11 +137,10 @@ struct session_row {
 };
 
 /* A claim of a session of this host, for whoever reads who waits through the agent, or shares a lock. Row i is that of
- * claim i in the agent's memory. `word` is 0 while the others change; it names the claim's generation, so whoever found
- * it the same before and after has read the others of one claim. Never saved in an undo log: a successor writes all again. */
+ * claim i in the agent's memory. `word` is 0 while `since_ns` changes; it has the claim's generation, so whoever found
+ * it the same before and after has read both of one claim, or of one 4096 claims later on the same key. Never saved in an undo log: a successor writes all again. */
 struct claim_row {
-	uint64_t word;     /* gen 32 | session slot 16 | enum claim_shown 8 | LOCK_MODE_ 8; 0: nothing to be seen */
-	uint64_t hash;     /* of its key: claim_hash() */
+	uint64_t word;     /* claim_hash() of its key 32 | gen 12 | session slot 12 | enum claim_shown 4 | LOCK_MODE_ 4; 0: nothing to be seen */
 	uint64_t since_ns; /* CLOCK_MONOTONIC: since when it waits, or shares the lock */
 };
 
@@ -154,7 +154,7 @@ struct tables {
 	uint64_t cluster_id; /* hash of the cluster's name */
 	char cluster[NAME_BYTES], space[NAME_BYTES];
 	uint32_t self;                                              /* this host's id */
-	uint32_t n_buckets;                                         /* a power of two */
+	uint32_t n_buckets;                                         /* see struct table_bucket */
 	uint32_t n_rows, n_cells, n_waits, n_hosts;                 /* capacities: agreed for the whole cluster */
 	uint64_t buckets_at, rows_at, cells_at, waits_at, hosts_at; /* byte offsets */
 	/* This host's own capacities; the gates and records themselves stand in the arena. */
@@ -193,8 +193,13 @@ struct tables {
 	struct agreed agreed;
 };
 
-/* One word a bucket: version << 32 | head. The version rises when a row leaves the chain. */
-typedef uint64_t table_bucket;
+/* A line of the cache, with the heads of fifteen chains: rows, 0 ends. The version rises when a row has left one of them. */
+#define BUCKET_CHAINS 15u
+
+struct table_bucket {
+	uint32_t version;
+	uint32_t head[BUCKET_CHAINS];
+};
 
 /* ---- arena ---- */
 
@@ -354,10 +359,12 @@ struct welcome {
 _Static_assert(sizeof(struct segment_header) == 32, "layout");
 _Static_assert(sizeof(struct lock_value) == 40, "layout");
 _Static_assert(HOSTS_MAX <= UINT16_MAX, "a row counts hosts in 16 bits");
-_Static_assert(sizeof(struct table_row) == 184, "layout");
+_Static_assert(sizeof(struct table_bucket) == 64, "a cache line");
+_Static_assert(sizeof(struct table_row) == 176, "layout");
 _Static_assert(sizeof(struct table_wait) == 32, "layout");
 _Static_assert(sizeof(struct session_row) == 32, "layout");
-_Static_assert(sizeof(struct claim_row) == 24, "layout");
+_Static_assert(sizeof(struct claim_row) == 16, "layout");
+_Static_assert(SESSIONS_MAX < 1u << 12, "a claim's word has 12 bits for its session");
 _Static_assert(sizeof(struct host_row) == 112 - 8, "layout");
 _Static_assert(sizeof(struct agreed) % 8 == 0, "layout");
 _Static_assert(sizeof(struct tables) % 8 == 0 && offsetof(struct tables, agreed) % 8 == 0, "layout");

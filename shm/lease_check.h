@@ -141,6 +141,12 @@ static inline bool lease_stands_again(const struct tables *t, uint64_t incarnati
 	return second_ns == atom_load_relaxed(agreed_ns) && lease_glance(t, incarnation, margin_ns, second_ns);
 }
 
+/* CLOCK_MONOTONIC is not past this, in a second in which the clocks agree. */
+static inline uint64_t lease_latest_ns(const struct tables *t, uint64_t second_ns)
+{
+	return second_ns + LEASE_SECOND_NS - atom_load_relaxed(&t->clock_gap_ns);
+}
+
 /* CLOCK_MONOTONIC, about: not late, and up to a second early when no agent lives. For people. */
 static inline uint64_t lease_about_ns(const struct tables *t, uint64_t second_ns)
 {

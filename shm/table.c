@@ -15,19 +15,17 @@
 
 /* ---- shape ---- */
 
+#define ROWS_A_BUCKET 6u
+
 struct shape { /* byte offsets */
 	uint64_t buckets, rows, cells, waits, hosts, terms, slots, sessions, claims, near, end;
 	uint32_t n_buckets, n_records, records_each;
 };
 
-/* A bucket for each row, or nearly two: chains of one, mostly. */
+/* Fifteen chains for every six rows: who finds his in a full table has met a fifth of another one before. */
 static uint32_t buckets_for(uint32_t rows)
 {
-	uint32_t n = 1;
-
-	while (n < rows)
-		n *= 2;
-	return n;
+	return (rows + ROWS_A_BUCKET - 1) / ROWS_A_BUCKET;
 }
 
 static struct shape shape_of(const struct table_capacity *c)
@@ -39,7 +37,7 @@ static struct shape shape_of(const struct table_capacity *c)
 	s.n_records = c->sessions * s.records_each;
 
 	s.buckets = align_up(sizeof(struct tables), 64);
-	s.rows = align_up(s.buckets + (uint64_t)s.n_buckets * sizeof(table_bucket), 64);
+	s.rows = align_up(s.buckets + (uint64_t)s.n_buckets * sizeof(struct table_bucket), 64);
 	/* Index 0 means none: one more of each. */
 	s.cells = align_up(s.rows + ((uint64_t)c->rows + 1) * sizeof(struct table_row), 64);
 	s.waits = align_up(s.cells + ((uint64_t)c->cells + 1) * KEY_CELL, 64);
@@ -212,7 +210,7 @@ uint32_t table_find(const struct tables *t, const void *key, uint32_t len)
 
 	if (!key_words_init(&k, key, len))
 		return 0;
-	for (uint32_t i = bucket_head(*tables_bucket(t, k.hash)); i; i = tables_row(t, i)->next) {
+	for (uint32_t i = *chain_head(t, k.hash); i; i = tables_row(t, i)->next) {
 		row_prefetch(tables_row(t, i));
 		if (row_has_key(t, tables_row(t, i), &k))
 			return i;
@@ -246,7 +244,6 @@ static void row_write_key(struct tables *t, struct undo *u, struct table_row *ro
 	struct pool cells = pool_of_cells(t);
 	const uint64_t *rest = k->words + KEY_INLINE_WORDS;
 
-	SET_RELEASE(u, row->hash, k->hash);
 	store_words(u, row->key, k->words, KEY_INLINE_WORDS);
 	for (uint32_t c = 0; c < KEY_CELLS; c++, rest += KEY_CELL_WORDS) {
 		uint32_t i = 0;
@@ -284,7 +281,7 @@ uint32_t table_insert(struct tables *t, struct undo *u, const void *key, uint32_
 
 	uint32_t i = pool_next(&rows);
 	struct table_row *row = tables_row(t, i);
-	table_bucket *bucket = tables_bucket(t, k.hash);
+	uint32_t *head = chain_head(t, k.hash);
 
 	key_words_pad(&k);
 	pool_take(&rows, u, row->next);
@@ -294,8 +291,8 @@ uint32_t table_insert(struct tables *t, struct undo *u, const void *key, uint32_
 	row_write_key(t, u, row, &k);
 	row_show(u, row, &(struct lock_value){ 0 });
 	SET_RELEASE(u, row->key_len, len); /* from here on table_read_row shows it */
-	SET_RELEASE(u, row->next, bucket_head(*bucket));
-	SET_RELEASE(u, *bucket, bucket_of(bucket_version(*bucket), i)); /* from here on table_read does */
+	SET_RELEASE(u, row->next, *head);
+	SET_RELEASE(u, *head, i); /* from here on table_read does */
 	return i;
 }
 
@@ -303,18 +300,14 @@ uint32_t table_insert(struct tables *t, struct undo *u, const void *key, uint32_
 static void row_unlink(struct tables *t, struct undo *u, uint32_t i)
 {
 	struct table_row *row = tables_row(t, i);
-	table_bucket *bucket = tables_bucket(t, row->hash);
-	uint32_t head = bucket_head(*bucket), before = head;
+	uint64_t hash = row_hash(t, row);
+	uint32_t *version = &tables_bucket(t, hash)->version, *link = chain_head(t, hash);
 
-	if (head == i) { /* both at once */
-		SET_RELEASE(u, *bucket, bucket_of(bucket_version(*bucket) + 1, row->next));
-		return;
-	}
-	while (before && tables_row(t, before)->next != i)
-		before = tables_row(t, before)->next;
-	ASSERT(before);
-	SET_RELEASE(u, tables_row(t, before)->next, row->next);
-	SET_RELEASE(u, *bucket, bucket_of(bucket_version(*bucket) + 1, head));
+	while (*link && *link != i)
+		link = &tables_row(t, *link)->next;
+	ASSERT(*link);
+	SET_RELEASE(u, *link, row->next);
+	SET_RELEASE(u, *version, *version + 1);
 }
 
 void table_remove(struct tables *t, struct undo *u, uint32_t i)
@@ -399,15 +392,14 @@ void table_show_claim(struct tables *t, uint32_t i, uint32_t gen, uint32_t slot,
 {
 	struct claim_row *row = tables_claim(t, i);
 
-	ASSERT(i >= 1 && i <= t->n_claims && slot <= UINT16_MAX);
+	ASSERT(i >= 1 && i <= t->n_claims && slot <= SESSIONS_MAX);
 	atom_store_relaxed(&t->claims_shown, t->claims_shown + (shown != 0) - (row->word != 0));
 	atom_store_release(&row->word, (uint64_t)0);
 	if (!shown)
 		return;
-	/* With release: who meets one of these in the row's former life also finds its word changed. */
-	atom_store_release(&row->hash, hash);
+	/* With release: who meets this in the row's former life also finds its word changed. */
 	atom_store_release(&row->since_ns, since_ns);
-	atom_store_release(&row->word, (uint64_t)gen << 32 | slot << 16 | shown << 8 | mode);
+	atom_store_release(&row->word, claim_word(hash, gen, slot, shown, mode));
 	if (i > t->claims_high)
 		atom_store_release(&t->claims_high, i);
 }
@@ -426,20 +418,23 @@ bool table_recover(struct tables *t, struct undo *u)
 
 void table_rebuild_bucket(struct tables *t, uint32_t b)
 {
-	table_bucket *bucket = tables_bucket(t, b);
+	struct table_bucket *bucket = tables_buckets(t) + b;
 
-	atom_store_release(bucket, bucket_of(bucket_version(*bucket) + 1, 0));
+	for (uint32_t chain = 0; chain < BUCKET_CHAINS; chain++)
+		atom_store_release(&bucket->head[chain], 0u);
+	atom_store_release(&bucket->version, bucket->version + 1);
 }
 
 void table_rebuild_row(struct tables *t, uint32_t i)
 {
 	struct table_row *row = tables_row(t, i);
-	table_bucket *bucket = tables_bucket(t, row->hash);
+	uint32_t *head;
 
 	if (row->key_len == 0)
 		return;
-	atom_store_release(&row->next, bucket_head(*bucket));
-	atom_store_release(bucket, bucket_of(bucket_version(*bucket), i));
+	head = chain_head(t, row_hash(t, row));
+	atom_store_release(&row->next, *head);
+	atom_store_release(head, i);
 }
 
 /* To the next even number: for who began before ready was 0 and ends when it is 1 again. */

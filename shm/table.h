@@ -39,8 +39,9 @@ struct table_capacity { /* agreed for the whole cluster; each 1 .. TABLE_ROWS_MA
 
 #define TABLE_ROWS_MAX (1u << 27)
 
-/* What `locks = rows` stands for: a wait for each row, a cell for every fourth. With its bucket that
- * makes 244 bytes a lock when rows is a power of two, and at most 252, 64 of them for the key. */
+/* What `locks = rows` stands for: a wait for each row, a cell for every fourth. With its share of a bucket that makes
+ * 238.7 bytes a lock, 64 of them for the key and 16 for long ones, and 80 more (terms of a gate, a claim's row) where the
+ * host can own as many. */
 struct table_capacity table_capacity_for(uint32_t rows);
 
 /* Bytes of a tables segment. */
@@ -60,9 +61,19 @@ const char *tables_verify(const struct tables *t, uint64_t size);
 
 /* ---- arrays (also for readers; the index is the caller's to check) ---- */
 
-static inline table_bucket *tables_bucket(const struct tables *t, uint64_t hash)
+static inline struct table_bucket *tables_buckets(const struct tables *t)
 {
-	return (table_bucket *)((char *)t + t->buckets_at) + (hash & (t->n_buckets - 1));
+	return (struct table_bucket *)((char *)t + t->buckets_at);
+}
+/* Where a key belongs: the upper half of its hash says in which bucket, the lower one in which of its chains. Each is taken
+ * for a fraction, so that any number will do. */
+static inline struct table_bucket *tables_bucket(const struct tables *t, uint64_t hash)
+{
+	return tables_buckets(t) + ((hash >> 32) * t->n_buckets >> 32);
+}
+static inline uint32_t bucket_chain(uint64_t hash)
+{
+	return (uint32_t)((uint64_t)(uint32_t)hash * BUCKET_CHAINS >> 32);
 }
 static inline struct table_row *tables_row(const struct tables *t, uint32_t i)
 {
@@ -149,10 +160,15 @@ static inline uint64_t key_hash(const void *key, uint32_t len)
 	return key_short_hash(first, second, len);
 }
 
-/* By which a claim row names its key. Two keys with the same one would show each other's claims, and no more. */
+/* By which a claim row names its key: 32 bits of it. Two keys with the same ones would show each other's claims, and no more. */
 static inline uint64_t claim_hash(const void *key, uint32_t len)
 {
 	return hash_bytes(0, key, len);
+}
+
+static inline uint64_t claim_word(uint64_t hash, uint32_t gen, uint32_t slot, unsigned shown, uint8_t mode)
+{
+	return hash << 32 | (uint64_t)(gen & 0xfff) << 20 | (slot & 0xfff) << 8 | (shown & 0xf) << 4 | (mode & 0xf);
 }
 
 /* ---- the writer ---- */

@@ -57,12 +57,12 @@ static inline void gate_prefetch(const struct tables *t, const struct gate *gate
  * led into another chain ends when it sees the version move. */
 static inline enum look look_up(const struct tables *t, const struct key_words *k, struct lock_value *ret, const struct holders *h, uint32_t *ret_row)
 {
-	const table_bucket *bucket = tables_bucket(t, k->hash);
-	table_bucket first = atom_load_acquire(bucket);
+	const struct table_bucket *bucket = tables_bucket(t, k->hash);
+	uint32_t version = atom_load_acquire(&bucket->version); /* before the head */
 	enum look found = LOOK_NOTHING;
 	uint32_t steps = 0;
 
-	for (uint32_t i = bucket_head(first); i;) {
+	for (uint32_t i = atom_load_acquire(&bucket->head[bucket_chain(k->hash)]); i;) {
 		const struct table_row *row;
 		uint32_t seq;
 
@@ -80,11 +80,11 @@ static inline enum look look_up(const struct tables *t, const struct key_words *
 			break;
 		}
 		i = atom_load_acquire(&row->next);
-		if (bucket_version(atom_load_acquire(bucket)) != bucket_version(first))
+		if (atom_load_acquire(&bucket->version) != version)
 			return LOOK_AGAIN;
 	}
 	/* The version has not moved: every row on the way was in this chain all the time. */
-	return bucket_version(atom_load_acquire(bucket)) == bucket_version(first) ? found : LOOK_AGAIN;
+	return atom_load_acquire(&bucket->version) == version ? found : LOOK_AGAIN;
 }
 
 /* ---- keys of two words: most are, and a loop over words in memory costs more than the words do ---- */
@@ -98,16 +98,16 @@ struct short_look {
 /* As look_up(). */
 static inline __attribute__((always_inline)) enum look look_up_short(const struct tables *t, const struct gate *gates, struct short_look *k)
 {
-	const table_bucket *bucket = tables_bucket(t, k->hash);
-	table_bucket first = atom_load_acquire(bucket);
+	const struct table_bucket *bucket = tables_bucket(t, k->hash);
+	uint32_t version = atom_load_acquire(&bucket->version); /* before the head */
 	uint32_t steps = 0;
 
-	for (uint32_t i = bucket_head(first); i;) {
+	for (uint32_t i = atom_load_acquire(&bucket->head[bucket_chain(k->hash)]); i;) {
 		const struct table_row *row = tables_row(t, i);
 
 		if (i > t->n_rows || steps++ > t->n_rows)
 			return LOOK_AGAIN;
-		row_prefetch_value(row);
+		row_prefetch_short(row);
 		gate_prefetch(t, gates, i);
 		uint32_t seq = atom_load_acquire(&row->seq);
 		/* A row's key is padded with zeros; cells of longer keys have another length. */
@@ -116,15 +116,15 @@ static inline __attribute__((always_inline)) enum look look_up_short(const struc
 #pragma GCC unroll 8
 			for (uint32_t word = 0; word < LOCK_VALUE_WORDS; word++)
 				k->value[word] = atom_load_acquire(&row->value[seq & 1][word]); /* pairs with row_show */
-			if (atom_load_acquire(&row->seq) != seq || bucket_version(atom_load_acquire(bucket)) != bucket_version(first))
+			if (atom_load_acquire(&row->seq) != seq || atom_load_acquire(&bucket->version) != version)
 				return LOOK_AGAIN;
 			return LOOK_FOUND;
 		}
 		i = atom_load_acquire(&row->next);
-		if (bucket_version(atom_load_acquire(bucket)) != bucket_version(first))
+		if (atom_load_acquire(&bucket->version) != version)
 			return LOOK_AGAIN;
 	}
-	return bucket_version(atom_load_acquire(bucket)) == bucket_version(first) ? LOOK_NOTHING : LOOK_AGAIN;
+	return atom_load_acquire(&bucket->version) == version ? LOOK_NOTHING : LOOK_AGAIN;
 }
 
 static enum look look_at_row(const struct tables *t, uint32_t i, void *ret_key, uint32_t *ret_len,
@@ -192,8 +192,9 @@ static inline __attribute__((always_inline)) int read_short(const struct tables 
 	return -EAGAIN;
 }
 
-static inline int read_key(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
-			   const struct holders *h)
+/* A call of its own: what it has on the stack would cost those who look for a short key. */
+static __attribute__((noinline)) int read_key(const struct tables *t, const void *key, uint32_t len, struct lock_value *ret_value,
+					      const struct holders *h)
 {
 	struct lock_value value;
 	struct key_words k;
@@ -328,14 +329,14 @@ int table_read_queue(const struct tables *t, const void *key, uint32_t len, stru
 
 static bool read_claim(const struct claim_row *row, uint64_t hash, enum claim_shown shown, struct claim_seen *ret)
 {
-	uint64_t word = atom_load_acquire(&row->word); /* pairs with table_show_claim, as the next two do */
+	uint64_t word = atom_load_acquire(&row->word); /* pairs with table_show_claim, as the next one does */
 
-	if ((uint8_t)(word >> 8) != shown || atom_load_acquire(&row->hash) != hash)
+	if ((word >> 4 & 0xf) != shown || word >> 32 != (uint32_t)hash)
 		return false;
 	ret->since_ns = atom_load_acquire(&row->since_ns);
-	ret->slot = (uint16_t)(word >> 16);
+	ret->slot = word >> 8 & 0xfff;
 	ret->shown = shown;
-	ret->mode = (uint8_t)word;
+	ret->mode = word & 0xf;
 	return atom_load_acquire(&row->word) == word;
 }
 

@@ -70,19 +70,9 @@ static inline uint32_t key_cells(uint32_t len)
 
 /* ---- buckets and rows, for both sides ---- */
 
-static inline uint32_t bucket_head(table_bucket b)
+static inline uint32_t *chain_head(const struct tables *t, uint64_t hash)
 {
-	return (uint32_t)b;
-}
-
-static inline uint32_t bucket_version(table_bucket b)
-{
-	return (uint32_t)(b >> 32);
-}
-
-static inline table_bucket bucket_of(uint32_t version, uint32_t head)
-{
-	return (table_bucket)version << 32 | head;
+	return &tables_bucket(t, hash)->head[bucket_chain(hash)];
 }
 
 /* The word of the key that row shows at place i; 0 where a torn row points nowhere. */
@@ -104,16 +94,16 @@ static inline void row_prefetch(const struct table_row *row)
 		__builtin_prefetch((const char *)row + MIN(at, sizeof(*row) - 1));
 }
 
-/* The same for who reads its head at once: only the value comes later. */
-static inline void row_prefetch_value(const struct table_row *row)
+/* The same for who looks for a short key and reads its head at once: what lies behind that. */
+static inline void row_prefetch_short(const struct table_row *row)
 {
-	__builtin_prefetch(&row->value[0][0]);
-	__builtin_prefetch(&row->value[1][LOCK_VALUE_WORDS - 1]);
+	__builtin_prefetch((const char *)row + 64);
+	__builtin_prefetch(&row->key[KEY_SHORT / 8 - 1]);
 }
 
 static inline bool row_has_key(const struct tables *t, const struct table_row *row, const struct key_words *k)
 {
-	if (atom_load_acquire(&row->hash) != k->hash || atom_load_acquire(&row->key_len) != k->len)
+	if (atom_load_acquire(&row->key_len) != k->len)
 		return false;
 	for (uint32_t i = 0; i < (k->len + 7) / 8; i++)
 		/* key_words_init() wrote as many; the analyser cannot count so far. NOLINTNEXTLINE(clang-analyzer-core.*) */
@@ -149,6 +139,17 @@ static inline void row_copy_key(const struct tables *t, const struct table_row *
 	for (uint32_t i = 0; i < (len + 7) / 8; i++)
 		words[i] = row_key_word(t, row, i);
 	memcpy(ret_key, words, len);
+}
+
+/* key_hash() of the key of a row in use. No row keeps it: it is wanted when the row goes, or when all chains are made anew. */
+static inline uint64_t row_hash(const struct tables *t, const struct table_row *row)
+{
+	unsigned char key[KEY_MAX];
+
+	if (row->key_len <= KEY_SHORT)
+		return key_short_hash(row->key[0], row->key[1], row->key_len);
+	row_copy_key(t, row, row->key_len, key);
+	return key_hash(key, row->key_len);
 }
 
 #endif

@@ -20,7 +20,7 @@
  * before SWEEP_WAITS is reached, comes to a queue that every host has left. A row costs most when its only share ends
  * and it goes with all its cells; an entry that is dropped costs more than one that is given the lock.
  * So whoever waits to share is let in by the one command that makes room, be they all hosts. */
-#define APPLY_UNDO_WORDS (40 * SWEEP_FREES + 9 * (SWEEP_WAITS + HOSTS_MAX) + 8)
+#define APPLY_UNDO_WORDS (42 * SWEEP_FREES + 9 * (SWEEP_WAITS + HOSTS_MAX) + 8)
 
 enum applied {
 	APPLIED_DONE,     /* took effect: see outcome and grants */

@@ -49,7 +49,6 @@ static void install_key(const struct snapshot_view *v, struct table_row *row, co
 	store_bytes(row->key, key, KEY_INLINE);
 	for (unsigned c = 0; c < KEY_CELLS; c++)
 		atom_store_release(&row->cell[c], r->cell[c]);
-	atom_store_release(&row->hash, key_hash(key, r->key_len));
 }
 
 static void install_row(struct tables *t, const struct snapshot_view *v, uint32_t i)
@@ -118,7 +117,7 @@ enum { ROWS,
        CHAINS,
        DONE };
 
-#define BUCKETS_A_RECORD 16u /* emptied in the time of a record */
+#define BUCKETS_A_RECORD 4u /* emptied in the time of a record */
 
 static uint32_t extent_of(const struct snapshot_install *i)
 {

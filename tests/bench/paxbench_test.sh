@@ -73,6 +73,7 @@ for row in '50 locks, hot' '50 locks, random'; do says out "\"warm\",\"metric\":
 grep -q '"metric":"50 locks, a pair","unit":"instr."' out || grep -q 'instructions are not counted' err || fail 'all: no instructions'
 for row in 'last of 50' 'all 50' 'quorum meanwhile'; do says out "\"repair\",\"metric\":\"$row\""; done
 says out '"table","metric":"fill anew"'
+for row in elsewhere owned; do says out "\"table\",\"metric\":\"beside key, $row\",\"unit\":\"B\".*\"limit\":256,"; done
 [ -s saved/paxbench.md ] && [ -s saved/paxbench.csv ] && diff -q out saved/paxbench.json >/dev/null || fail 'all: not saved as printed'
 
 # shellcheck disable=SC2086

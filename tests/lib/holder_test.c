@@ -79,6 +79,28 @@ Test(holder, tables_older_than_a_host_lease_are_not_told_from)
 	cr_expect_eq(ask(0), 0);
 }
 
+/* The clocks are asked once a second, and what they are compared with each time. */
+Test(holder, second_look_in_a_second_hears_of_what_has_ended)
+{
+	cr_assert_eq(paxshm_lock(session, "k"), 0);
+	atom_store_release(&fake.tables->host_lease_ns, 3600 * NS_PER_S);
+	atom_store_release(&fake.tables->fresh_as_of_ns, sys_now_ns());
+	fake_lease(&fake, 3600 * NS_PER_S);
+	cr_expect_eq(ask(0), 0);
+	cr_expect_neq(session->agreed_ns, 0, "the clocks agreed in this second");
+	cr_expect_eq(ask(0), 0);
+	atom_store_release(&fake.tables->fresh_as_of_ns, sys_now_ns() - 3601 * NS_PER_S);
+	cr_expect_eq(ask(0), -ENETUNREACH, "old tables");
+	atom_store_release(&fake.tables->fresh_as_of_ns, sys_now_ns());
+	cr_expect_eq(ask(0), 0);
+	atom_store_release(&fake.tables->deadline_ns, 0ull);
+	cr_expect_eq(ask(0), -ENETUNREACH, "the tables have moved");
+	fake_lease(&fake, 3600 * NS_PER_S);
+	cr_expect_eq(ask(0), 0);
+	atom_store_release(&fake.tables->quorum, 0u);
+	cr_expect_eq(ask(0), -ENETUNREACH, "no quorum");
+}
+
 /* CLOCK_MONOTONIC stands still while the machine is suspended, and so would the age of the tables. */
 Test(holder, trap_12_tables_are_old_when_the_lease_has_ended_in_a_suspended_machine)
 {

@@ -75,6 +75,7 @@ static inline struct plain_host *plain_host_new(void)
 		.tables = t,
 		.arena = a,
 		.rings = rings.at,
+		.view = h->gates,
 		.slot = 1,
 		.host = 1,
 	};

@@ -47,7 +47,7 @@ Test(table_read, a_reader_gives_up_while_things_are_put_right_and_leaves_its_out
 Test(table_read, who_asks_ahead_for_the_gate_reads_the_same)
 {
 	struct space s = space_new();
-	struct key a = key_in_bucket(0, 0, 0), long_key = key_in_bucket(1, 0, 255), absent = key_in_bucket(0, 3, 0);
+	struct key a = key_in_chain(0, 0, 0), long_key = key_in_chain(1, 0, 255), absent = key_in_chain(0, 3, 0);
 	struct gate gates[2] = { 0 };
 	struct lock_value v;
 
@@ -69,7 +69,7 @@ Test(table_read, who_asks_ahead_for_the_gate_reads_the_same)
 Test(table_read, torn_chains_end_in_eagain_and_touch_nothing_outside)
 {
 	struct space s = space_new();
-	struct key a = key_in_bucket(0, 0, 0), long_key = key_in_bucket(1, 0, 255), absent = key_in_bucket(0, 3, 0);
+	struct key a = key_in_chain(0, 0, 0), long_key = key_in_chain(1, 0, 255), absent = key_in_chain(0, 3, 0);
 	uint32_t row = insert(&s, &a), long_row = insert(&s, &long_key);
 	struct lock_value v;
 
@@ -77,7 +77,7 @@ Test(table_read, torn_chains_end_in_eagain_and_touch_nothing_outside)
 	cr_assert_eq(look_up(s.t, &absent, &v), -EAGAIN);
 	tables_row(s.t, row)->next = UINT32_MAX;
 	cr_assert_eq(look_up(s.t, &absent, &v), -EAGAIN);
-	*tables_bucket(s.t, 0) = UINT32_MAX;
+	*head_of_chain(s.t, 0) = UINT32_MAX;
 	cr_assert_eq(look_up(s.t, &a, &v), -EAGAIN);
 	tables_row(s.t, long_row)->cell[1] = UINT32_MAX;
 	cr_assert_eq(look_up(s.t, &long_key, &v), 0);
@@ -86,7 +86,7 @@ Test(table_read, torn_chains_end_in_eagain_and_touch_nothing_outside)
 Test(table_read, rows_are_read_one_by_one)
 {
 	struct space s = space_new();
-	struct key a = key_in_bucket(0, 0, 0), b = key_in_bucket(1, 0, 255);
+	struct key a = key_in_chain(0, 0, 0), b = key_in_chain(1, 0, 255);
 	struct lock_value v;
 	char key[KEY_MAX];
 	uint32_t len;
@@ -200,12 +200,12 @@ static void move_the_row_before(void)
 Test(table_read, a_reader_whose_way_is_moved_to_another_chain_still_finds_its_key)
 {
 	stage_init();
-	stage.key = key_in_bucket(0, 0, 0);
-	stage.other = key_in_bucket(0, 1, 0);
-	stage.moved = key_in_bucket(1, 0, 0);
+	stage.key = key_in_chain(0, 0, 0);
+	stage.other = key_in_chain(0, 1, 0);
+	stage.moved = key_in_chain(1, 0, 0);
 	insert_with(&stage.s, &stage.key, 7); /* the end of the chain */
 	insert_with(&stage.s, &stage.other, 8);
-	struct key head = key_in_bucket(0, 2, 0);
+	struct key head = key_in_chain(0, 2, 0);
 	insert_with(&stage.s, &head, 9); /* the other one leaves from the middle */
 	undo_commit(&stage.s.undo);
 	stage_play(stage_read, move_the_row_before, found_whole);
@@ -255,12 +255,12 @@ static void play_with_writer_at_every_save(void)
 
 static void stage_a_chain(bool other_is_head)
 {
-	struct key head = key_in_bucket(0, 2, 0), neighbour = key_in_bucket(1, 1, 0);
+	struct key head = key_in_chain(0, 2, 0), neighbour = key_in_chain(1, 1, 0);
 
 	stage_init();
-	stage.key = key_in_bucket(0, 0, 0);
-	stage.other = key_in_bucket(0, 1, 0);
-	stage.moved = key_in_bucket(1, 0, 0);
+	stage.key = key_in_chain(0, 0, 0);
+	stage.other = key_in_chain(0, 1, 0);
+	stage.moved = key_in_chain(1, 0, 0);
 	insert_with(&stage.s, &neighbour, 6);
 	insert_with(&stage.s, &stage.key, 7);
 	insert_with(&stage.s, &stage.other, 8);
@@ -293,7 +293,7 @@ static void set_twice(void)
 Test(table_read, a_reader_never_sees_parts_of_two_values)
 {
 	stage_init();
-	stage.key = key_in_bucket(0, 0, 0);
+	stage.key = key_in_chain(0, 0, 0);
 	insert_with(&stage.s, &stage.key, 7);
 	undo_commit(&stage.s.undo);
 	stage_play(stage_read, set_twice, found_whole);
@@ -307,8 +307,8 @@ static void recover(void)
 Test(table_read, a_reader_who_stands_on_a_row_that_is_taken_back_still_finds_its_key)
 {
 	stage_init();
-	stage.key = key_in_bucket(0, 0, 0);
-	stage.other = key_in_bucket(0, 1, 0);
+	stage.key = key_in_chain(0, 0, 0);
+	stage.other = key_in_chain(0, 1, 0);
 	insert_with(&stage.s, &stage.key, 7);
 	undo_commit(&stage.s.undo);
 	insert_with(&stage.s, &stage.other, 8); /* and here the writer died */
@@ -327,7 +327,7 @@ static void recover_and_set(void)
 Test(table_read, a_reader_is_not_fooled_by_a_seq_that_was_taken_back_and_given_again)
 {
 	stage_init();
-	stage.key = key_in_bucket(0, 0, 0);
+	stage.key = key_in_chain(0, 0, 0);
 	insert_with(&stage.s, &stage.key, 7);
 	undo_commit(&stage.s.undo);
 	set(&stage.s, find(&stage.s, &stage.key), 8); /* and here the writer died */
@@ -348,8 +348,8 @@ static bool found_or_gone(void)
 Test(table_read, a_long_key_whose_cells_are_used_again_is_found_whole_or_not_at_all)
 {
 	stage_init();
-	stage.key = key_in_bucket(0, 0, 255);
-	stage.moved = key_in_bucket(0, 1, 255);
+	stage.key = key_in_chain(0, 0, 255);
+	stage.moved = key_in_chain(0, 1, 255);
 	insert_with(&stage.s, &stage.key, 7);
 	undo_commit(&stage.s.undo);
 	stage_play(stage_read, replace_long_key, found_or_gone);
@@ -362,7 +362,6 @@ static void install_elsewhere(void)
 
 	/* As a snapshot does: the row gets another key, then everything is linked anew. */
 	atom_store_seq_cst(&t->ready, 0);
-	row->hash = key_hash(stage.moved.bytes, stage.moved.len);
 	memset(row->key, 0, sizeof(row->key));
 	memcpy(row->key, stage.moved.bytes, stage.moved.len);
 	row->key_len = stage.moved.len;
@@ -387,8 +386,8 @@ static bool row_fits_its_key(void)
 Test(table_read, a_reader_of_a_row_who_slept_through_an_installation_starts_over)
 {
 	stage_init();
-	stage.key = key_in_bucket(0, 0, 0);
-	stage.moved = key_in_bucket(1, 1, 0);
+	stage.key = key_in_chain(0, 0, 0);
+	stage.moved = key_in_chain(1, 1, 0);
 	insert_with(&stage.s, &stage.key, 7);
 	undo_commit(&stage.s.undo);
 	stage.row = 1;
@@ -408,8 +407,8 @@ static void use_row_again(void)
 Test(table_read, a_reader_of_a_row_never_mixes_its_lives)
 {
 	stage_init();
-	stage.key = key_in_bucket(0, 0, 0);
-	stage.moved = key_in_bucket(1, 0, 70);
+	stage.key = key_in_chain(0, 0, 0);
+	stage.moved = key_in_chain(1, 0, 70);
 	insert_with(&stage.s, &stage.key, 7);
 	undo_commit(&stage.s.undo);
 	stage.row = 1;

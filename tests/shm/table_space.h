@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * table_space: a small table with its undo log, keys that meet in one bucket, and values that tell
+ * table_space: a small table with its undo log, keys that meet in one chain, and values that tell
  * whether they are whole. For the suites of table; everything is static.
  */
 #ifndef PAXSHM_TESTS_SHM_TABLE_SPACE_H
@@ -15,6 +15,7 @@
 #include "../../shm/table.h"
 
 #define ROWS 8u
+#define BUCKETS 2u /* with that many rows; chains 0, 2, 4 … of the tests are in the first */
 #define LOG_WORDS 8192u
 
 static const struct table_capacity small __attribute__((unused)) = { .rows = ROWS, .cells = 6, .waits = 5, .claims = 4 };
@@ -64,8 +65,19 @@ struct key {
 	uint32_t len;
 };
 
-static inline struct key key_in_bucket(uint32_t bucket, unsigned n, uint32_t len)
+static inline struct table_bucket *bucket_of_chain(const struct tables *t, uint32_t chain)
 {
+	return tables_buckets(t) + chain % BUCKETS;
+}
+
+static inline uint32_t *head_of_chain(const struct tables *t, uint32_t chain)
+{
+	return &bucket_of_chain(t, chain)->head[chain / BUCKETS];
+}
+
+static inline struct key key_in_chain(uint32_t chain, unsigned n, uint32_t len)
+{
+	const struct tables shape = { .n_buckets = BUCKETS };
 	struct key k;
 
 	for (unsigned i = 0;; i++) {
@@ -74,7 +86,8 @@ static inline struct key key_in_bucket(uint32_t bucket, unsigned n, uint32_t len
 		k.len = len ? len : (uint32_t)short_len;
 		for (uint32_t at = (uint32_t)short_len; at < k.len; at++)
 			k.bytes[at] = (char)('a' + at % 26);
-		if ((key_hash(k.bytes, k.len) & (ROWS - 1)) == bucket && n-- == 0)
+		uint64_t hash = key_hash(k.bytes, k.len);
+		if (tables_bucket(&shape, hash) == bucket_of_chain(&shape, chain) && bucket_chain(hash) == chain / BUCKETS && n-- == 0)
 			return k;
 	}
 }

@@ -51,7 +51,7 @@ static void add_private(const struct private_memory *p)
 static void add_tables(const struct tables *t)
 {
 	add(&t->agreed, sizeof(t->agreed));
-	add((const char *)t + t->buckets_at, t->n_buckets * sizeof(table_bucket));
+	add((const char *)t + t->buckets_at, t->n_buckets * sizeof(struct table_bucket));
 	add(tables_row(t, 0), (t->agreed.rows_high + 1) * sizeof(struct table_row));
 	add(tables_cell(t, 0), (t->agreed.cells_high + 1ull) * KEY_CELL);
 	add(tables_wait(t, 0), (t->agreed.waits_high + 1) * sizeof(struct table_wait));

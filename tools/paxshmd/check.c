@@ -28,7 +28,7 @@ static const char *check_claim_row(const struct agent *a, uint32_t i)
 		return NULL; /* the predecessor's */
 	if (!shown)
 		return row->word ? "a claim that is shown and stands nowhere" : NULL;
-	if (row->word != ((uint64_t)c->gen << 32 | c->session << 16 | shown << 8 | c->mode) || row->hash != a->m.lines[c->line].hash)
+	if (row->word != claim_word(a->m.lines[c->line].hash, c->gen, c->session, shown, (uint8_t)c->mode))
 		return "a claim that is not shown as it is";
 	return NULL;
 }

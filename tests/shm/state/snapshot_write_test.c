@@ -125,7 +125,7 @@ Test(snapshot_write, what_is_no_row_cell_or_wait_is_passed_over)
 {
 	begin(5);
 	snapshot_copy_before(&copy, &from.tables->agreed);
-	snapshot_copy_before(&copy, tables_bucket(from.tables, 1));
+	snapshot_copy_before(&copy, tables_buckets(from.tables));
 	snapshot_copy_before(&copy, tables_host(from.tables, 2));
 	snapshot_copy_before(&copy, &copy);
 	snapshot_copy_before(&copy, from.undo.log);
