@@ -161,7 +161,6 @@ struct tables {
 	uint32_t n_gates, n_sessions, n_records, records_each; /* session slot i has the records (i-1) * records_each + 1 .. */
 	uint64_t terms_at, slots_at, sessions_at, claims_at;
 	uint32_t n_claims, claims_spare;
-	uint64_t near_at; /* [row]: see tables_near() */
 
 	/* Published by the agent, each word on its own; atomic. Never saved in an undo log: a rollback
 	 * would put `recoveries` back in the midst of announcing itself. */
@@ -193,12 +192,14 @@ struct tables {
 	struct agreed agreed;
 };
 
-/* A line of the cache, with the heads of fifteen chains: rows, 0 ends. The version rises when a row has left one of them. */
-#define BUCKET_CHAINS 15u
+/* A line of the cache, with the heads of seven chains: rows, 0 ends. The version rises when a row has left one of them. */
+#define BUCKET_CHAINS 7u
 
 struct table_bucket {
 	uint32_t version;
 	uint32_t head[BUCKET_CHAINS];
+	uint32_t near[BUCKET_CHAINS]; /* hint: see tables_near() */
+	uint32_t spare;
 };
 
 /* ---- arena ---- */

@@ -15,17 +15,15 @@
 
 /* ---- shape ---- */
 
-#define ROWS_A_BUCKET 6u
-
 struct shape { /* byte offsets */
-	uint64_t buckets, rows, cells, waits, hosts, terms, slots, sessions, claims, near, end;
+	uint64_t buckets, rows, cells, waits, hosts, terms, slots, sessions, claims, end;
 	uint32_t n_buckets, n_records, records_each;
 };
 
-/* Fifteen chains for every six rows: who finds his in a full table has met a fifth of another one before. */
+/* Fourteen chains for every nine rows: who finds his in a full table has met a third of another one before. */
 static uint32_t buckets_for(uint32_t rows)
 {
-	return (rows + ROWS_A_BUCKET - 1) / ROWS_A_BUCKET;
+	return (2 * rows + 8) / 9;
 }
 
 static struct shape shape_of(const struct table_capacity *c)
@@ -46,8 +44,7 @@ static struct shape shape_of(const struct table_capacity *c)
 	s.slots = align_up(s.terms + ((uint64_t)c->gates + 1) * sizeof(struct gate_terms), 64);
 	s.sessions = align_up(s.slots + ((uint64_t)s.n_records + 1) * sizeof(uint16_t), 64);
 	s.claims = align_up(s.sessions + ((uint64_t)c->sessions + 1) * sizeof(struct session_row), 64);
-	s.near = align_up(s.claims + ((uint64_t)c->claims + 1) * sizeof(struct claim_row), 64);
-	s.end = align_up(s.near + ((uint64_t)c->rows + 1) * sizeof(uint32_t), 4096);
+	s.end = align_up(s.claims + ((uint64_t)c->claims + 1) * sizeof(struct claim_row), 4096);
 	return s;
 }
 
@@ -107,7 +104,6 @@ void tables_format(struct tables *t, const struct table_capacity *capacity, cons
 	t->sessions_at = s.sessions;
 	t->n_claims = capacity->claims;
 	t->claims_at = s.claims;
-	t->near_at = s.near;
 
 	for (uint32_t host = 0; host < HOSTS_MAX; host++)
 		tables_host(t, host)->sweep = HOST_SWEPT; /* no older incarnation, nothing left of it */
@@ -143,7 +139,7 @@ const char *tables_verify(const struct tables *t, uint64_t size)
 	if (t->n_buckets != s.n_buckets || t->buckets_at != s.buckets || t->rows_at != s.rows ||
 	    t->cells_at != s.cells || t->waits_at != s.waits || t->hosts_at != s.hosts ||
 	    t->n_records != s.n_records || t->records_each != s.records_each || t->terms_at != s.terms || t->slots_at != s.slots ||
-	    t->sessions_at != s.sessions || t->claims_at != s.claims || t->near_at != s.near)
+	    t->sessions_at != s.sessions || t->claims_at != s.claims)
 		return "an offset does not fit the capacities";
 	if (t->self >= t->n_hosts)
 		return "the host's id is out of range";
@@ -338,10 +334,15 @@ struct lock_value table_value(const struct tables *t, uint32_t i)
 
 void table_set(struct tables *t, struct undo *u, uint32_t i, const struct lock_value *value)
 {
-	ASSERT(i >= 1 && i <= t->agreed.rows_high && tables_row(t, i)->key_len != 0);
-	row_show(u, tables_row(t, i), value);
-	if (value->gate && *tables_near(t, i) != value->gate)
-		SET_RELEASE(u, *tables_near(t, i), value->gate);
+	struct table_row *row = tables_row(t, i);
+
+	ASSERT(i >= 1 && i <= t->agreed.rows_high && row->key_len != 0);
+	row_show(u, row, value);
+	if (!value->gate)
+		return;
+	uint32_t *near = tables_near(t, row_hash(t, row));
+	if (*near != value->gate)
+		SET_RELEASE(u, *near, value->gate);
 }
 
 uint32_t table_key(const struct tables *t, uint32_t i, void *ret_key)

@@ -40,7 +40,7 @@ struct table_capacity { /* agreed for the whole cluster; each 1 .. TABLE_ROWS_MA
 #define TABLE_ROWS_MAX (1u << 27)
 
 /* What `locks = rows` stands for: a wait for each row, a cell for every fourth. With its share of a bucket that makes
- * 238.7 bytes a lock, 64 of them for the key and 16 for long ones, and 80 more (terms of a gate, a claim's row) where the
+ * 238.2 bytes a lock, 64 of them for the key and 16 for long ones, and 80 more (terms of a gate, a claim's row) where the
  * host can own as many. */
 struct table_capacity table_capacity_for(uint32_t rows);
 
@@ -75,15 +75,15 @@ static inline uint32_t bucket_chain(uint64_t hash)
 {
 	return (uint32_t)((uint64_t)(uint32_t)hash * BUCKET_CHAINS >> 32);
 }
+/* The gate at which this host last had a lock of the chain: a hint for who wants row and gate, and may ask for the gate's lines
+ * while the row's are still on their way. Another's, old, or 0: he has asked for nothing that he needs. */
+static inline uint32_t *tables_near(const struct tables *t, uint64_t hash)
+{
+	return &tables_bucket(t, hash)->near[bucket_chain(hash)];
+}
 static inline struct table_row *tables_row(const struct tables *t, uint32_t i)
 {
 	return (struct table_row *)((char *)t + t->rows_at) + i;
-}
-/* The gate at which this host last had the row's lock: a hint for who wants both, and may ask for the gate's lines while
- * those of the row are still on their way. Old, or 0: he has asked for nothing that he needs. */
-static inline uint32_t *tables_near(const struct tables *t, uint32_t row)
-{
-	return (uint32_t *)((char *)t + t->near_at) + row;
 }
 static inline uint64_t *tables_cell(const struct tables *t, uint32_t i)
 {

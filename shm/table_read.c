@@ -42,14 +42,12 @@ static bool copy_holders(const struct tables *t, const struct lock_value *v, con
 }
 
 /* NULL: nobody wants them. */
-static inline void gate_prefetch(const struct tables *t, const struct gate *gates, uint32_t row)
+static inline void gate_prefetch(const struct tables *t, const struct gate *gates, uint32_t gate)
 {
-	if (!gates)
-		return;
-	uint32_t gate = atom_load_relaxed(tables_near(t, row));
-	if (gate <= t->n_gates) {
-		__builtin_prefetch(&gates[gate]);
-		__builtin_prefetch(tables_terms(t, gate));
+	if (gates && gate <= t->n_gates) {
+		/* Loads, not prefetches: those are dropped while the page tables are walked for others. */
+		(void)atom_load_relaxed(&gates[gate].word);
+		(void)atom_load_relaxed(&tables_terms(t, gate)->delegation);
 	}
 }
 
@@ -100,15 +98,16 @@ static inline __attribute__((always_inline)) enum look look_up_short(const struc
 {
 	const struct table_bucket *bucket = tables_bucket(t, k->hash);
 	uint32_t version = atom_load_acquire(&bucket->version); /* before the head */
-	uint32_t steps = 0;
+	uint32_t chain = bucket_chain(k->hash), steps = 0;
 
-	for (uint32_t i = atom_load_acquire(&bucket->head[bucket_chain(k->hash)]); i;) {
+	for (uint32_t i = atom_load_acquire(&bucket->head[chain]); i;) {
 		const struct table_row *row = tables_row(t, i);
 
 		if (i > t->n_rows || steps++ > t->n_rows)
 			return LOOK_AGAIN;
 		row_prefetch_short(row);
-		gate_prefetch(t, gates, i);
+		if (steps == 1)
+			gate_prefetch(t, gates, atom_load_relaxed(&bucket->near[chain]));
 		uint32_t seq = atom_load_acquire(&row->seq);
 		/* A row's key is padded with zeros; cells of longer keys have another length. */
 		if (atom_load_acquire(&row->key[0]) == k->first && atom_load_acquire(&row->key[1]) == k->second &&
