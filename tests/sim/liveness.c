@@ -233,9 +233,16 @@ static void check_dead_hosts(struct sim *s)
 	}
 }
 
+/* Who shares a lock takes a place to wait as long as he does. Where these are few, who wants it alone may find none for good, and is
+ * told so; who stands at a gate goes on asking. */
+static bool all_can_queue(const struct sim *s)
+{
+	return s->plan.limits.capacity.waits >= s->n_hosts * MIN(s->n_keys, s->plan.limits.capacity.rows);
+}
+
 bool liveness_shares(const struct sim *s, uint16_t host)
 {
-	return s->stage == STAGE_LIVENESS && s->now_ns >= s->live_quiet && s->now_ns < s->live_still && s->plan.p_share && healthy(s, host) &&
+	return all_can_queue(s) && s->stage == STAGE_LIVENESS && s->now_ns >= s->live_quiet && s->now_ns < s->live_still && s->plan.p_share && healthy(s, host) &&
 	       reaches_leader(s, host);
 }
 
