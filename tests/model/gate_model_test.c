@@ -24,6 +24,9 @@ static void holds(const char *name, struct world_bounds bounds)
 	printf("gate_model: %-52s %9lu states %9lu moves\n", name, (unsigned long)e.states, (unsigned long)e.moves);
 }
 
+/* make model-long: what takes many seconds, and gigabytes. */
+static bool at_length(void) { return getenv("MODEL_LONG") != NULL; }
+
 Test(gate_model, two_sessions_three_turns_each)
 {
 	holds("2 sessions, 3 turns each", (struct world_bounds){ .sessions = 2, .rounds = { 0, 3, 3 } });
@@ -61,8 +64,11 @@ Test(gate_model, a_lapse_with_a_death)
 
 Test(gate_model, a_lapse_with_the_death_of_the_agent)
 {
-	holds("2 sessions, the lease lapses, the agent killed",
-	      (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .lapses = 1, .agent_kills = 1 });
+	holds("2 sessions, one asleep, the lease lapses, the agent killed",
+	      (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .asleep = 1, .lapses = 1, .agent_kills = 1 });
+	if (at_length())
+		holds("2 sessions, the lease lapses, the agent killed",
+		      (struct world_bounds){ .sessions = 2, .rounds = { 0, 1, 1 }, .lapses = 1, .agent_kills = 1 });
 }
 
 Test(gate_model, a_lapse_with_one_who_leaves)
@@ -110,8 +116,11 @@ Test(gate_model, two_threads_of_one_session_with_one_who_leaves)
 
 Test(gate_model, two_threads_of_one_session_and_a_lapse)
 {
-	holds("2 threads of a session, the lease lapses",
-	      (struct world_bounds){ .sessions = 2, .twins = 1, .rounds = { 0, 1, 1 }, .lapses = 1 });
+	holds("2 threads of a session, one asleep, the lease lapses",
+	      (struct world_bounds){ .sessions = 2, .twins = 1, .rounds = { 0, 1, 1 }, .asleep = 1, .lapses = 1 });
+	if (at_length())
+		holds("2 threads of a session, the lease lapses",
+		      (struct world_bounds){ .sessions = 2, .twins = 1, .rounds = { 0, 1, 1 }, .lapses = 1 });
 }
 
 Test(gate_model, two_threads_of_one_session_beside_another)

@@ -367,9 +367,9 @@ static void begin_asleep(const struct world_bounds *b)
 	uint32_t owner = b->sessions;
 	struct world_actor *a = &world.actor[owner];
 
-	G = gate_word(1, b->asleep, owner, 0);
-	a->place = (struct gate_place){ .gate = GATE, .slot = owner, .record = owner, .count = 1 };
-	a->pass = (struct gate_pass){ .gate = GATE, .slot = owner, .count = 1 };
+	G = gate_word(1, b->asleep, slot_of(owner), 0);
+	a->place = (struct gate_place){ .gate = GATE, .slot = slot_of(owner), .record = owner, .count = 1 };
+	a->pass = (struct gate_pass){ .gate = GATE, .slot = slot_of(owner), .count = 1 };
 	a->checked = 1;
 	a->delegation = world.terms[GATE].delegation;
 	a->serial = world.terms[GATE].serial;
@@ -377,13 +377,13 @@ static void begin_asleep(const struct world_bounds *b)
 	for (uint32_t i = 1; i <= b->asleep; i++) {
 		world.records[i] = (struct gate_record){ .state = state_word(0, GATE_RECORD_SLEEP, 0), .older = i - 1, .gate = GATE };
 		world.records[i].newer = i < b->asleep ? i + 1 : 0;
-		world.actor[i].place = (struct gate_place){ .gate = GATE, .slot = i, .record = i };
+		world.actor[i].place = (struct gate_place){ .gate = GATE, .slot = slot_of(i), .record = i };
 		world.actor[i].pc = ASLEEP;
 		world.arrival[i] = ++world.arrivals;
 	}
 	world.gates[GATE].head = 1;
 	for (uint32_t i = b->asleep + 1; i < owner; i++) {
-		world.actor[i].place = (struct gate_place){ .gate = GATE, .slot = i, .record = i };
+		world.actor[i].place = (struct gate_place){ .gate = GATE, .slot = slot_of(i), .record = i };
 		world.actor[i].pc = ARRIVE;
 	}
 }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -57,22 +58,44 @@ static inline void served_answer(struct served *f, uint32_t *head)
 	}
 }
 
+/* Held by the thread but where it waits: a child forked meanwhile could inherit locks, of an allocator for one, that nobody opens. */
+static pthread_mutex_t served_works = PTHREAD_MUTEX_INITIALIZER;
+
+static inline int served_accept(const struct served *f)
+{
+	pthread_mutex_unlock(&served_works);
+	int socket = accept(f->listener, NULL, NULL);
+	pthread_mutex_lock(&served_works);
+	return socket;
+}
+
+static inline bool served_rung(int socket)
+{
+	char byte;
+
+	pthread_mutex_unlock(&served_works);
+	ssize_t n = recv(socket, &byte, 1, 0);
+	pthread_mutex_lock(&served_works);
+	return n == 1;
+}
+
 static inline void *served_main(void *with)
 {
 	struct served *f = with;
 	int socket;
 
+	pthread_mutex_lock(&served_works);
 	/* The doorbell is always wanted, and is how requests are noticed. */
 	atom_store_seq_cst(&f->host->tables->agent_sleeps, 1u);
-	while ((socket = accept(f->listener, NULL, NULL)) >= 0) {
+	while ((socket = served_accept(f)) >= 0) {
 		uint32_t head = 0;
-		char byte;
 
 		served_welcome(f, socket);
-		while (recv(socket, &byte, 1, 0) == 1)
+		while (served_rung(socket))
 			served_answer(f, &head);
 		close(socket);
 	}
+	pthread_mutex_unlock(&served_works);
 	return NULL;
 }
 
@@ -89,6 +112,8 @@ static inline void served_start(struct served *f)
 	cr_assert_eq(bind(f->listener, (struct sockaddr *)&at, sizeof(at)), 0);
 	cr_assert_eq(listen(f->listener, 4), 0);
 	cr_assert_eq(pthread_create(&f->thread, NULL, served_main, f), 0);
+	while (!atom_load_seq_cst(&f->host->tables->agent_sleeps))
+		sched_yield();
 	setenv("PAXSHM_SOCKET", f->path, 1);
 }
 
@@ -131,7 +156,10 @@ static inline struct said *served_run(command *run, const char *a, const char *b
 		argc++;
 	cr_assert_eq(pipe(ends), 0);
 	fflush(stdout);
+	pthread_mutex_lock(&served_works);
 	pid_t child = fork();
+	if (child)
+		pthread_mutex_unlock(&served_works);
 	if (child == 0) {
 		struct common common = { 0 };
 

@@ -534,6 +534,12 @@ static void one_turn(void)
 	agent_step(hosts[1].agent, &e);
 }
 
+#ifdef __SANITIZE_ADDRESS__ /* its own instructions would be counted */
+#define COUNTS_STEPS 0
+#else
+#define COUNTS_STEPS STEP_WORKS
+#endif
+
 static void is_not_waited_for(void (*write)(unsigned long n))
 {
 	keeping(1, 64);
@@ -549,7 +555,7 @@ static void is_not_waited_for(void (*write)(unsigned long n))
 	write(7);
 	request(h, a, wish(REQUEST_ACQUIRE, 1, "k", 0));
 	tell(h, a, c.gate);
-	if (!STEP_WORKS)
+	if (!COUNTS_STEPS)
 		return;
 	step_through(one_turn, write_again);
 	cr_assert_not(mad.endless);
