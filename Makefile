@@ -247,7 +247,7 @@ model-spin:
 	@TEST_TIMEOUT=300 $(RUN) $(filter tests/model/%,$(SLOW_SCRIPTS))
 
 # Of each of two clusters. What happened is shown in any case; a seed gives the same faults in the same order.
-STORM_SECONDS ?= 40
+STORM_SECONDS ?= 30
 STORM_SEED    ?=
 STORM := $(call tests_of,$(STORM_SRC))
 storm: all $(STORM) ## real clusters under every kind of fault: make storm STORM_SECONDS=60 STORM_SEED=42
@@ -271,7 +271,7 @@ check: ## everything: house, suites, sanitizers, simulator, fuzzing, real cluste
 	@scripts/deps check
 	@$(MAKE) -s -j$(JOBS) WERROR=1 all $(DEMO_PROGRAMS) $(call tests_of,$(TEST_SRC)) $(SIM)
 	@$(MAKE) -s WERROR=1 test
-	@$(MAKE) -s WERROR=1 campaign SIM_SEEDS=1000 SIM_SECONDS=140 SIM_LEAST=200
+	@$(MAKE) -s WERROR=1 campaign SIM_SEEDS=600 SIM_SECONDS=120 SIM_LEAST=200
 	@$(MAKE) -s WERROR=1 cluster
 	@$(MAKE) -s WERROR=1 storm
 	@$(MAKE) -s WERROR=1 kills
