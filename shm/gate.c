@@ -23,12 +23,13 @@ static enum gate_next where_it_stands(const struct gate_view *v, const struct ga
  * line itself tells. Once out, the word has moved since: what was read of it before will not be swapped. */
 static bool gone_is_out(const struct gate_view *v, const struct gate_record *r, uint64_t state)
 {
-	const struct gate *g = gate_at(v, atom_load_relaxed(&r->gate));
-
 	if (MUTANT(401))
 		return true;
-	if (GATE_MUTANT(GONE_SOON))
+	if (GATE_MUTANT(GONE_SOON)) {
+		const struct gate *g = gate_at(v, atom_load_relaxed(&r->gate));
+
 		return !g || gate_owner(g->word) == 0 || !count_before(gate_count(g->word), count_of(state) + 2);
+	}
 	return where_it_stands(v, r) == GATE_DONE;
 }
 
